@@ -1,0 +1,1 @@
+//! Builds the world and the writers from the settings.

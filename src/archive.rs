@@ -1,0 +1,1 @@
+//! Every row before it is purged, and the way back.

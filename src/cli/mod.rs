@@ -1,0 +1,1 @@
+//! What people type: the commands, their output and their exit codes.

@@ -1,0 +1,1 @@
+//! Expected, published and catalogued rows of one dataset-day, compared into findings. Pure.

@@ -1,0 +1,228 @@
+//! Rows as the publisher held them, and the keys that name them.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// The key of a published row.
+///
+/// Nearly every key is the lower-case hex of an MD5 and is kept as 16 bytes, so that ten million
+/// of them fit in memory. Whatever else a portal holds is kept as text. The order is that of the
+/// texts, which for hex is that of the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RowKey {
+    /// 32 lower-case hex digits.
+    Md5([u8; 16]),
+    /// Any other text.
+    Text(Box<str>),
+}
+
+impl RowKey {
+    /// The key of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self::md5_of(text.as_bytes()).unwrap_or_else(|| Self::Text(text.into()))
+    }
+
+    fn md5_of(text: &[u8]) -> Option<Self> {
+        let digits: &[u8; 32] = text.try_into().ok()?;
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Some(Self::Md5(bytes))
+    }
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+fn hex(bytes: [u8; 16]) -> [u8; 32] {
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    text
+}
+
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Md5(bytes) => {
+                let digits = hex(*bytes);
+                f.pad(std::str::from_utf8(&digits).expect("hex digits are ASCII"))
+            }
+            Self::Text(text) => f.pad(text),
+        }
+    }
+}
+
+impl Ord for RowKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Md5(a), Self::Md5(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Md5(a), Self::Text(b)) => hex(*a).as_slice().cmp(b.as_bytes()),
+            (Self::Text(a), Self::Md5(b)) => a.as_bytes().cmp(hex(*b).as_slice()),
+        }
+    }
+}
+
+impl PartialOrd for RowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Serialize for RowKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RowKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::new(&text))
+    }
+}
+
+/// A value as the publisher's Python program held it, which is what its row keys were made of:
+/// `15`, `15.0` and `"15"` are three values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true`, `false`.
+    Bool(bool),
+    /// A number without `.`, `e`, `E`, of any length: its digits as Python prints them.
+    Int(Box<str>),
+    /// Any other number, and the bare tokens `NaN`, `Infinity`, `-Infinity`.
+    Float(f64),
+    /// A string.
+    Text(Box<str>),
+    /// A string with a lone surrogate, as its JSON token (with quotes and escapes): it has no
+    /// UTF-8, so it can be neither hashed nor stored.
+    LoneSurrogate(Box<str>),
+    /// A list or an object: its JSON token, and its text as Python's `str()` prints it.
+    Nested {
+        /// The JSON as it stands in the file.
+        json: Box<str>,
+        /// What `str()` makes of it.
+        text: Box<str>,
+    },
+}
+
+impl Value {
+    /// The text that Python's `str()` makes of the value: what goes into a row key, and what the
+    /// upload library puts into a text column. `None` if it has no UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Null => "None".into(),
+            Self::Bool(true) => "True".into(),
+            Self::Bool(false) => "False".into(),
+            Self::Int(digits) => Cow::Borrowed(digits),
+            Self::Float(number) => rustpython_literal::float::to_string(*number).into(),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::LoneSurrogate(_) => return None,
+            Self::Nested { text, .. } => Cow::Borrowed(text),
+        })
+    }
+
+    /// The value as Python's JSON writer puts it, the bare tokens `NaN` and `Infinity` included.
+    #[must_use]
+    pub fn json(&self) -> Cow<'_, str> {
+        match self {
+            Self::Null => "null".into(),
+            Self::Bool(yes) => if *yes { "true" } else { "false" }.into(),
+            Self::Float(number) if number.is_nan() => "NaN".into(),
+            Self::Float(number) if number.is_infinite() => if *number > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            }
+            .into(),
+            Self::Float(number) => rustpython_literal::float::to_string(*number).into(),
+            Self::Int(token) | Self::LoneSurrogate(token) => Cow::Borrowed(token),
+            Self::Nested { json, .. } => Cow::Borrowed(json),
+            Self::Text(text) => serde_json::Value::from(&**text).to_string().into(),
+        }
+    }
+}
+
+/// How a row's key is made. Over the years there were three ways (docs/data.md tells how).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyRecipe {
+    /// Today's: the MD5 of the row's own key fields.
+    Row,
+    /// Until December 2020: the MD5 of all rows of the file up to this one.
+    Chained,
+    /// Radar before the lake: detector, Unix seconds and detector name.
+    Kits,
+}
+
+impl fmt::Display for KeyRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Row => "row",
+            Self::Chained => "chained",
+            Self::Kits => "kits",
+        })
+    }
+}
+
+/// A row that should stand on the portal, with its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The key.
+    pub key: RowKey,
+    /// The values in the order of the recipe's columns, the key column left out.
+    pub values: Vec<Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_have_the_text_python_gives_them() {
+        let float = |number: f64| Value::Float(number).text().unwrap().into_owned();
+        for (number, text) in [
+            (15.0, "15.0"),
+            (0.0001, "0.0001"),
+            (1e-5, "1e-05"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e300, "1.5e+300"),
+            (-0.0, "-0.0"),
+            (0.300_000_000_000_000_04, "0.30000000000000004"),
+            (5e-324, "5e-324"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(float(number), text);
+        }
+        assert_eq!(Value::Null.text().unwrap(), "None");
+        assert_eq!(Value::Bool(true).text().unwrap(), "True");
+        assert_eq!(Value::LoneSurrogate("\"\\ud83d\"".into()).text(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_keeps_its_text_and_its_order(a in "[0-9a-f]{32}|[ -~]{0,40}", b in "[0-9a-f]{32}|[ -~]{0,40}") {
+            prop_assert_eq!(RowKey::new(&a).to_string(), a.as_str());
+            prop_assert_eq!(RowKey::new(&a).cmp(&RowKey::new(&b)), a.as_bytes().cmp(b.as_bytes()));
+        }
+    }
+}

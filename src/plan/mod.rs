@@ -1,0 +1,1 @@
+//! Findings to plan: draft, guards, and the one door between them. Pure.

@@ -1,0 +1,1 @@
+//! The world, and one pass through it, top to bottom.

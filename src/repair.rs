@@ -1,0 +1,1 @@
+//! The writers: carries a plan out, in the one safe order.
