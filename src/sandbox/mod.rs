@@ -1,1 +1,5 @@
-//! The sandbox: a stand-in for a Socrata portal, and a generator of lake days. Nothing above knows it.
+//! The sandbox: a stand-in for a Socrata portal ([`portal`]) and a made-up city whose sensors fill
+//! a lake ([`city`]). For the demo, for trying things out, and for tests. Nothing above knows it.
+
+pub mod city;
+pub mod portal;

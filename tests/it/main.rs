@@ -1,0 +1,1 @@
+//! The one integration-test binary: whole passes, clients and commands against real services.
