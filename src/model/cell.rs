@@ -5,6 +5,7 @@
 //! meaning, so that two sides can be compared.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use chrono::NaiveDateTime;
 use serde_json::Value as Json;
@@ -64,7 +65,7 @@ pub struct CellError {
 }
 
 /// A stored value. Two cells are equal if a portal shows them as equal.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cell {
     /// Nothing; an empty text is stored as nothing too.
     Null,
@@ -132,6 +133,14 @@ impl PartialEq for Decimal {
             exponent,
         } = self;
         (*negative, digits, *exponent) == (other.negative, &other.digits, other.exponent)
+    }
+}
+
+impl Eq for Decimal {}
+
+impl Hash for Decimal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.negative, &self.digits, self.exponent).hash(state);
     }
 }
 

@@ -1,1 +1,0 @@
-//! Expected, published and catalogued rows of one dataset-day, compared into findings. Pure.

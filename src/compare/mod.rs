@@ -1,0 +1,18 @@
+//! Expected, published and catalogued rows of one dataset-day, compared into findings.
+//!
+//! Pure: it is handed keys, rows and entries and asks nobody. The look in `reconcile` calls its
+//! parts in this order: [`gather`] (a file's rows, sorted by day), [`keys`] (which variant fits,
+//! what stands on one side only), [`twins`] (whose twin an unexpected row is), [`catalog`] (which
+//! entries are wrong), and [`cause`] says the likely reason in a sentence.
+
+pub mod catalog;
+pub mod cause;
+mod findings;
+pub mod gather;
+pub mod keys;
+pub mod twins;
+
+pub use findings::{
+    Altered, CatalogFinding, Change, Counts, Depth, Doubt, ExpectedRow, FileSeen, Findings,
+    MisdatedRow, Repeated,
+};

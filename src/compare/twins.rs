@@ -1,0 +1,275 @@
+//! Whose twin is an unexpected row?
+//!
+//! A published row that no lake row's key explains is a *twin* if an expected row is the same
+//! line under another key, and an *orphan* otherwise. The difference matters: an orphan may be the
+//! last copy of something, a twin is not. So kinship must be proved, in one of three ways:
+//!
+//! 1. its key is the key of a lake row under another key recipe or counter;
+//! 2. every identity column equals an expected row's (*rekeyed*);
+//! 3. every identity column but one text column does, and so does every other column (*renamed*).
+//!    Once enough rows prove that a name was spelled otherwise, rows under that same spelling are
+//!    twins even where their measures are old.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::expected::Variant;
+use crate::model::{Cell, PublishedRow, RowKey};
+
+use super::gather::{Columns, digest};
+
+/// How a twin is kin to its expected row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kinship {
+    /// The same identity under another key; the variant that made it, where it is known.
+    Rekeyed(Option<Variant>),
+    /// The same line with one name spelled otherwise.
+    Renamed {
+        /// The column.
+        column: &'static str,
+        /// What the unexpected row says.
+        from: Cell,
+        /// What the expected row says.
+        to: Cell,
+    },
+}
+
+/// A published row that is an expected row under another key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Twin {
+    /// The unexpected row.
+    pub published: PublishedRow,
+    /// The key of the expected row it doubles.
+    pub of: RowKey,
+    /// How we know.
+    pub how: Kinship,
+}
+
+/// A renaming is believed once this many rows agree with it in every other column.
+const PROOFS_OF_A_RENAMING: usize = 2;
+
+/// Candidates kept per row while looking for a renaming that others prove.
+const CANDIDATES_KEPT: usize = 64;
+
+struct Candidate {
+    slot: usize,
+    to: Cell,
+    of: RowKey,
+    proved: bool,
+}
+
+struct Stranger {
+    row: PublishedRow,
+    cells: Vec<Cell>,
+    rekeyed: Option<RowKey>,
+    renamed: Vec<Candidate>,
+}
+
+/// The unexpected rows of a day while their kin are looked for.
+pub struct KinSearch {
+    names: &'static [&'static str],
+    identity: Vec<usize>,
+    renameable: Vec<usize>,
+    strangers: Vec<Stranger>,
+    by_identity: HashMap<u64, Vec<usize>>,
+    by_rest: HashMap<(usize, u64), Vec<usize>>,
+}
+
+fn without(cells: &[Cell], identity: &[usize], left_out: usize) -> u64 {
+    let rest: Vec<Cell> = (identity.iter())
+        .filter(|index| **index != left_out)
+        .map(|&index| cells[index].clone())
+        .collect();
+    digest(&rest)
+}
+
+fn picked(cells: &[Cell], identity: &[usize]) -> u64 {
+    without(cells, identity, usize::MAX)
+}
+
+impl KinSearch {
+    /// Begins the search. `identity` names the hashed columns; of these, columns of text may be
+    /// spelled otherwise, the `day_column` may not.
+    #[must_use]
+    pub fn new(
+        columns: &Columns,
+        identity: &[&str],
+        day_column: &str,
+        unexpected: Vec<PublishedRow>,
+    ) -> Self {
+        let identity: Vec<usize> = identity
+            .iter()
+            .filter_map(|name| columns.index(name))
+            .collect();
+        let renameable: Vec<usize> = (identity.iter().copied())
+            .filter(|&index| columns.names()[index] != day_column && columns.is_text(index))
+            .collect();
+        let mut search = Self {
+            names: columns.names(),
+            identity,
+            renameable,
+            strangers: Vec::with_capacity(unexpected.len()),
+            by_identity: HashMap::new(),
+            by_rest: HashMap::new(),
+        };
+        for row in unexpected {
+            let cells = columns.published(&row.fields);
+            search.remember(row, cells);
+        }
+        search
+    }
+
+    fn remember(&mut self, row: PublishedRow, cells: Vec<Cell>) {
+        let slot = self.strangers.len();
+        self.by_identity
+            .entry(picked(&cells, &self.identity))
+            .or_default()
+            .push(slot);
+        for &column in &self.renameable {
+            let rest = (column, without(&cells, &self.identity, column));
+            self.by_rest.entry(rest).or_default().push(slot);
+        }
+        self.strangers.push(Stranger {
+            row,
+            cells,
+            rekeyed: None,
+            renamed: Vec::new(),
+        });
+    }
+
+    /// Whether there is anyone to find kin for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.strangers.is_empty()
+    }
+
+    /// Shows the search one expected row.
+    pub fn offer(&mut self, key: &RowKey, cells: &[Cell]) {
+        for &slot in self
+            .by_identity
+            .get(&picked(cells, &self.identity))
+            .into_iter()
+            .flatten()
+        {
+            let stranger = &mut self.strangers[slot];
+            if self
+                .identity
+                .iter()
+                .all(|&index| stranger.cells[index] == cells[index])
+            {
+                stranger.rekeyed.get_or_insert_with(|| key.clone());
+            }
+        }
+        for &column in &self.renameable {
+            let rest = (column, without(cells, &self.identity, column));
+            for &slot in self.by_rest.get(&rest).into_iter().flatten() {
+                self.strangers[slot].consider(column, key, cells, &self.identity);
+            }
+        }
+    }
+
+    /// Ends the search: twins, and the orphans that are left. `rekeyed_by` tells the variant and
+    /// expected key of a key that another variant makes.
+    #[must_use]
+    pub fn finish(
+        self,
+        rekeyed_by: &HashMap<RowKey, (Variant, RowKey)>,
+    ) -> (Vec<Twin>, Vec<PublishedRow>) {
+        let believed = self.believed();
+        let (names, mut twins, mut orphans) = (self.names, Vec::new(), Vec::new());
+        for stranger in self.strangers {
+            let known = stranger
+                .row
+                .key
+                .as_ref()
+                .and_then(|key| rekeyed_by.get(key));
+            match stranger.kin(known, &believed, names) {
+                Ok(twin) => twins.push(twin),
+                Err(orphan) => orphans.push(orphan),
+            }
+        }
+        (twins, orphans)
+    }
+
+    fn believed(&self) -> HashSet<(usize, Cell, Cell)> {
+        let mut proofs: HashMap<(usize, &Cell, &Cell), usize> = HashMap::new();
+        for stranger in self
+            .strangers
+            .iter()
+            .filter(|stranger| stranger.rekeyed.is_none())
+        {
+            for candidate in stranger.renamed.iter().filter(|candidate| candidate.proved) {
+                let from = &stranger.cells[candidate.slot];
+                *proofs
+                    .entry((candidate.slot, from, &candidate.to))
+                    .or_default() += 1;
+            }
+        }
+        (proofs.into_iter())
+            .filter(|(_, count)| *count >= PROOFS_OF_A_RENAMING)
+            .map(|((slot, from, to), _)| (slot, from.clone(), to.clone()))
+            .collect()
+    }
+}
+
+impl Stranger {
+    fn consider(&mut self, column: usize, key: &RowKey, cells: &[Cell], identity: &[usize]) {
+        let same = |index: usize| self.cells[index] == cells[index];
+        let kin = identity.iter().all(|&index| index == column || same(index));
+        if !kin || same(column) {
+            return;
+        }
+        let proved = (0..cells.len()).all(|index| index == column || same(index));
+        if proved || self.renamed.len() < CANDIDATES_KEPT {
+            let to = cells[column].clone();
+            self.renamed.push(Candidate {
+                slot: column,
+                to,
+                of: key.clone(),
+                proved,
+            });
+        }
+    }
+
+    fn kin(
+        self,
+        known: Option<&(Variant, RowKey)>,
+        believed: &HashSet<(usize, Cell, Cell)>,
+        names: &'static [&'static str],
+    ) -> Result<Twin, PublishedRow> {
+        if let Some((variant, of)) = known {
+            let how = Kinship::Rekeyed(Some(*variant));
+            return Ok(Twin {
+                published: self.row,
+                of: of.clone(),
+                how,
+            });
+        }
+        if let Some(of) = self.rekeyed {
+            return Ok(Twin {
+                published: self.row,
+                of,
+                how: Kinship::Rekeyed(None),
+            });
+        }
+        let cells = &self.cells;
+        let believable = |candidate: &&Candidate| {
+            let from = cells[candidate.slot].clone();
+            believed.contains(&(candidate.slot, from, candidate.to.clone()))
+        };
+        let renamed = (self.renamed.iter().filter(|candidate| candidate.proved))
+            .chain(self.renamed.iter().filter(|candidate| !candidate.proved))
+            .find(believable);
+        match renamed {
+            Some(candidate) => Ok(Twin {
+                of: candidate.of.clone(),
+                how: Kinship::Renamed {
+                    column: names[candidate.slot],
+                    from: cells[candidate.slot].clone(),
+                    to: candidate.to.clone(),
+                },
+                published: self.row,
+            }),
+            None => Err(self.row),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What we would do about a day's findings, before anyone has said yes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+
+use crate::compare::gather::Columns;
+use crate::compare::{CatalogFinding, ExpectedRow, FileSeen, Findings};
+use crate::model::{DatasetDay, DatasetId, Day, Entry, EntryKey, PublishedRow, RowKey};
+
+use super::{Action, Strategy, WhyPublish, WhyPurge, WhyRecatalog};
+
+/// What drafting needs to know beside the findings.
+#[derive(Clone, Copy, Debug)]
+pub struct Drafting<'a> {
+    /// The portal, as the settings name it.
+    pub portal: &'a str,
+    /// The columns of the table.
+    pub columns: &'a Columns,
+    /// The name under which published files are entered in the catalog.
+    pub repository: &'a str,
+    /// Whether rows are published by ourselves, or by the existing publisher.
+    pub native: bool,
+    /// Whether the existing publisher is run at once, by our command.
+    pub command: bool,
+}
+
+/// How many rows and entries a draft touches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Rows to publish.
+    pub publish: u64,
+    /// Rows to purge.
+    pub purge: u64,
+    /// Orphans among them.
+    pub orphans: u64,
+    /// Catalog entries to change.
+    pub catalog: u64,
+}
+
+/// What we would do, before anyone has said yes.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub(super) target: DatasetDay,
+    pub(super) portal: String,
+    pub(super) strategy: Strategy,
+    pub(super) looked_at: DateTime<Utc>,
+    pub(super) actions: Vec<Action>,
+    pub(super) published: u64,
+    pub(super) repeated: u64,
+    pub(super) unpublishable: u64,
+}
+
+fn upload(row: &ExpectedRow, key_column: &str, columns: &Columns) -> Map<String, Json> {
+    let mut json: Map<String, Json> = (columns.names().iter().zip(&row.cells))
+        .map(|(name, cell)| ((*name).to_owned(), cell.to_json()))
+        .collect();
+    json.insert(key_column.to_owned(), Json::from(row.row.key.to_string()));
+    json
+}
+
+fn published_entry(seen: &FileSeen, repository: &str, pointer: &str) -> Entry {
+    Entry {
+        key: EntryKey {
+            repository: repository.to_owned(),
+            ..seen.file.entry.key.clone()
+        },
+        pointer: pointer.to_owned(),
+        collection_end: seen.file.entry.collection_end,
+        processing_date: None,
+        metadata: None,
+    }
+}
+
+fn publish(
+    rows: &[ExpectedRow],
+    why: WhyPublish,
+    target: &DatasetDay,
+    with: Drafting<'_>,
+) -> Vec<Action> {
+    let action = |row: &ExpectedRow| Action::Publish {
+        key: row.row.key.clone(),
+        row: upload(row, &target.dataset.key_column, with.columns),
+        why,
+    };
+    rows.iter().map(action).collect()
+}
+
+impl Draft {
+    /// What would mend the findings. Under a doubt nothing is purged and the catalog is left.
+    #[must_use]
+    pub fn of(findings: &Findings, with: Drafting<'_>) -> Self {
+        let mut draft = Self::empty(findings, with, Strategy::Mend);
+        if with.native {
+            draft.publish_missing(findings, with);
+        }
+        if findings.doubts.is_empty() {
+            draft.purge_unwanted(findings, with);
+            draft.recatalog(findings, with);
+        }
+        draft.settle_order();
+        draft
+    }
+
+    /// What would wipe the day and write it new. Under a doubt there is nothing to do.
+    #[must_use]
+    pub fn rewrite(
+        findings: &Findings,
+        published: Vec<PublishedRow>,
+        expected: &[ExpectedRow],
+        with: Drafting<'_>,
+    ) -> Self {
+        let mut draft = Self::empty(findings, with, Strategy::Rewrite);
+        if findings.doubts.is_empty() {
+            draft.actions = publish(expected, WhyPublish::Rewrite, &findings.target, with);
+            for row in published {
+                draft.purge(row, WhyPurge::Rewrite, None);
+            }
+            draft.reenter(findings, with);
+        }
+        draft.settle_order();
+        draft
+    }
+
+    fn empty(findings: &Findings, with: Drafting<'_>, strategy: Strategy) -> Self {
+        Self {
+            target: findings.target.clone(),
+            portal: with.portal.to_owned(),
+            strategy,
+            looked_at: findings.looked_at,
+            actions: Vec::new(),
+            published: findings.published,
+            repeated: findings.counts().repeated,
+            unpublishable: findings.counts().unpublishable,
+        }
+    }
+
+    fn publish_missing(&mut self, findings: &Findings, with: Drafting<'_>) {
+        let target = &findings.target;
+        let missing = publish(&findings.missing, WhyPublish::Missing, target, with);
+        let far = publish(
+            &findings.misdated_missing,
+            WhyPublish::Missing,
+            target,
+            with,
+        );
+        let altered: Vec<ExpectedRow> = findings
+            .altered
+            .iter()
+            .map(|altered| altered.expected.clone())
+            .collect();
+        let altered = publish(&altered, WhyPublish::Altered, target, with);
+        self.actions
+            .extend(missing.into_iter().chain(far).chain(altered));
+    }
+
+    fn purge_unwanted(&mut self, findings: &Findings, with: Drafting<'_>) {
+        let missing: BTreeSet<&RowKey> = findings.missing.iter().map(|row| &row.row.key).collect();
+        let comes_back = with.native || with.command;
+        for twin in &findings.twins {
+            if comes_back || !missing.contains(&twin.of) {
+                self.purge(
+                    twin.published.clone(),
+                    WhyPurge::Twin,
+                    Some(twin.of.clone()),
+                );
+            }
+        }
+        for orphan in &findings.orphans {
+            self.purge(orphan.clone(), WhyPurge::Orphan, None);
+        }
+    }
+
+    fn purge(&mut self, row: PublishedRow, why: WhyPurge, of: Option<RowKey>) {
+        if let Some(key) = row.key.clone() {
+            self.actions.push(Action::Purge { key, row, why, of });
+        }
+    }
+
+    fn recatalog(&mut self, findings: &Findings, with: Drafting<'_>) {
+        let mut withdrawn = BTreeMap::new();
+        for finding in &findings.catalog {
+            match finding {
+                CatalogFinding::Gone(entry) => {
+                    withdrawn.insert(entry.key.clone(), (entry.clone(), WhyRecatalog::Gone));
+                }
+                CatalogFinding::WrongPointer { file, .. }
+                | CatalogFinding::Uncatalogued { file } => self.enter(findings, *file, with),
+                CatalogFinding::RowsMissing { file, .. } if with.native => {
+                    self.enter(findings, *file, with);
+                }
+                CatalogFinding::RowsMissing { file, .. } => {
+                    for entry in &findings.files[*file as usize].covered_by {
+                        let why = WhyRecatalog::Republish;
+                        withdrawn
+                            .entry(entry.key.clone())
+                            .or_insert((entry.clone(), why));
+                    }
+                }
+            }
+        }
+        if with.native {
+            self.enter_completed(findings, with);
+        }
+        let withdraw = |(entry, why)| Action::Withdraw { entry, why };
+        self.actions.extend(withdrawn.into_values().map(withdraw));
+    }
+
+    /// Files without an entry whose missing rows this very draft publishes.
+    fn enter_completed(&mut self, findings: &Findings, with: Drafting<'_>) {
+        let known = |file: u32| {
+            (findings.catalog.iter()).any(|finding| match finding {
+                CatalogFinding::Gone(_) => false,
+                CatalogFinding::RowsMissing { file: known, .. }
+                | CatalogFinding::WrongPointer { file: known, .. }
+                | CatalogFinding::Uncatalogued { file: known } => *known == file,
+            })
+        };
+        for (file, seen) in (0u32..).zip(&findings.files) {
+            let complete = seen.spilled_missing == Some(0) && seen.outcome.passed_by.is_none();
+            if seen.own_day && seen.entry.is_none() && complete && !known(file) {
+                self.enter(findings, file, with);
+            }
+        }
+    }
+
+    fn enter(&mut self, findings: &Findings, file: u32, with: Drafting<'_>) {
+        let seen = &findings.files[file as usize];
+        let pointer = findings.target.dataset.id.as_str();
+        let why = match &seen.entry {
+            Some(entry) if entry.pointer != pointer => WhyRecatalog::WrongPointer,
+            Some(_) | None => WhyRecatalog::Published,
+        };
+        let fresh = published_entry(seen, with.repository, pointer);
+        let entry = match &seen.entry {
+            Some(entry) => Entry {
+                pointer: fresh.pointer,
+                ..entry.clone()
+            },
+            None => fresh,
+        };
+        self.actions.push(Action::Enter {
+            entry,
+            before: seen.entry.clone(),
+            why,
+        });
+    }
+
+    /// For a rewrite: every entry of the day goes first, and comes back when its rows are there.
+    fn reenter(&mut self, findings: &Findings, with: Drafting<'_>) {
+        let why = WhyRecatalog::Rewrite;
+        let mut withdrawn: BTreeMap<EntryKey, Entry> = BTreeMap::new();
+        for seen in findings.files.iter().filter(|seen| seen.own_day) {
+            withdrawn.extend(
+                seen.entry
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.clone())),
+            );
+            if with.native && seen.outcome.passed_by.is_none() {
+                let entry =
+                    published_entry(seen, with.repository, findings.target.dataset.id.as_str());
+                self.actions.push(Action::Enter {
+                    entry,
+                    before: None,
+                    why,
+                });
+            }
+        }
+        for finding in &findings.catalog {
+            if let CatalogFinding::Gone(entry) = finding {
+                withdrawn.insert(entry.key.clone(), entry.clone());
+            }
+        }
+        let withdraw = |entry| Action::Withdraw { entry, why };
+        self.actions.extend(withdrawn.into_values().map(withdraw));
+    }
+
+    /// One order for equal drafts, so that their digests are equal.
+    fn settle_order(&mut self) {
+        self.actions.sort_by_cached_key(|action| match action {
+            Action::Publish { key, .. } => (0, key.to_string()),
+            Action::Purge { key, .. } => (1, key.to_string()),
+            Action::Enter { entry, .. } => (2, format!("{:?}", entry.key)),
+            Action::Withdraw { entry, .. } => (3, format!("{:?}", entry.key)),
+        });
+    }
+
+    /// The dataset-day it is for.
+    #[must_use]
+    pub fn target(&self) -> &DatasetDay {
+        &self.target
+    }
+
+    /// Its steps.
+    #[must_use]
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// How much it touches.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        let mut size = Size::default();
+        for action in &self.actions {
+            match action {
+                Action::Publish { .. } => size.publish += 1,
+                Action::Purge { why, .. } => {
+                    size.purge += 1;
+                    size.orphans += u64::from(*why == WhyPurge::Orphan);
+                }
+                Action::Enter { .. } | Action::Withdraw { .. } => size.catalog += 1,
+            }
+        }
+        size
+    }
+
+    /// Names exactly this draft: SHA-256 over portal, dataset, day, strategy and every action.
+    /// When the look was made is not in it, so that a second look can find the same draft.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let Self {
+            target,
+            portal,
+            strategy,
+            actions,
+            ..
+        } = self;
+        digest(portal, &target.dataset.id, target.day, *strategy, actions)
+    }
+}
+
+pub(super) fn digest(
+    portal: &str,
+    id: &DatasetId,
+    day: Day,
+    strategy: Strategy,
+    actions: &[Action],
+) -> String {
+    let mut hash = Sha256::new();
+    hash.update(serde_json::json!([portal, id, day, strategy]).to_string());
+    for action in actions {
+        hash.update(b"\n");
+        hash.update(serde_json::to_vec(action).expect("an action is plain data"));
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,378 @@
+//! The rails: every reason why a draft must not be carried out without a person.
+//!
+//! All guards are asked, so that a refusal names every breach at once, each with its figure, its
+//! limit and the setting that sets it. Budgets can be lifted for one very draft by its digest; the
+//! other guards cannot.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Hours, Mode, Rails};
+
+use super::{Draft, Plan, Strategy};
+
+/// What may veto a draft. The names are those of the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// The settings say observe.
+    Mode,
+    /// It is not the hour for repairs.
+    RepairHours,
+    /// A person holds the day, or knows it lost.
+    Mark,
+    /// The portal's row identifier is not our key column.
+    RowIdentifier,
+    /// The difference has not been seen long enough.
+    Recheck,
+    /// Too many rows of the day.
+    PurgeRows,
+    /// Too large a share of the day.
+    PurgeShare,
+    /// Too many orphans of the day.
+    OrphanRows,
+    /// Too many rows of the dataset in 24 hours.
+    PurgeRows24h,
+    /// Orphans beside rows that could not be derived: they may be those rows.
+    Underivable,
+    /// The day has been repaired too often.
+    Breaker,
+}
+
+impl Guard {
+    /// Every guard.
+    pub const ALL: [Self; 11] = [
+        Self::Mode,
+        Self::RepairHours,
+        Self::Mark,
+        Self::RowIdentifier,
+        Self::Recheck,
+        Self::PurgeRows,
+        Self::PurgeShare,
+        Self::OrphanRows,
+        Self::PurgeRows24h,
+        Self::Underivable,
+        Self::Breaker,
+    ];
+
+    /// Whether an approval of the very draft lifts it.
+    #[must_use]
+    pub fn is_budget(self) -> bool {
+        match self {
+            Self::PurgeRows
+            | Self::PurgeShare
+            | Self::OrphanRows
+            | Self::PurgeRows24h
+            | Self::Underivable
+            | Self::Breaker => true,
+            Self::Mode | Self::RepairHours | Self::Mark | Self::RowIdentifier | Self::Recheck => {
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Mode => "mode",
+            Self::RepairHours => "repair-hours",
+            Self::Mark => "mark",
+            Self::RowIdentifier => "row-identifier",
+            Self::Recheck => "recheck",
+            Self::PurgeRows => "purge-rows",
+            Self::PurgeShare => "purge-share",
+            Self::OrphanRows => "orphan-rows",
+            Self::PurgeRows24h => "purge-rows-24h",
+            Self::Underivable => "underivable",
+            Self::Breaker => "breaker",
+        })
+    }
+}
+
+/// One guard's veto.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breach {
+    /// Which guard.
+    pub guard: Guard,
+    /// What was found, against which limit, and which setting sets it.
+    pub text: String,
+}
+
+/// The veto: every breach, and how to lift those that a person may lift.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The refused draft's digest.
+    pub digest: String,
+    /// Every breach, at least one.
+    pub breaches: Vec<Breach>,
+}
+
+impl Refusal {
+    /// Whether an approval of the digest would let the draft pass.
+    #[must_use]
+    pub fn is_approvable(&self) -> bool {
+        self.breaches.iter().all(|breach| breach.guard.is_budget())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, breach) in self.breaches.iter().enumerate() {
+            let between = if index > 0 { "; " } else { "" };
+            write!(f, "{between}{}", breach.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// A person's yes to one very draft.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The draft's digest, whole.
+    pub digest: String,
+}
+
+/// What a person has said of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkKind {
+    /// Its data are lost; there is nothing to mend.
+    KnownLost,
+    /// Hands off.
+    Hold,
+}
+
+impl fmt::Display for MarkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::KnownLost => "known-lost",
+            Self::Hold => "hold",
+        })
+    }
+}
+
+/// What the guards must know beside the draft and the rails.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// Observe or repair.
+    pub mode: Mode,
+    /// The hours in which repairs are made, and the wall time now in the dataset's zone.
+    pub hours: (Hours, NaiveTime),
+    /// What a person has said of the day, and why.
+    pub mark: Option<(MarkKind, String)>,
+    /// The portal's row identifier.
+    pub row_identifier: Option<String>,
+    /// When this very draft was seen first (UTC), if before, and now.
+    pub seen: (Option<DateTime<Utc>>, DateTime<Utc>),
+    /// Rows purged from the dataset in the last 24 hours.
+    pub purged_24h: u64,
+    /// Repairs of the day in the last 7 days.
+    pub repairs: u32,
+    /// A person's yes.
+    pub approval: Option<Approval>,
+}
+
+impl Draft {
+    /// Holds the draft against the rails.
+    ///
+    /// # Errors
+    /// With every breach that no approval lifts.
+    pub fn vet(self, rails: &Rails, circumstances: &Circumstances) -> Result<Plan, Refusal> {
+        let digest = self.digest();
+        let approved = (circumstances.approval.as_ref()).is_some_and(|yes| yes.digest == digest);
+        let breaches: Vec<Breach> = (self.breaches(rails, circumstances).into_iter())
+            .filter(|breach| !(approved && breach.guard.is_budget()))
+            .collect();
+        if breaches.is_empty() {
+            Ok(Plan {
+                draft: self,
+                digest,
+            })
+        } else {
+            Err(Refusal { digest, breaches })
+        }
+    }
+
+    /// Every breach, approvals aside.
+    #[must_use]
+    pub fn breaches(&self, rails: &Rails, circumstances: &Circumstances) -> Vec<Breach> {
+        [
+            mode(circumstances),
+            hours(circumstances),
+            mark(circumstances),
+            self.row_identifier(circumstances),
+            self.recheck(rails, circumstances),
+            self.purge_rows(rails),
+            self.purge_share(rails),
+            self.orphan_rows(rails),
+            self.purge_rows_24h(rails, circumstances),
+            self.underivable(),
+            breaker(rails, circumstances),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn row_identifier(&self, circumstances: &Circumstances) -> Option<Breach> {
+        let column = &self.target.dataset.key_column;
+        let id = &self.target.dataset.id;
+        let text = match &circumstances.row_identifier {
+            Some(identifier) if identifier == column => return None,
+            Some(identifier) => format!(
+                "the row identifier of {id} is {identifier}, not {column}: check the dataset's key_column"
+            ),
+            None if self.repeated > 0 => format!(
+                "{id} has no row identifier and {} rows repeat a key or have none: remove these on the \
+                 portal by their :id, then set {column} as row identifier",
+                self.repeated
+            ),
+            None => {
+                format!("{id} has no row identifier: set {column} as row identifier on the portal")
+            }
+        };
+        Some(Breach {
+            guard: Guard::RowIdentifier,
+            text,
+        })
+    }
+
+    fn recheck(&self, rails: &Rails, circumstances: &Circumstances) -> Option<Breach> {
+        let (first, now) = circumstances.seen;
+        let wait = rails.recheck_after;
+        let seen_for = first.and_then(|first| (now - first).to_std().ok());
+        let long_enough = seen_for.is_some_and(|age| age >= wait) || wait.is_zero();
+        if self.size().purge == 0 || long_enough {
+            return None;
+        }
+        let seen = seen_for.map_or("just now".to_owned(), |age| {
+            format!(
+                "{} ago",
+                humantime::format_duration(std::time::Duration::from_secs(age.as_secs()))
+            )
+        });
+        let wait = humantime::format_duration(wait);
+        let text = format!("first seen {seen}, must persist for {wait} (rails.recheck_after)");
+        Some(Breach {
+            guard: Guard::Recheck,
+            text,
+        })
+    }
+
+    fn purge_rows(&self, rails: &Rails) -> Option<Breach> {
+        over(
+            Guard::PurgeRows,
+            self.size().purge,
+            rails.max_purge_rows_per_day,
+            "rows to purge",
+            "max_purge_rows_per_day",
+        )
+    }
+
+    /// The share is of the rows that stand once the draft's own are published, so that a day
+    /// standing whole under other keys can be mended. A rewrite wipes the day by its nature.
+    fn purge_share(&self, rails: &Rails) -> Option<Breach> {
+        let size = self.size();
+        let stands = self.published + size.publish;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share needs no more than 53 bits"
+        )]
+        let share = size.purge as f64 / stands.max(1) as f64;
+        let limit = rails.max_purge_share_per_day;
+        (self.strategy == Strategy::Mend && share > limit).then(|| Breach {
+            guard: Guard::PurgeShare,
+            text: format!(
+                "{:.0} % of {stands} rows to purge, at most {:.0} % (rails.max_purge_share_per_day)",
+                share * 100.0,
+                limit * 100.0
+            ),
+        })
+    }
+
+    fn orphan_rows(&self, rails: &Rails) -> Option<Breach> {
+        over(
+            Guard::OrphanRows,
+            self.size().orphans,
+            rails.max_orphan_rows_per_day,
+            "orphans to purge",
+            "max_orphan_rows_per_day",
+        )
+    }
+
+    fn purge_rows_24h(&self, rails: &Rails, circumstances: &Circumstances) -> Option<Breach> {
+        let purge = self.size().purge;
+        if purge == 0 {
+            return None;
+        }
+        over(
+            Guard::PurgeRows24h,
+            purge + circumstances.purged_24h,
+            rails.max_purge_rows_per_24h,
+            "rows to purge with those of the last 24 hours",
+            "max_purge_rows_per_24h",
+        )
+    }
+
+    fn underivable(&self) -> Option<Breach> {
+        let (orphans, rows) = (self.size().orphans, self.unpublishable);
+        (orphans > 0 && rows > 0).then(|| Breach {
+            guard: Guard::Underivable,
+            text: format!(
+                "{orphans} orphans to purge while {rows} rows of the lake could not be derived: \
+                 the orphans may be those rows"
+            ),
+        })
+    }
+}
+
+fn over(guard: Guard, found: u64, limit: u64, what: &str, setting: &str) -> Option<Breach> {
+    (found > limit).then(|| Breach {
+        guard,
+        text: format!("{found} {what}, at most {limit} (rails.{setting})"),
+    })
+}
+
+fn mode(circumstances: &Circumstances) -> Option<Breach> {
+    match circumstances.mode {
+        Mode::Repair => None,
+        Mode::Observe => Some(Breach {
+            guard: Guard::Mode,
+            text: "mode is observe: nothing is changed until it is repair".into(),
+        }),
+    }
+}
+
+fn hours(circumstances: &Circumstances) -> Option<Breach> {
+    let (hours, now) = circumstances.hours;
+    (!hours.contains(now)).then(|| Breach {
+        guard: Guard::RepairHours,
+        text: format!(
+            "it is {}, repairs are made {}-{} (schedule.repair_hours)",
+            now.format("%H:%M"),
+            hours.from.format("%H:%M"),
+            hours.to.format("%H:%M")
+        ),
+    })
+}
+
+fn mark(circumstances: &Circumstances) -> Option<Breach> {
+    circumstances.mark.as_ref().map(|(kind, reason)| Breach {
+        guard: Guard::Mark,
+        text: format!("marked {kind}: {}", reason.escape_debug()),
+    })
+}
+
+fn breaker(rails: &Rails, circumstances: &Circumstances) -> Option<Breach> {
+    let (repairs, limit) = (circumstances.repairs, rails.max_repairs_per_day);
+    (repairs >= limit).then(|| Breach {
+        guard: Guard::Breaker,
+        text: format!(
+            "repaired {repairs} times in 7 days, at most {limit} (rails.max_repairs_per_day): \
+             another writer keeps bringing the fault back"
+        ),
+    })
+}
