@@ -16,6 +16,7 @@
 
 pub mod app;
 pub mod archive;
+pub mod bucket;
 pub mod catalog;
 pub mod cli;
 pub mod compare;
