@@ -11,7 +11,7 @@
 //!
 //! Pure, with no client, clock or runtime: [`model`], [`expected`], [`compare`], [`plan`].
 //! Clients, which do not know one another: [`lake`], [`catalog`], [`socrata`], [`archive`],
-//! [`ledger`]. [`reconcile`] is the pass itself, [`repair`] the only module that changes anything
+//! [`ledger`]; the two that are tables share [`database`]. [`reconcile`] is the pass itself, [`repair`] the only module that changes anything
 //! outside, [`app`] builds both from the [`settings`], [`cli`] is what people type.
 
 pub mod app;
@@ -20,6 +20,7 @@ pub mod bucket;
 pub mod catalog;
 pub mod cli;
 pub mod compare;
+pub mod database;
 pub mod expected;
 pub mod lake;
 pub mod ledger;
