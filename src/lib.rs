@@ -31,3 +31,4 @@ pub mod repair;
 pub mod sandbox;
 pub mod settings;
 pub mod socrata;
+pub mod telemetry;
