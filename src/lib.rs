@@ -11,14 +11,16 @@
 //!
 //! Pure, with no client, clock or runtime: [`model`], [`expected`], [`compare`], [`plan`].
 //! Clients, which do not know one another: [`lake`], [`catalog`], [`socrata`], [`archive`],
-//! [`ledger`]. [`reconcile`] is the pass itself, [`repair`] the only module that changes anything
+//! [`ledger`]; the two that are tables share [`database`]. [`reconcile`] is the pass itself, [`repair`] the only module that changes anything
 //! outside, [`app`] builds both from the [`settings`], [`cli`] is what people type.
 
 pub mod app;
 pub mod archive;
+pub mod bucket;
 pub mod catalog;
 pub mod cli;
 pub mod compare;
+pub mod database;
 pub mod expected;
 pub mod lake;
 pub mod ledger;
@@ -29,3 +31,4 @@ pub mod repair;
 pub mod sandbox;
 pub mod settings;
 pub mod socrata;
+pub mod telemetry;

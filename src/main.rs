@@ -1,3 +1,23 @@
 //! Reads the command line, calls the program, turns an error into an exit code; nothing else.
 
-fn main() {}
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use sodalake::cli::{self, Cli, Exit};
+use sodalake::telemetry::{Telemetry, Verbosity};
+
+fn main() -> ExitCode {
+    let exit = start(cli::parse()).unwrap_or_else(|error| {
+        // Nobody is left to tell if stderr is gone too.
+        let _ = writeln!(io::stderr(), "sodalake: failed to {error:#}");
+        Exit::of(&error)
+    });
+    exit.into()
+}
+
+#[tokio::main]
+async fn start(cli: Cli) -> anyhow::Result<Exit> {
+    let verbosity = Verbosity::of(cli.common.quiet, cli.common.verbose);
+    let telemetry = Telemetry::start(verbosity, cli.common.log_format)?;
+    cli::run(cli, &telemetry).await
+}

@@ -1,1 +1,416 @@
 //! What people type: the commands, their output and their exit codes.
+//!
+//! This file defines every command's arguments and sends each to its module; `args` has what
+//! several share, `exit` the codes, `style` how text is laid out. Results go to stdout, logs and
+//! progress to stderr.
+
+mod args;
+pub mod config;
+mod exit;
+mod recipes;
+pub mod style;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+pub use args::{Common, CounterArg, Depth, EmptyRange, Format, RangeArgs, RecipeArg, Span};
+pub use exit::{Exit, UsageError};
+
+use crate::model::Day;
+use crate::telemetry::Telemetry;
+use recipes::recipes;
+
+const CODES: &str = "\
+Exit codes: 0 in step or done, 1 findings remain, 2 usage or configuration, 3 held by a guard,
+4 unproven, 5 not confirmed yet, 6 another sodalake holds the lease, 7 a service failed,
+130 interrupted.
+
+Start with `sodalake demo`; with a real city, `sodalake doctor`.";
+
+/// Keeps what a city publishes on Socrata equal to what its data lake says
+#[derive(Clone, Debug, Parser)]
+#[command(version, after_help = CODES, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// A broken city in a box: find its faults, explain and repair them
+    Demo(DemoArgs),
+    /// Look and report; touch nothing
+    #[command(after_help = "\
+Examples:
+  sodalake check                                    every dataset, the settings' window
+  sodalake check camera-counts --day 2020-10-01
+  sodalake check --from 2020-10-01 --to 2020-11-01 --depth content --format json")]
+    Check(LookArgs),
+    /// Look and write down what a repair would do
+    #[command(after_help = "\
+Examples:
+  sodalake plan camera-counts --day 2020-10-01 --out october.plan
+  sodalake apply october.plan")]
+    Plan(PlanArgs),
+    /// Carry out a plan: that very one, or nothing
+    #[command(after_help = "\
+Examples:
+  sodalake apply october.plan
+  sodalake apply october.plan --approve 9f86d081884c7d65     lifts the budgets it names, nothing else")]
+    Apply(ApplyArgs),
+    /// Plan and apply within the rails
+    #[command(after_help = "\
+Examples:
+  sodalake repair camera-counts --last 7
+  sodalake repair camera-counts --day 2020-10-01 --rewrite   wipe the day and write it new")]
+    Repair(RepairArgs),
+    /// Print the rows that should stand on the portal for a day
+    #[command(after_help = "\
+Examples:
+  sodalake derive camera-counts --day 2020-10-01 | wc -l
+  sodalake derive camera-counts --day 2020-10-01 --keys --recipe chained")]
+    Derive(DeriveArgs),
+    /// Say why a day, or a row, is as it is
+    #[command(after_help = "\
+Examples:
+  sodalake explain camera-counts 2020-10-01
+  sodalake explain camera-counts 2020-10-01 5e7c8b1f9ea3ddd27f0637d430adf042")]
+    Explain(ExplainArgs),
+    /// Put archived rows and catalog entries back, and verify
+    #[command(after_help = "\
+Examples:
+  sodalake restore 01890a5d-ac96-774b-bcce-b302099a8057
+  sodalake restore 01890a5d-ac96-774b-bcce-b302099a8057 --day 2020-10-01")]
+    Restore(RestoreArgs),
+    /// The ledger: a line per day with its state, since when, and why
+    #[command(after_help = "\
+Examples:
+  sodalake days
+  sodalake days camera-counts --last 365 --format json")]
+    Days(DaysArgs),
+    /// Write a person's word about a day into the ledger
+    #[command(after_help = "\
+Examples:
+  sodalake mark camera-counts 2020-10-01 hold --reason 'detector swap' --until 2020-10-15
+  sodalake mark camera-counts 2020-10-01 release --reason 'swap is done'
+  sodalake mark camera-counts 2019-02-03 known-lost --reason 'no files in any layer'")]
+    Mark(MarkArgs),
+    /// Try everything before the first run, with what to do about each fault
+    Doctor,
+    /// Check the settings, or show those in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Only the stand-in portal
+    #[command(after_help = "\
+Examples:
+  sodalake sandbox --listen 127.0.0.1:8080 --data ./city --faults faults.toml")]
+    Sandbox(SandboxArgs),
+}
+
+/// `demo`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  sodalake demo
+  sodalake demo --exit --seed 7")]
+pub struct DemoArgs {
+    /// End after the repair instead of serving the status page
+    #[arg(long)]
+    pub exit: bool,
+    /// Which city: the same number makes the same one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Where the status page is served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    pub listen: SocketAddr,
+}
+
+/// `check`.
+#[derive(Args, Clone, Debug)]
+pub struct LookArgs {
+    /// Datasets by name or id [default: all]
+    #[arg(value_name = "DATASET")]
+    pub datasets: Vec<String>,
+    /// Which days.
+    #[command(flatten)]
+    pub range: RangeArgs,
+}
+
+/// `plan`.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// Where the plan goes: JSON lines, a row a line [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `apply`.
+#[derive(Args, Clone, Debug)]
+pub struct ApplyArgs {
+    /// A plan that `sodalake plan` wrote
+    #[arg(value_name = "FILE")]
+    pub plan: PathBuf,
+    /// Lift the budgets that this very plan exceeds, by its digest
+    #[arg(long, value_name = "DIGEST")]
+    pub approve: Option<String>,
+}
+
+/// `repair`.
+#[derive(Args, Clone, Debug)]
+pub struct RepairArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// Wipe the range and write it new
+    #[arg(long)]
+    pub rewrite: bool,
+}
+
+/// `derive`.
+#[derive(Args, Clone, Debug)]
+pub struct DeriveArgs {
+    /// A dataset by name or id
+    pub dataset: String,
+    /// The day, such as 2020-10-01
+    #[arg(long)]
+    pub day: Day,
+    /// Only the keys
+    #[arg(long)]
+    pub keys: bool,
+    /// How keys are made [default: the dataset's current way]
+    #[arg(long, value_enum)]
+    pub recipe: Option<RecipeArg>,
+    /// How Bluetooth addresses are numbered [default: the likelier way]
+    #[arg(long, value_enum)]
+    pub counter: Option<CounterArg>,
+}
+
+/// `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// A dataset by name or id
+    pub dataset: String,
+    /// The day, such as 2020-10-01
+    pub day: Day,
+    /// One row, by its key
+    pub key: Option<String>,
+}
+
+/// `restore`.
+#[derive(Args, Clone, Debug)]
+pub struct RestoreArgs {
+    /// The pass that purged them, as `sodalake days` and the status page name it
+    pub pass: String,
+    /// Only rows of this day
+    #[arg(long)]
+    pub day: Option<Day>,
+    /// Only the row of this key
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+/// `days`.
+#[derive(Args, Clone, Debug)]
+pub struct DaysArgs {
+    /// Which datasets and days.
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// `mark`.
+#[derive(Args, Clone, Debug)]
+pub struct MarkArgs {
+    /// A dataset by name or id
+    pub dataset: String,
+    /// The day, such as 2020-10-01
+    pub day: Day,
+    /// The word
+    #[arg(value_enum)]
+    pub mark: Mark,
+    /// Why; it stands in the ledger
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+    /// When a hold ends by itself
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<Day>,
+}
+
+/// A person's word about a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mark {
+    /// Its data are gone for good: report it no more
+    KnownLost,
+    /// Repair nothing here
+    Hold,
+    /// Take the hold, the loss or the open breaker back
+    Release,
+}
+
+/// `config`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the settings and tell everything that is wrong with them
+    Check,
+    /// Print the settings in force, secrets struck out, and where each came from
+    Show,
+}
+
+/// `sandbox`.
+#[derive(Args, Clone, Debug)]
+pub struct SandboxArgs {
+    /// Where the stand-in portal is served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Folder with its tables [default: a generated city]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Which faults to show, and when
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+}
+
+impl Command {
+    fn range(&self) -> Option<&RangeArgs> {
+        match self {
+            Self::Check(look)
+            | Self::Plan(PlanArgs { look, .. })
+            | Self::Repair(RepairArgs { look, .. })
+            | Self::Days(DaysArgs { look }) => Some(&look.range),
+            Self::Demo(_)
+            | Self::Apply(_)
+            | Self::Derive(_)
+            | Self::Explain(_)
+            | Self::Restore(_)
+            | Self::Mark(_)
+            | Self::Doctor
+            | Self::Config(_)
+            | Self::Sandbox(_) => None,
+        }
+    }
+}
+
+/// What is right for clap, checked for what clap cannot see.
+fn checked(cli: Cli) -> Result<Cli, clap::Error> {
+    let range = cli.command.range().map(RangeArgs::span).transpose();
+    match range {
+        Ok(_) => Ok(cli),
+        Err(empty) => Err(Cli::command().error(ErrorKind::ValueValidation, empty)),
+    }
+}
+
+/// Reads the command line. Ends the program with [`Exit::Usage`] where it is wrong, and with
+/// [`Exit::Ok`] after `--help` and `--version`.
+#[must_use]
+pub fn parse() -> Cli {
+    let cli = Cli::try_parse()
+        .and_then(checked)
+        .unwrap_or_else(|error| error.exit());
+    style::choose(cli.common.color);
+    cli
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// If it could not be carried out; [`Exit::of`] tells the code.
+#[expect(
+    clippy::unused_async,
+    reason = "all commands but `config` talk to services"
+)]
+pub async fn run(cli: Cli, _telemetry: &Telemetry) -> anyhow::Result<Exit> {
+    let Cli { command, common } = cli;
+    match command {
+        Command::Config(command) => config::run(command, &common),
+        Command::Demo(_)
+        | Command::Check(_)
+        | Command::Plan(_)
+        | Command::Apply(_)
+        | Command::Repair(_)
+        | Command::Derive(_)
+        | Command::Explain(_)
+        | Command::Restore(_)
+        | Command::Days(_)
+        | Command::Mark(_)
+        | Command::Doctor
+        | Command::Sandbox(_) => anyhow::bail!("run this command: it is not built yet"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).and_then(checked)
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_form_of_the_contract_is_understood() {
+        for line in [
+            "sodalake demo --exit --seed 3 --listen 127.0.0.1:0",
+            "sodalake check",
+            "sodalake check camera-counts radar-counts --day 2020-10-01",
+            "sodalake check --from 2020-10-01 --to 2020-10-02 --depth content",
+            "sodalake --format json check --last 7 -vv",
+            "sodalake plan --out october.plan camera-counts",
+            "sodalake apply october.plan --approve 9f86d081",
+            "sodalake repair camera-counts --day 2020-10-01 --rewrite",
+            "sodalake derive camera-counts --day 2020-10-01 --keys --recipe kits --counter separate",
+            "sodalake explain camera-counts 2020-10-01 5e7c8b1f",
+            "sodalake restore 0189 --day 2020-10-01 --key 5e7c8b1f",
+            "sodalake days --color never",
+            "sodalake mark camera-counts 2020-10-01 known-lost --reason gone --until 2020-11-01",
+            "sodalake doctor -q",
+            "sodalake config check --config sodalake.toml",
+            "sodalake config show",
+            "sodalake sandbox --listen 127.0.0.1:0 --data city --faults faults.toml",
+        ] {
+            assert!(read(line).is_ok(), "{line}: {}", read(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_usage() {
+        for line in [
+            "sodalake",
+            "sodalake chekc",
+            "sodalake check --day 2020-10-01 --last 3",
+            "sodalake check --day 2020-10-01 --from 2020-10-01 --to 2020-10-02",
+            "sodalake check --from 2020-10-01",
+            "sodalake check --to 2020-10-01",
+            "sodalake check --from 2020-10-02 --to 2020-10-02",
+            "sodalake check --from 2020-10-03 --to 2020-10-02",
+            "sodalake days --from 2020-10-03 --to 2020-10-02",
+            "sodalake check --day 2020-02-30",
+            "sodalake check --day 01.10.2020",
+            "sodalake check --last 0",
+            "sodalake check --last -1",
+            "sodalake check --depth deep",
+            "sodalake check -v -q",
+            "sodalake derive camera-counts",
+            "sodalake mark camera-counts 2020-10-01 hold",
+            "sodalake mark camera-counts 2020-10-01 forget --reason x",
+            "sodalake demo --seed -1",
+            "sodalake sandbox --listen localhost",
+        ] {
+            let error = read(line).expect_err(line);
+            assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()), "{line}");
+        }
+    }
+}

@@ -2,9 +2,22 @@
 //! be wrong, so that no later code checks again.
 //!
 //! Layers, later ones win: the defaults below, the file, `SODALAKE__SECTION__KEY` from the
-//! environment. Secrets may also be given as `*_file` with a path. Loading and its errors are in
-//! `load`; this file is only the types, and its comments are the reference for every key.
+//! environment. Secrets may also be given as `*_file` with a path. This file is only the types, and
+//! its comments are the reference for every key; `keys` names the keys and their defaults, `layers`
+//! lays file and environment over them, `reader` and `values` read one key, `load` puts the whole
+//! together, `show` prints it again without secrets.
 
+mod fingerprint;
+mod keys;
+mod layers;
+mod load;
+mod problem;
+mod reader;
+mod show;
+mod values;
+
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +28,11 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::model::Dataset;
+
+pub use fingerprint::{DERIVATION, fingerprint};
+pub use load::{DEFAULT_PATH, environment};
+pub use problem::{Origin, Origins, Problem, SettingsError};
+pub use show::Line;
 
 /// Whether faults are only reported, or mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -45,8 +63,58 @@ pub struct Settings {
     pub archive: ArchiveSettings,
     /// How missing rows come back.
     pub republish: Republish,
+    /// Who is told when a state changes.
+    pub notify: NotifySettings,
+    /// The daemon's own pages.
+    pub http: HttpSettings,
+    /// `[schedule]` as it stands, before any dataset's own keys; those in force are each dataset's.
+    pub schedule: ScheduleSettings,
+    /// `[rails]` as they stand, before any dataset's own keys; those in force are each dataset's.
+    pub rails: Rails,
     /// The datasets, each with its own schedule and rails.
     pub datasets: Vec<DatasetSettings>,
+    /// Where each key came from.
+    pub origins: Origins,
+}
+
+/// A URL that is a secret itself, such as a chat room's hook. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(Url);
+
+impl SecretUrl {
+    /// Keeps a URL from being printed.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self(url)
+    }
+
+    /// The URL, for the one who calls it.
+    #[must_use]
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretUrl(****)")
+    }
+}
+
+/// `[notify]`.
+#[derive(Clone, Debug)]
+pub struct NotifySettings {
+    /// Gets one message per change of state, and one on recovery.
+    pub webhook: Option<SecretUrl>,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Where the daemon's pages, metrics and API are served.
+    pub listen: SocketAddr,
+    /// Bearer token of the API's acts; without one the API only reads.
+    pub token: Option<SecretString>,
 }
 
 /// One `[[dataset]]`: what it is, and the schedule and rails in force for it.

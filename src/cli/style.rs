@@ -1,0 +1,303 @@
+//! How text is laid out for people: colours, numbers, tables, and hostile text made harmless.
+//!
+//! Colours are written as they are meant and taken out on the way to stdout where nobody wants
+//! them ([`choose`]: `--color`, `NO_COLOR`, no terminal). Whatever comes from a lake or a portal
+//! goes through [`clean`] before it is printed: it could move the cursor or reverse the line.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use clap::ColorChoice;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How wide text for people is.
+pub const WIDTH: usize = 80;
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// In step, done.
+    Good,
+    /// Wants a look: held, unproven, not confirmed yet.
+    Warn,
+    /// Differs, failed.
+    Bad,
+    /// Of less weight: where a value came from.
+    Faint,
+    /// A heading.
+    Strong,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Faint => Style::new().dimmed(),
+            Self::Strong => Style::new().bold(),
+        }
+    }
+}
+
+/// Decides for the whole program whether colours reach stdout and stderr. `auto` asks `NO_COLOR`,
+/// `CLICOLOR`, `TERM` and whether the stream is a terminal.
+pub fn choose(color: ColorChoice) {
+    let choice = match color {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+/// `text` in the colour of `tone`, for [`anstream::stdout`].
+pub fn paint(tone: Tone, text: impl fmt::Display) -> String {
+    let style = tone.style();
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes `text` to stdout. A reader that has gone away, as `head` does, is no error.
+///
+/// # Errors
+/// If stdout cannot be written for any other reason.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// A number with a comma at every thousand: `1,248`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Whether a terminal would do something else with it than show it: control characters, and those
+/// that turn the direction of writing or are not seen at all.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` on one line, with everything that could upset a terminal escaped.
+#[must_use]
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return text.into();
+    }
+    text.chars()
+        .fold(String::new(), |mut clean, c| {
+            if is_unsafe(c) {
+                clean.extend(c.escape_default());
+            } else {
+                clean.push(c);
+            }
+            clean
+        })
+        .into()
+}
+
+/// How many columns of a terminal `text` takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` cut to `columns`, the last one `…` if anything was lost.
+#[must_use]
+pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return text.into();
+    }
+    let mut left = columns.saturating_sub(1);
+    let mut short = String::new();
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if wide > left {
+            break;
+        }
+        left -= wide;
+        short.push(c);
+    }
+    if columns > 0 {
+        short.push('…');
+    }
+    short.into()
+}
+
+/// On which side a column's text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// One cell: its text, and its colour if it has one.
+type TableCell = (String, Option<Tone>);
+
+/// Rows in columns, as wide as they need and no wider than asked: the last column gives way.
+#[derive(Clone, Debug)]
+pub struct Table {
+    columns: Vec<(String, Side)>,
+    rows: Vec<Vec<TableCell>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    #[must_use]
+    pub fn new(columns: &[(&str, Side)]) -> Self {
+        let named = |(name, side): &(&str, Side)| ((*name).to_owned(), *side);
+        Self {
+            columns: columns.iter().map(named).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row. The texts are cleaned; missing cells stay empty.
+    pub fn row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = (T, Option<Tone>)>) {
+        let cell = |(text, tone): (T, Option<Tone>)| (clean(text.as_ref()).into_owned(), tone);
+        self.rows.push(cells.into_iter().map(cell).collect());
+    }
+
+    /// Whether it has no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table's lines, no wider than `columns` where the last column can give way.
+    #[must_use]
+    pub fn render(&self, columns: usize) -> String {
+        let widths = self.widths(columns);
+        let mut text = String::new();
+        let head = self
+            .columns
+            .iter()
+            .map(|(name, _)| (name.clone(), Some(Tone::Strong)));
+        self.line(&mut text, &widths, &head.collect::<Vec<_>>());
+        for row in &self.rows {
+            self.line(&mut text, &widths, row);
+        }
+        text
+    }
+
+    fn widths(&self, columns: usize) -> Vec<usize> {
+        let mut widths: Vec<usize> = self.columns.iter().map(|(name, _)| width(name)).collect();
+        for row in &self.rows {
+            for (most, (text, _)) in widths.iter_mut().zip(row) {
+                *most = (*most).max(width(text));
+            }
+        }
+        if let Some((last, others)) = widths.split_last_mut() {
+            let taken: usize = others.iter().map(|one| one + 2).sum();
+            *last = (*last).min(columns.saturating_sub(taken).max(10));
+        }
+        widths
+    }
+
+    fn line(&self, text: &mut String, widths: &[usize], cells: &[TableCell]) {
+        let start = text.len();
+        for (at, ((cell, tone), most)) in cells.iter().zip(widths).enumerate() {
+            let short = cut(cell, *most);
+            let pad = " ".repeat(most - width(&short));
+            let painted = tone.map_or_else(|| short.to_string(), |tone| paint(tone, &short));
+            let gap = if at > 0 { "  " } else { "" };
+            let _ = match self.columns.get(at).map(|(_, side)| *side) {
+                Some(Side::Right) => write!(text, "{gap}{pad}{painted}"),
+                Some(Side::Left) | None => write!(text, "{gap}{painted}{pad}"),
+            };
+        }
+        let end = text[start..].trim_end_matches(' ').len();
+        text.truncate(start + end);
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn numbers_have_a_comma_at_every_thousand() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_248, "1,248"),
+            (100_000, "100,000"),
+            (1_000_000, "1,000,000"),
+        ] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn hostile_text_cannot_move_the_cursor_or_turn_the_line() {
+        assert_eq!(clean("BURNET RD / CH\u{c1}VEZ"), "BURNET RD / CH\u{c1}VEZ");
+        assert_eq!(clean("\u{1b}[2Jgone\r\n"), "\\u{1b}[2Jgone\\r\\n");
+        assert_eq!(
+            clean("a\u{202e}b\u{200b}c\u{9b}"),
+            "a\\u{202e}b\\u{200b}c\\u{9b}"
+        );
+    }
+
+    #[test]
+    fn columns_line_up_by_what_is_seen() {
+        let mut table = Table::new(&[
+            ("dataset", Side::Left),
+            ("rows", Side::Right),
+            ("why", Side::Left),
+        ]);
+        table.row([
+            ("camera-counts", Some(Tone::Good)),
+            ("1,248", None),
+            ("北京 Ch\u{e1}vez", None),
+        ]);
+        table.row([("radar", None), ("7", None), ("\u{1b}[2J", None)]);
+        insta::assert_snapshot!(plain(&table.render(WIDTH)), @r"
+        dataset         rows  why
+        camera-counts  1,248  北京 Chávez
+        radar              7  \u{1b}[2J
+        ");
+    }
+
+    #[test]
+    fn the_last_column_gives_way() {
+        let mut table = Table::new(&[("day", Side::Left), ("why", Side::Left)]);
+        table.row([("2020-10-01", None), (&*"long ".repeat(40), None)]);
+        let text = plain(&table.render(40));
+        assert!(text.lines().all(|line| width(line) <= 40), "{text}");
+        assert!(text.contains('…'));
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_is_never_wider_than_asked(text in "\\PC{0,30}", columns in 0usize..20) {
+            prop_assert!(width(&cut(&text, columns)) <= columns);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The ledger's tables. A migration that was ever released is never changed; the next one is added
+//! at the end.
+
+use crate::database::Kind;
+
+/// Holds the number of every migration that was carried out.
+pub(super) const VERSION_TABLE: &str = "ledger_version";
+
+/// In order. `{time}`, `{day}` and `{json}` are the types of the database at hand.
+const MIGRATIONS: [&str; 1] = ["
+create table ledger_leases (
+  name text primary key,
+  holder text not null,
+  until {time} not null,
+  fence bigint not null
+);
+
+create table ledger_passes (
+  id text primary key,
+  dataset text not null,
+  day {day} not null,
+  kind text not null,
+  started_at {time} not null,
+  digest text not null,
+  summary {json} not null,
+  steps bigint not null,
+  ended_at {time},
+  outcome text,
+  purged bigint not null,
+  published bigint not null,
+  catalog_changes bigint not null
+);
+create index ledger_passes_by_day on ledger_passes (dataset, day, started_at);
+create index ledger_passes_by_start on ledger_passes (dataset, started_at);
+
+create table ledger_journal (
+  pass text not null references ledger_passes (id),
+  number bigint not null,
+  at {time} not null,
+  step text not null,
+  detail {json} not null,
+  purged bigint not null,
+  primary key (pass, number)
+);
+
+create table ledger_days (
+  dataset text not null,
+  day {day} not null,
+  state text not null,
+  since {time} not null,
+  looked_at {time} not null,
+  why text,
+  cause text,
+  counts {json} not null,
+  fingerprint text,
+  digest text,
+  primary key (dataset, day)
+);
+
+create table ledger_sightings (
+  dataset text not null,
+  day {day} not null,
+  digest text not null,
+  first_seen {time} not null,
+  primary key (dataset, day)
+);
+
+create table ledger_marks (
+  dataset text not null,
+  day {day} not null,
+  kind text not null,
+  reason text not null,
+  until {day},
+  marked_at {time} not null,
+  marked_by text not null,
+  primary key (dataset, day)
+);
+
+create table ledger_approvals (
+  digest text primary key,
+  approved_at {time} not null,
+  approved_by text not null,
+  reason text not null,
+  used_at {time}
+);
+
+create table ledger_acts (
+  number {serial},
+  at {time} not null,
+  origin text not null,
+  act text not null,
+  subject text not null,
+  reason text not null
+);
+create index ledger_acts_by_subject on ledger_acts (subject, at);
+
+create table ledger_usual (
+  dataset text not null,
+  day {day} not null,
+  files bigint not null,
+  row_count bigint not null,
+  primary key (dataset, day)
+);
+
+create table ledger_strays (
+  dataset text not null,
+  file_day {day} not null,
+  row_day {day} not null,
+  row_key text not null,
+  primary key (dataset, file_day, row_day, row_key)
+);
+create index ledger_strays_by_row_day on ledger_strays (dataset, row_day)
+"];
+
+/// The migrations in the types of `kind`.
+pub(super) fn migrations(kind: Kind) -> Vec<String> {
+    let (time, day, json, serial) = match kind {
+        Kind::Postgres => (
+            "timestamptz",
+            "date",
+            "jsonb",
+            "bigint generated always as identity primary key",
+        ),
+        Kind::Sqlite => ("text", "text", "text", "integer primary key autoincrement"),
+    };
+    MIGRATIONS
+        .iter()
+        .map(|migration| {
+            migration
+                .replace("{time}", time)
+                .replace("{day}", day)
+                .replace("{json}", json)
+                .replace("{serial}", serial)
+        })
+        .collect()
+}

@@ -1,0 +1,133 @@
+//! What is usual for a dataset: the files and rows of its days at their last proven read, and rows
+//! that stand far from the day of their file.
+
+use serde::Serialize;
+
+use super::{Ledger, LedgerError, bounds};
+use crate::database::{Param, Statement};
+use crate::model::{DatasetName, Day, DayRange, RowKey};
+
+/// A dataset-day at its last proven read of the lake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Usual {
+    /// The local day.
+    pub day: Day,
+    /// Ready files.
+    pub files: u64,
+    /// Rows they yield.
+    pub rows: u64,
+}
+
+/// Strays added by one statement, well below what either database takes as parameters.
+const STRAYS_PER_STATEMENT: usize = 1_000;
+
+fn add_strays(dataset: &DatasetName, file_day: Day, strays: &[(RowKey, Day)]) -> Statement {
+    let mut params: Vec<Param> = vec![dataset.as_str().into(), file_day.into()];
+    let mut places = Vec::with_capacity(strays.len());
+    for (key, day) in strays {
+        places.push(format!(
+            "($1, $2, ${}, ${})",
+            params.len() + 1,
+            params.len() + 2
+        ));
+        params.extend([(*day).into(), (&key.to_string()).into()]);
+    }
+    let sql = format!(
+        "insert into ledger_strays (dataset, file_day, row_day, row_key) values {}
+         on conflict do nothing",
+        places.join(", ")
+    );
+    Statement::new(sql, params)
+}
+
+impl Ledger {
+    /// Notes how many files and rows a day had at a proven read.
+    pub async fn set_usual(
+        &self,
+        dataset: &DatasetName,
+        day: Day,
+        files: u64,
+        rows: u64,
+    ) -> Result<(), LedgerError> {
+        let sql = "insert into ledger_usual (dataset, day, files, row_count)
+             values ($1, $2, $3, $4)
+             on conflict (dataset, day) do update set
+               files = excluded.files, row_count = excluded.row_count";
+        let params = vec![
+            dataset.as_str().into(),
+            day.into(),
+            files.into(),
+            rows.into(),
+        ];
+        let act = format!("note what is usual for {dataset} on {day}");
+        self.database.execute(&act, sql, params).await?;
+        Ok(())
+    }
+
+    /// The days with a proven read that lie at most `days` days before or after `around`, the day
+    /// itself included, in order.
+    pub async fn usual(
+        &self,
+        dataset: &DatasetName,
+        around: Day,
+        days: u32,
+    ) -> Result<Vec<Usual>, LedgerError> {
+        let sql = "select day, files, row_count from ledger_usual
+             where dataset = $1 and day >= $2 and day < $3 order by day";
+        let range = DayRange {
+            from: around.plus(-i64::from(days)),
+            to: around.plus(i64::from(days)).next(),
+        };
+        let [from, to] = bounds(Some(range));
+        let params = vec![dataset.as_str().into(), from, to];
+        Ok(self
+            .database
+            .query("read what is usual", sql, params, |line| {
+                Ok(Usual {
+                    day: line.get(0)?,
+                    files: line.count(1)?,
+                    rows: line.count(2)?,
+                })
+            })
+            .await?)
+    }
+
+    /// Notes the rows of a day's files that stand on another day, in place of those noted before.
+    pub async fn set_strays(
+        &self,
+        dataset: &DatasetName,
+        file_day: Day,
+        strays: &[(RowKey, Day)],
+    ) -> Result<(), LedgerError> {
+        let forget = Statement::new(
+            "delete from ledger_strays where dataset = $1 and file_day = $2",
+            vec![dataset.as_str().into(), file_day.into()],
+        );
+        let chunks = strays.chunks(STRAYS_PER_STATEMENT);
+        let statements = std::iter::once(forget)
+            .chain(chunks.map(|chunk| add_strays(dataset, file_day, chunk)))
+            .collect();
+        let act = format!("note strays of {dataset} on {file_day}");
+        self.database.transaction(&act, statements).await?;
+        Ok(())
+    }
+
+    /// The keys of rows that stand on `day` and come from files of other days, in order.
+    pub async fn strays(
+        &self,
+        dataset: &DatasetName,
+        day: Day,
+    ) -> Result<Vec<RowKey>, LedgerError> {
+        let sql = "select distinct row_key from ledger_strays
+             where dataset = $1 and row_day = $2 and file_day <> $2";
+        let params = vec![dataset.as_str().into(), day.into()];
+        let mut keys = self
+            .database
+            .query("read strays", sql, params, |line| {
+                Ok(RowKey::new(&line.get::<String>(0)?))
+            })
+            .await?;
+        keys.sort();
+        Ok(keys)
+    }
+}

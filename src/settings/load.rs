@@ -1,0 +1,498 @@
+//! From the layers to [`Settings`]: every key is read, every fault is told at once.
+//!
+//! What one key may be is said in `values`; here stand the limits of the numbers, the rules
+//! between keys (`command` wants its arguments, no two datasets in one place), and what a dataset
+//! takes from its recipe.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+use url::Url;
+
+use super::layers::Layers;
+use super::problem::{Origin, Problem, SettingsError};
+use super::reader::{Noted, Read, Reader};
+use super::values::{self as v, Raw};
+use super::{
+    ArchiveSettings, CatalogSettings, DatasetSettings, HttpSettings, LakeSettings, LedgerSettings,
+    NotifySettings, Rails, Republish, ScheduleSettings, SecretUrl, Settings, SocrataSettings,
+};
+use crate::expected::Facts;
+use crate::model::{Dataset, DatasetId, DatasetName};
+
+/// Where the settings are looked for when nobody names a file.
+pub const DEFAULT_PATH: &str = "/etc/sodalake/sodalake.toml";
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const WEEK: Duration = Duration::from_hours(7 * 24);
+
+const STORES: &[&str] = &[
+    "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "https", "http", "file", "memory",
+];
+const DATABASES: &[&str] = &["postgres", "postgresql", "sqlite"];
+const WEB: &[&str] = &["https", "http"];
+
+/// The process's environment, as far as it is meant for the settings.
+///
+/// # Errors
+/// If one of those variables is not UTF-8.
+pub fn environment() -> Result<Vec<(String, String)>, SettingsError> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            name.starts_with("SODALAKE__").then_some((name, value))
+        })
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(SettingsError::NotText { name }),
+        })
+        .collect()
+}
+
+impl Settings {
+    /// Reads the settings file (`path`, or else [`DEFAULT_PATH`]) with `env` laid over it.
+    /// `recipes` are the recipes a dataset may name.
+    ///
+    /// # Errors
+    /// If there is no file, it cannot be read or is not TOML, or any key is wrong; then all that
+    /// are wrong are listed.
+    pub fn load(
+        path: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        recipes: &[&'static Facts],
+    ) -> Result<Self, SettingsError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        let text = std::fs::read_to_string(file).map_err(|source| {
+            let looked = PathBuf::from(file);
+            if path.is_none() && source.kind() == std::io::ErrorKind::NotFound {
+                SettingsError::Missing { looked }
+            } else {
+                let path = looked;
+                SettingsError::Read { path, source }
+            }
+        })?;
+        let mut reader = Reader::new(Layers::new(file, &text, env)?, file);
+        let settings = all(&mut reader, recipes);
+        let (problems, origins) = reader.finish();
+        match settings {
+            Ok(settings) if problems.is_empty() => Ok(Self {
+                origins,
+                ..settings
+            }),
+            _ => Err(SettingsError::Refused(problems)),
+        }
+    }
+}
+
+fn all(r: &mut Reader, recipes: &[&'static Facts]) -> Read<Settings> {
+    let mode = r.required("mode", v::mode);
+    let timezone = r.required("timezone", v::zone);
+    let lake = lake(r);
+    let catalog = catalog(r);
+    let socrata = socrata(r);
+    let ledger = ledger(r);
+    let archive = archive(r);
+    let republish = republish(r);
+    let notify = notify(r);
+    let http = http(r);
+    let schedule = schedule(r, "schedule.");
+    let rails = rails(r, "rails.");
+    let zone = timezone.unwrap_or(chrono_tz::UTC);
+    let datasets = datasets(r, recipes, zone);
+    Ok(Settings {
+        mode: mode?,
+        timezone: timezone?,
+        lake: lake?,
+        catalog: catalog?,
+        socrata: socrata?,
+        ledger: ledger?,
+        archive: archive?,
+        republish: republish?,
+        notify: notify?,
+        http: http?,
+        schedule: schedule?,
+        rails: rails?,
+        datasets: datasets?,
+        origins: super::Origins::default(),
+    })
+}
+
+fn lake(r: &mut Reader) -> Read<LakeSettings> {
+    let url = r.required("lake.url", v::url(STORES, "s3://atd-datalake-ready"));
+    let endpoint = r.optional("lake.endpoint", v::url(WEB, "https://s3.example:9000"));
+    let region = r.optional("lake.region", v::word);
+    let repository = r.required("lake.repository", v::word);
+    let max_file_bytes = r.required("lake.max_file_bytes", v::bytes);
+    Ok(LakeSettings {
+        url: url?,
+        endpoint: endpoint?,
+        region: region?,
+        repository: repository?,
+        max_file_bytes: max_file_bytes?,
+    })
+}
+
+fn catalog(r: &mut Reader) -> Read<CatalogSettings> {
+    let database = database(r, "catalog");
+    let ca_file = r.path("catalog.ca_file");
+    let table = r.required("catalog.table", v::table);
+    let repository = r.required("catalog.repository", v::word);
+    let (url, password) = database?;
+    Ok(CatalogSettings {
+        url,
+        password,
+        ca_file: ca_file?,
+        table: table?,
+        repository: repository?,
+    })
+}
+
+fn ledger(r: &mut Reader) -> Read<LedgerSettings> {
+    let database = database(r, "ledger");
+    let ca_file = r.path("ledger.ca_file");
+    let (url, password) = database?;
+    Ok(LedgerSettings {
+        url,
+        password,
+        ca_file: ca_file?,
+    })
+}
+
+/// The URL of a database without its password, and the password from wherever it was.
+fn database(r: &mut Reader, section: &str) -> Read<(Url, Option<SecretString>)> {
+    let (url_key, password_key) = (format!("{section}.url"), format!("{section}.password"));
+    let example = "postgres://lake@db.example/atd01?sslmode=require";
+    let url = r.required(&url_key, v::url(DATABASES, example));
+    let password = r.secret(&password_key);
+    let (url, inside) = without_password(url?);
+    let password = password?;
+    if inside.is_some() && password.is_some() {
+        let what = format!("holds a password, and {section}.password is given too; want one");
+        r.refuse(&url_key, what);
+        return Err(Noted);
+    }
+    if inside.is_some()
+        && let Some(origin) = r.origin(&url_key)
+    {
+        r.came_from(&password_key, origin);
+    }
+    Ok((url, password.or(inside)))
+}
+
+fn without_password(mut url: Url) -> (Url, Option<SecretString>) {
+    let in_place = url
+        .password()
+        .map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+    let (secret, kept): (Vec<_>, Vec<_>) = url
+        .query_pairs()
+        .into_owned()
+        .partition(|(name, _)| name == "password");
+    let in_query = secret.into_iter().next().map(|(_, text)| text);
+    if in_place.is_some() && url.set_password(None).is_err() {
+        url.set_query(None);
+    }
+    if in_query.is_some() {
+        url.set_query(None);
+        if !kept.is_empty() {
+            url.query_pairs_mut().extend_pairs(kept);
+        }
+    }
+    (url, in_place.or(in_query).map(SecretString::from))
+}
+
+fn socrata(r: &mut Reader) -> Read<SocrataSettings> {
+    let url = r.required("socrata.url", v::url(WEB, "https://data.austintexas.gov"));
+    let username = r.secret("socrata.username");
+    let password = r.secret("socrata.password");
+    let app_token = r.secret("socrata.app_token");
+    let page_rows = r.required("socrata.page_rows", v::whole(1, 50_000));
+    let chunk_rows = r.required("socrata.chunk_rows", v::whole(1, 50_000));
+    let max_in_flight = r.required("socrata.max_in_flight", v::whole(1, 64));
+    let per_second = r.required("socrata.requests_per_second", v::whole(1, 1_000));
+    let confirm = r.required("socrata.confirm_within", v::duration(SECOND, WEEK));
+    let timeout = r.required("socrata.request_timeout", v::duration(SECOND, HOUR));
+    let username = username?.map(|name| secrecy::ExposeSecret::expose_secret(&name).to_owned());
+    Ok(SocrataSettings {
+        url: url?,
+        username,
+        password: password?,
+        app_token: app_token?,
+        page_rows: page_rows?,
+        chunk_rows: chunk_rows?,
+        max_in_flight: max_in_flight?,
+        requests_per_second: per_second?,
+        confirm_within: confirm?,
+        request_timeout: timeout?,
+    })
+}
+
+fn archive(r: &mut Reader) -> Read<ArchiveSettings> {
+    let example = "file:///var/lib/sodalake/archive";
+    let url = r.required("archive.url", v::url(STORES, example));
+    let keep_days = r.required("archive.keep_days", v::whole(1, 36_500));
+    Ok(ArchiveSettings {
+        url: url?,
+        keep_days: keep_days?,
+    })
+}
+
+fn republish(r: &mut Reader) -> Read<Republish> {
+    let command = r.optional("republish.command", v::list);
+    let mode = r.required("republish.mode", |raw: &Raw| {
+        match v::line(raw).as_deref() {
+            Ok(mode @ ("native" | "command" | "defer")) => Ok(mode.to_owned()),
+            _ => Err("\"native\", \"command\" or \"defer\"".into()),
+        }
+    })?;
+    match (mode.as_str(), command?) {
+        ("native", _) => Ok(Republish::Native),
+        ("defer", _) => Ok(Republish::Defer),
+        (_, None) => {
+            r.refuse(
+                "republish.command",
+                "not set; republish.mode \"command\" wants it",
+            );
+            Err(Noted)
+        }
+        (_, Some(command)) => {
+            let has = |mark: &str| command.iter().any(|part| part.contains(mark));
+            if has("{from}") && has("{to}") {
+                return Ok(Republish::Command(command));
+            }
+            let what = "lacks the range; want {from} and {to} among the arguments";
+            r.refuse("republish.command", what);
+            Err(Noted)
+        }
+    }
+}
+
+fn notify(r: &mut Reader) -> Read<NotifySettings> {
+    let Some(text) = r.secret("notify.webhook")? else {
+        return Ok(NotifySettings { webhook: None });
+    };
+    let raw = Raw::Text(secrecy::ExposeSecret::expose_secret(&text).to_owned());
+    match v::url(WEB, "https://hooks.example/...")(&raw) {
+        Ok(url) => Ok(NotifySettings {
+            webhook: Some(SecretUrl::new(url)),
+        }),
+        Err(want) => {
+            let at_file = r.origin("notify.webhook").is_none();
+            let key = if at_file {
+                "notify.webhook_file"
+            } else {
+                "notify.webhook"
+            };
+            r.refuse(key, format!("found ****; want {want}"));
+            Err(Noted)
+        }
+    }
+}
+
+fn http(r: &mut Reader) -> Read<HttpSettings> {
+    let listen = r.required(
+        "http.listen",
+        v::parsed("an address and port such as \"127.0.0.1:9464\""),
+    );
+    let token = r.secret("http.token");
+    Ok(HttpSettings {
+        listen: listen?,
+        token: token?,
+    })
+}
+
+/// The key in a dataset's own section if it stands there, else in the general one.
+fn place(r: &Reader, own: &str, section: &str, key: &str) -> String {
+    let mine = format!("{own}{key}");
+    if r.origin(&mine).is_some() {
+        mine
+    } else {
+        format!("{section}.{key}")
+    }
+}
+
+fn schedule(r: &mut Reader, own: &str) -> Read<ScheduleSettings> {
+    let at = |r: &Reader, key| place(r, own, "schedule", key);
+    let survey = r.required(&at(r, "survey"), v::cron);
+    let check = r.required(&at(r, "check"), v::cron);
+    let audit = r.required(&at(r, "audit"), v::cron);
+    let window_days = r.required(&at(r, "window_days"), v::whole(1, 36_500));
+    let settle_at = at(r, "settle_days");
+    let settle_days = r.required(&settle_at, v::whole(0, 365));
+    let repair_hours = r.required(&at(r, "repair_hours"), v::hours);
+    let (window_days, settle_days) = (window_days?, settle_days?);
+    if settle_days >= window_days {
+        let what = format!("found {settle_days}; want less than window_days, {window_days}");
+        r.refuse(&settle_at, what);
+        return Err(Noted);
+    }
+    Ok(ScheduleSettings {
+        survey: survey?,
+        check: check?,
+        audit: audit?,
+        window_days,
+        settle_days,
+        repair_hours: repair_hours?,
+    })
+}
+
+fn rails(r: &mut Reader, own: &str) -> Read<Rails> {
+    const ROWS: i64 = 1_000_000_000;
+    let at = |r: &Reader, key| place(r, own, "rails", key);
+    let rows = || v::whole(0, ROWS.unsigned_abs());
+    let recheck_after = r.required(&at(r, "recheck_after"), v::duration(Duration::ZERO, WEEK));
+    let per_day = r.required(&at(r, "max_purge_rows_per_day"), rows());
+    let share = r.required(&at(r, "max_purge_share_per_day"), v::share);
+    let orphans = r.required(&at(r, "max_orphan_rows_per_day"), rows());
+    let per_24h = r.required(&at(r, "max_purge_rows_per_24h"), rows());
+    let files = r.required(&at(r, "min_files_share"), v::share);
+    let repairs = r.required(&at(r, "max_repairs_per_day"), v::whole(1, 1_000));
+    Ok(Rails {
+        recheck_after: recheck_after?,
+        max_purge_rows_per_day: per_day?,
+        max_purge_share_per_day: share?,
+        max_orphan_rows_per_day: orphans?,
+        max_purge_rows_per_24h: per_24h?,
+        min_files_share: files?,
+        max_repairs_per_day: repairs?,
+    })
+}
+
+fn datasets(
+    r: &mut Reader,
+    recipes: &[&'static Facts],
+    zone: chrono_tz::Tz,
+) -> Read<Vec<DatasetSettings>> {
+    if r.layers().datasets() == 0 {
+        r.note(Problem {
+            key: "dataset".into(),
+            origin: None,
+            what: "not set; want at least one [[dataset]] with name, id and recipe".into(),
+        });
+        return Err(Noted);
+    }
+    let read: Vec<_> = (0..r.layers().datasets())
+        .map(|index| dataset(r, index, recipes, zone))
+        .collect();
+    let known: Vec<(usize, &Dataset)> = read
+        .iter()
+        .enumerate()
+        .filter_map(|(index, one)| Some((index, &*one.as_ref().ok()?.dataset)))
+        .collect();
+    for (position, (index, one)) in known.iter().enumerate() {
+        for (_, earlier) in &known[..position] {
+            apart(r, *index, one, earlier);
+        }
+    }
+    read.into_iter().collect()
+}
+
+/// Refuses two datasets that stand in each other's place.
+fn apart(r: &mut Reader, index: usize, one: &Dataset, earlier: &Dataset) {
+    let origin = r.layers().dataset_origin(index);
+    let mut refuse = |key: &str, what: String| {
+        r.note(Problem {
+            key: format!("dataset.{}.{key}", one.name),
+            origin: origin.clone(),
+            what,
+        });
+    };
+    let other = &earlier.name;
+    if one.name == earlier.name {
+        refuse(
+            "name",
+            format!("found \"{other}\" twice; want each name once"),
+        );
+    }
+    if one.id == earlier.id {
+        let what = format!(
+            "found \"{}\", the id of {other} too; want each id once",
+            one.id
+        );
+        refuse("id", what);
+    }
+    if one.name.as_str() == earlier.id.as_str() || one.id.as_str() == other.as_str() {
+        let what = format!("name and id cross with those of {other}; want a name that is no id");
+        refuse("name", what);
+    }
+    if (&one.source, &one.ext) == (&earlier.source, &earlier.ext) {
+        let what = format!(
+            "its files, {} {}, are those of {other}; want one dataset for each kind of file, \
+             for the catalog has one entry for each file",
+            one.source, one.ext
+        );
+        refuse("ext", what);
+    }
+}
+
+fn dataset(
+    r: &mut Reader,
+    index: usize,
+    recipes: &[&'static Facts],
+    zone: chrono_tz::Tz,
+) -> Read<DatasetSettings> {
+    let own = format!("dataset[{index}].");
+    let at = |key: &str| format!("{own}{key}");
+    let name = r.required(
+        &at("name"),
+        v::parsed::<DatasetName>("1 to 63 of a-z, 0-9 and '-', a letter first"),
+    );
+    let id = r.required(
+        &at("id"),
+        v::parsed::<DatasetId>("a four-by-four such as \"sh59-i6y9\""),
+    );
+    let facts = r.required(&at("recipe"), |raw| recipe(raw, recipes));
+    let keys = r.optional(&at("keys"), v::key_policy);
+    let facts_of = facts.ok();
+    let source = fact(r, &at("source"), facts_of, |facts| facts.source);
+    let ext = fact(r, &at("ext"), facts_of, |facts| facts.ext);
+    let key_column = fact(r, &at("key_column"), facts_of, |facts| facts.key_column);
+    let day_column = fact(r, &at("day_column"), facts_of, |facts| facts.day_column);
+    let schedule = schedule(r, &own);
+    let rails = rails(r, &own);
+    let dataset = Dataset {
+        name: name?,
+        id: id?,
+        recipe: facts?.name.into(),
+        source: source?,
+        ext: ext?,
+        key_column: key_column?,
+        day_column: day_column?,
+        zone,
+        keys: keys?.unwrap_or_default(),
+    };
+    Ok(DatasetSettings {
+        dataset: Arc::new(dataset),
+        schedule: schedule?,
+        rails: rails?,
+    })
+}
+
+fn recipe(raw: &Raw, recipes: &[&'static Facts]) -> Result<&'static Facts, String> {
+    let name = v::line(raw).unwrap_or_default();
+    let found = recipes.iter().find(|facts| facts.name == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = recipes.iter().map(|facts| facts.name).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+/// A key that the recipe knows where the file does not say it.
+fn fact(
+    r: &mut Reader,
+    place: &str,
+    facts: Option<&'static Facts>,
+    of: impl Fn(&'static Facts) -> &'static str,
+) -> Read<String> {
+    match (r.optional(place, v::word)?, facts) {
+        (Some(word), _) => Ok(word),
+        (None, Some(facts)) => {
+            r.came_from(place, Origin::Recipe(facts.name.into()));
+            Ok(of(facts).into())
+        }
+        (None, None) => Err(Noted),
+    }
+}

@@ -1,0 +1,206 @@
+//! One look at one table: every answer fresh, and all of them from one version of the data.
+//!
+//! Replicas lag and are picked at random, so an answer that is out of date, or older than the
+//! first of the look, is asked for again: another replica may know more. An answer from newer data
+//! ends the attempt, since what was read before is no longer true. Attempts begin anew a few
+//! times and are never patched together.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, de};
+use tokio::time::sleep;
+
+use super::failure::{ReadError, RequestError};
+use super::portal::{Answer, Frame, Portal};
+use super::soql::Query;
+use super::stamp::{Agreement, Flag, Stamp, flag};
+use crate::model::DatasetId;
+
+const LEGACY: &str = "x-soda2-legacy-types";
+
+/// Whether a portal said that what it served is up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Freshness {
+    /// Every answer was marked as up to date, and all came from one version of the data.
+    Proven,
+    /// Some answers did not say; nothing spoke against it.
+    Assumed,
+}
+
+/// Why an attempt came to nothing.
+pub(super) enum Setback {
+    /// The data changed under it.
+    Changed(String),
+    /// The answers cannot all be true.
+    Contradicts(String),
+    /// Another attempt would end alike.
+    Fatal(ReadError),
+}
+
+impl Setback {
+    pub(super) fn contradicts(why: impl Into<String>) -> Self {
+        Self::Contradicts(why.into())
+    }
+}
+
+/// The three numbers around a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Tally {
+    #[serde(rename = "sl_rows", deserialize_with = "count")]
+    pub(super) rows: u64,
+    #[serde(rename = "sl_keys", deserialize_with = "count")]
+    pub(super) keys: u64,
+    #[serde(rename = "sl_newest", default)]
+    pub(super) newest: Option<DateTime<Utc>>,
+}
+
+/// A count: a portal sends numbers as text.
+pub(super) fn count<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Wire {
+        Text(String),
+        Number(u64),
+    }
+    match Wire::deserialize(json)? {
+        Wire::Number(number) => Ok(number),
+        Wire::Text(text) => text.parse().map_err(|_| de::Error::custom("not a count")),
+    }
+}
+
+pub(super) struct Look<'a> {
+    pub(super) portal: &'a Portal,
+    id: &'a DatasetId,
+    /// What is looked at, for people: `keys of 2020-10-01`.
+    what: String,
+    pub(super) requests: u64,
+    first: Option<Stamp>,
+    freshness: Freshness,
+    starts: u32,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn new(portal: &'a Portal, id: &'a DatasetId, what: String) -> Self {
+        Self {
+            portal,
+            id,
+            what,
+            requests: 0,
+            first: None,
+            freshness: Freshness::Proven,
+            starts: 1,
+        }
+    }
+
+    pub(super) fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// The data version looked at, where the portal tells.
+    pub(super) fn version(&self) -> Option<u64> {
+        let version = self.first.as_ref().and_then(|stamp| stamp.version.as_ref());
+        version.map(|version| version.number)
+    }
+
+    /// Asks until the answer is fresh and of the look's version.
+    pub(super) async fn ask(
+        &mut self,
+        operation: &'static str,
+        query: &Query,
+    ) -> Result<Answer, Setback> {
+        let tries = self.portal.patience.stale_tries.max(1);
+        let mut doubt = None;
+        for tried in 1..=tries {
+            if tried > 1 {
+                self.portal.count_retry("stale");
+                sleep(self.portal.patience.fresh_pause(tried)).await;
+            }
+            let url = self.portal.query_url(self.id, query);
+            let answer = self.portal.read(operation, url, Frame::Array).await;
+            let answer = answer.map_err(|source| self.failed(source))?;
+            self.requests += answer.requests;
+            if answer
+                .headers
+                .get(LEGACY)
+                .is_some_and(|value| value == "true")
+            {
+                let (id, what) = self.name();
+                return Err(Setback::Fatal(ReadError::Legacy { id, what }));
+            }
+            doubt = self.doubt(&answer);
+            match doubt {
+                None => return Ok(answer),
+                Some(Agreement::Newer) => break,
+                Some(_) => {}
+            }
+        }
+        Err(match doubt {
+            Some(Agreement::Unknown) | None => {
+                let (id, what) = self.name();
+                Setback::Fatal(ReadError::OutOfDate { id, what, tries })
+            }
+            Some(Agreement::Newer) => Setback::Changed("the data have a newer version".into()),
+            Some(Agreement::Older | Agreement::Same | Agreement::Other) => {
+                Setback::Changed("answers come from several versions of the data".into())
+            }
+        })
+    }
+
+    /// What speaks against an answer; [`Agreement::Unknown`] is one that is out of date.
+    fn doubt(&mut self, answer: &Answer) -> Option<Agreement> {
+        let stamp = Stamp::of(&answer.headers);
+        let agreement = match &self.first {
+            Some(first) => first.against(&stamp),
+            None if stamp == Stamp::default() => Agreement::Unknown,
+            None => Agreement::Same,
+        };
+        let is_vouched = match flag(&answer.headers) {
+            Flag::OutOfDate => return Some(Agreement::Unknown),
+            Flag::Absent if !self.portal.patience.trust_unflagged => {
+                return Some(Agreement::Unknown);
+            }
+            Flag::Absent => false,
+            Flag::Fresh => true,
+        };
+        match agreement {
+            Agreement::Older | Agreement::Newer | Agreement::Other => return Some(agreement),
+            Agreement::Same if is_vouched => {}
+            Agreement::Same | Agreement::Unknown => self.freshness = Freshness::Assumed,
+        }
+        self.first.get_or_insert(stamp);
+        None
+    }
+
+    /// Waits before another attempt, or says why there is none.
+    pub(super) async fn begin_anew(&mut self, setback: Setback) -> Result<(), ReadError> {
+        let starts = self.starts;
+        let (id, what) = self.name();
+        let error = match setback {
+            Setback::Fatal(error) => return Err(error),
+            Setback::Changed(why) => ReadError::Unsteady {
+                id,
+                what,
+                starts,
+                why,
+            },
+            Setback::Contradicts(why) => ReadError::Contradiction { id, what, why },
+        };
+        if starts >= self.portal.patience.starts {
+            return Err(error);
+        }
+        self.portal.count_retry("unsteady");
+        sleep(self.portal.patience.stale_pause * starts).await;
+        self.starts += 1;
+        self.first = None;
+        self.freshness = Freshness::Proven;
+        Ok(())
+    }
+
+    fn failed(&self, source: RequestError) -> Setback {
+        let (id, what) = self.name();
+        Setback::Fatal(ReadError::Request { id, what, source })
+    }
+
+    pub(super) fn name(&self) -> (DatasetId, String) {
+        (self.id.clone(), self.what.clone())
+    }
+}

@@ -1,0 +1,436 @@
+//! One portal over HTTP: the client, the throttle, the counters, and the reading loop.
+//!
+//! An answer is a status, headers and a whole body, read piece by piece up to a limit while its
+//! place in the throttle is held. Redirects are never followed, so that no credential goes where
+//! it was not sent; plain HTTP is for loopback only. What a body means is left to the callers,
+//! except that a read's body must be JSON to its end: a cut or a login page is tried again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Client, Method, StatusCode, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+use url::{Host, Url};
+
+use super::failure::{self, PortalError, RequestError};
+use super::retry::{Patience, Tries, Verdict, asked_wait, verdict};
+use super::soql::{Query, encoded};
+use super::throttle::Throttle;
+use crate::model::DatasetId;
+use crate::settings::SocrataSettings;
+
+const APP_TOKEN: HeaderName = HeaderName::from_static("x-app-token");
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+
+/// The shared HTTP side of a portal: every request of every dataset goes through one of these.
+pub struct Portal {
+    url: Url,
+    http: Client,
+    app_token: Option<HeaderValue>,
+    token_refused: AtomicBool,
+    throttle: Throttle,
+    pub(super) patience: Patience,
+    dice: Mutex<StdRng>,
+    page_rows: u32,
+    counts: Mutex<Counts>,
+}
+
+/// What went over the wire so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests sent again, by reason.
+    pub retries: BTreeMap<&'static str, u64>,
+    /// Bytes of request bodies.
+    pub bytes_sent: u64,
+    /// Bytes of answers, decompressed.
+    pub bytes_received: u64,
+    /// Time that requests waited for the throttle.
+    pub throttled: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: BTreeMap<(&'static str, u16), u64>,
+    traffic: Traffic,
+}
+
+/// A user and a password, for writing.
+#[derive(Clone, Copy)]
+pub(super) struct Credentials<'a> {
+    pub(super) user: &'a str,
+    pub(super) password: &'a SecretString,
+}
+
+/// What the JSON of a body must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Array,
+    Object,
+}
+
+/// An answer, whole.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// Requests that it took.
+    pub(super) requests: u64,
+    /// Whether the request carried the app token.
+    pub(super) with_token: bool,
+}
+
+impl fmt::Debug for Portal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Portal")
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Portal {
+    /// Prepares the client. Sends nothing.
+    ///
+    /// # Errors
+    /// If the URL is not the root of an `https` portal (`http` on loopback), or the app token
+    /// cannot be a header.
+    pub fn open(settings: &SocrataSettings) -> Result<Arc<Self>, PortalError> {
+        Self::open_with(settings, Patience::default())
+    }
+
+    /// As [`Portal::open`], with another patience.
+    ///
+    /// # Errors
+    /// As [`Portal::open`].
+    pub fn open_with(
+        settings: &SocrataSettings,
+        patience: Patience,
+    ) -> Result<Arc<Self>, PortalError> {
+        check_url(&settings.url)?;
+        let app_token = settings.app_token.as_ref().map(token_header).transpose()?;
+        Ok(Arc::new(Self {
+            url: settings.url.clone(),
+            http: client(settings)?,
+            app_token,
+            token_refused: AtomicBool::new(false),
+            throttle: Throttle::new(settings.max_in_flight, settings.requests_per_second),
+            dice: patience.dice(),
+            patience,
+            page_rows: settings.page_rows.max(1),
+            counts: Mutex::default(),
+        }))
+    }
+
+    /// The portal's address.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// How many requests were sent so far, by operation and HTTP status; status 0 are those
+    /// without an answer.
+    #[must_use]
+    pub fn requests(&self) -> BTreeMap<(&'static str, u16), u64> {
+        self.counts().requests.clone()
+    }
+
+    /// What went over the wire so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let traffic = self.counts().traffic.clone();
+        Traffic {
+            throttled: self.throttle.waited(),
+            ..traffic
+        }
+    }
+
+    /// Rows per page read.
+    pub(super) fn page_rows(&self) -> u64 {
+        self.page_rows.into()
+    }
+
+    /// Address of a dataset's rows.
+    pub(super) fn rows_url(&self, id: &DatasetId) -> Url {
+        self.at(&format!("/resource/{id}.json"))
+    }
+
+    /// Address of a query on a dataset's rows.
+    pub(super) fn query_url(&self, id: &DatasetId, query: &Query) -> Url {
+        let mut url = self.rows_url(id);
+        query.put_on(&mut url);
+        url
+    }
+
+    /// Address of a dataset's metadata.
+    pub(super) fn metadata_url(&self, id: &DatasetId) -> Url {
+        self.at(&format!("/api/views/{id}.json"))
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url
+    }
+
+    pub(super) fn tries(&self) -> Tries<'_> {
+        Tries::new(&self.patience, &self.dice)
+    }
+
+    /// Reads a JSON document, trying again whatever may pass.
+    pub(super) async fn read(
+        &self,
+        operation: &'static str,
+        url: Url,
+        frame: Frame,
+    ) -> Result<Answer, RequestError> {
+        let (mut tries, mut requests, mut url) = (self.tries(), 0, url);
+        loop {
+            requests += 1;
+            let (failed, reason, asked) = match self.get(operation, &url).await {
+                Err(error) if error.may_pass() => (error, "transport", None),
+                Err(error) => return Err(error),
+                Ok(answer) => match verdict(answer.status) {
+                    Verdict::Done => match check_frame(&answer, frame) {
+                        Ok(()) => return Ok(Answer { requests, ..answer }),
+                        Err(error) => (error, "body", None),
+                    },
+                    Verdict::Poll => {
+                        self.count_retry("accepted");
+                        if !tries.poll(asked_wait(&answer.headers)).await {
+                            return Err(RequestError::StillWorking);
+                        }
+                        url = self.poll_url(url, &answer)?;
+                        continue;
+                    }
+                    Verdict::Again(reason) => {
+                        let asked = asked_wait(&answer.headers);
+                        (failure::of_answer(&answer), reason, asked)
+                    }
+                    Verdict::Final if self.drop_token(&answer) => continue,
+                    Verdict::Final => return Err(failure::of_answer(&answer)),
+                },
+            };
+            if !tries.again(asked).await {
+                return Err(failed);
+            }
+            self.count_retry(reason);
+        }
+    }
+
+    async fn get(&self, operation: &'static str, url: &Url) -> Result<Answer, RequestError> {
+        self.send(operation, Method::GET, url, None, None).await
+    }
+
+    /// Uploads a JSON document, once.
+    pub(super) async fn post(
+        &self,
+        operation: &'static str,
+        url: &Url,
+        credentials: Credentials<'_>,
+        body: Bytes,
+    ) -> Result<Answer, RequestError> {
+        self.send(operation, Method::POST, url, Some(credentials), Some(body))
+            .await
+    }
+
+    async fn send(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: &Url,
+        credentials: Option<Credentials<'_>>,
+        body: Option<Bytes>,
+    ) -> Result<Answer, RequestError> {
+        let mut request = self.http.request(method, url.clone());
+        let token = self.token();
+        let with_token = token.is_some();
+        if let Some(token) = token {
+            request = request.header(APP_TOKEN, token);
+        }
+        if let Some(Credentials { user, password }) = credentials {
+            request = request.basic_auth(user, Some(password.expose_secret()));
+        }
+        let sent = body.as_ref().map_or(0, Bytes::len);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let _place = self.throttle.enter().await;
+        let begun = Instant::now();
+        let result = self.exchange(request).await;
+        self.count(operation, sent, &result);
+        let (status, bytes) = seen(&result);
+        let millis = begun.elapsed().as_millis();
+        debug!(
+            operation,
+            status, bytes, millis, "asked the portal: {operation}, status {status}"
+        );
+        result.map(|answer| Answer {
+            with_token,
+            ..answer
+        })
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, RequestError> {
+        let mut response = request.send().await.map_err(RequestError::of_transport)?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let limit = self.patience.max_body_bytes;
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(RequestError::of_body)? {
+            if body.len() + piece.len() > limit {
+                return Err(RequestError::TooBig { limit });
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Answer {
+            status,
+            headers,
+            body,
+            requests: 1,
+            with_token: false,
+        })
+    }
+
+    fn token(&self) -> Option<HeaderValue> {
+        let usable = !self.token_refused.load(Ordering::Relaxed);
+        self.app_token.clone().filter(|_| usable)
+    }
+
+    /// Whether the portal refused our app token, so that the request is to be sent without it.
+    /// A wrong token locks out even of public data, and it will not become right.
+    pub(super) fn drop_token(&self, answer: &Answer) -> bool {
+        if !answer.with_token || !failure::refuses_token(answer) {
+            return false;
+        }
+        if !self.token_refused.swap(true, Ordering::Relaxed) {
+            warn!("the portal refuses socrata.app_token: going on without it");
+        }
+        true
+    }
+
+    /// Where to ask again after a 202: where it says, with the ticket it gives, or the same.
+    fn poll_url(&self, url: Url, answer: &Answer) -> Result<Url, RequestError> {
+        let location = answer
+            .headers
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok());
+        if let Some(location) = location {
+            let target = self.url.join(location).ok();
+            return target
+                .filter(|target| target.origin() == self.url.origin())
+                .ok_or_else(|| RequestError::redirected(location));
+        }
+        let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+        let ticket = body.as_ref().and_then(|body| body.get("ticket")?.as_str());
+        Ok(match ticket {
+            Some(ticket) => with_ticket(url, ticket),
+            None => url,
+        })
+    }
+
+    pub(super) fn count_retry(&self, reason: &'static str) {
+        *self.counts().traffic.retries.entry(reason).or_default() += 1;
+    }
+
+    fn count(&self, operation: &'static str, sent: usize, result: &Result<Answer, RequestError>) {
+        let (status, bytes) = seen(result);
+        let mut counts = self.counts();
+        *counts.requests.entry((operation, status)).or_default() += 1;
+        counts.traffic.bytes_sent += sent as u64;
+        counts.traffic.bytes_received += bytes as u64;
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seen(result: &Result<Answer, RequestError>) -> (u16, usize) {
+    result
+        .as_ref()
+        .map_or((0, 0), |answer| (answer.status.as_u16(), answer.body.len()))
+}
+
+fn with_ticket(mut url: Url, ticket: &str) -> Url {
+    let kept = url.query().unwrap_or_default().split('&');
+    let mut parts: Vec<String> = kept
+        .filter(|part| !part.is_empty() && !part.starts_with("ticket="))
+        .map(str::to_owned)
+        .collect();
+    parts.push(format!("ticket={}", encoded(ticket)));
+    url.set_query(Some(&parts.join("&")));
+    url
+}
+
+fn check_url(url: &Url) -> Result<(), PortalError> {
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none();
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
+    if plain && safe {
+        return Ok(());
+    }
+    let mut shown = url.clone();
+    let _ = shown.set_password(None); // fails only where there is none
+    Err(PortalError::Url(shown.to_string()))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+fn token_header(token: &SecretString) -> Result<HeaderValue, PortalError> {
+    let mut value =
+        HeaderValue::from_str(token.expose_secret()).map_err(|_| PortalError::AppToken)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn client(settings: &SocrataSettings) -> Result<Client, PortalError> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("sodalake/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(CONNECT_WITHIN.min(settings.request_timeout))
+        .timeout(settings.request_timeout);
+    if settings.url.scheme() == "http" {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(PortalError::Client)
+}
+
+/// A read's body must be JSON of the right kind, to its end.
+fn check_frame(answer: &Answer, frame: Frame) -> Result<(), RequestError> {
+    let text = answer.body.trim_ascii();
+    let is_framed = match frame {
+        Frame::Array => text.starts_with(b"[") && text.ends_with(b"]"),
+        Frame::Object => text.starts_with(b"{") && text.ends_with(b"}"),
+    };
+    if !text.is_empty() && !matches!(text[0], b'[' | b'{') {
+        return Err(RequestError::NotJson {
+            what: "something else",
+        });
+    }
+    if !is_framed || serde_json::from_slice::<IgnoredAny>(text).is_err() {
+        return Err(RequestError::NotJson {
+            what: "cut short or broken",
+        });
+    }
+    Ok(())
+}

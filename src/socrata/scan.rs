@@ -1,0 +1,337 @@
+//! All rows of a day, or all their keys: a scan that is complete and of one moment, or nothing.
+//!
+//! Pages follow the key (`key > 'last'`), never an offset, which skips and repeats rows when
+//! others write. The scan stands between two brackets of metadata and counts that must be equal,
+//! and must yield exactly the rows counted. Whole rows are held back, compressed, until all of
+//! that is proven, so that nobody sees rows of a scan that came to nothing.
+//!
+//! Where no row identifier is set, keys may repeat or be null, so pages follow `:id` instead. Its
+//! texts are encrypted counters: their order means nothing here, only the last one is passed back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+
+use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+use super::failure::ReadError;
+use super::look::{Look, Setback, Tally};
+use super::page;
+use super::soql::{Query, literal};
+use super::table::{self, Table};
+use crate::model::{Day, PublishedRow, RowKey, TableShape};
+
+/// How much of each row is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    Keys,
+    Rows,
+}
+
+pub(super) struct Scan<'a> {
+    pub(super) look: Look<'a>,
+    table: &'a Table,
+    day: Day,
+    depth: Depth,
+}
+
+/// What a proven scan brought in.
+pub(super) struct Harvest {
+    pub(super) tally: Tally,
+    /// Every key once, ascending.
+    pub(super) keys: Vec<RowKey>,
+    /// Keys on several rows, and rows without a key, with the `:id`s of the rows.
+    pub(super) repeated: Vec<(Option<RowKey>, Vec<String>)>,
+    pages: Vec<Vec<u8>>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Bracket {
+    shape: TableShape,
+    tally: Tally,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, depth: Depth) -> Self {
+        Self {
+            look,
+            table,
+            day,
+            depth,
+        }
+    }
+
+    /// Scans until an attempt succeeds, or too many came to nothing.
+    pub(super) async fn carry_out(&mut self) -> Result<Harvest, ReadError> {
+        loop {
+            match self.attempt().await {
+                Ok(harvest) => return Ok(harvest),
+                Err(setback) => self.look.begin_anew(setback).await?,
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Harvest, Setback> {
+        let shape = self.shape().await?;
+        let tally = self.tally().await?;
+        let before = Bracket { shape, tally };
+        let (order, pages, newest) = self.pages(&before.tally).await?;
+        let tally = self.tally().await?;
+        let shape = self.shape().await?;
+        let after = Bracket { shape, tally };
+        if before != after {
+            return Err(Setback::Changed(
+                "counts or metadata changed meanwhile".into(),
+            ));
+        }
+        if self.depth == Depth::Rows && newest != after.tally.newest {
+            return Err(Setback::contradicts(
+                "the newest row is not the newest counted",
+            ));
+        }
+        let (keys, repeated) = order.finish(&after.tally)?;
+        Ok(Harvest {
+            tally: after.tally,
+            keys,
+            repeated,
+            pages,
+        })
+    }
+
+    async fn shape(&mut self) -> Result<TableShape, Setback> {
+        let (shape, requests) = table::shape(self.look.portal, &self.table.id)
+            .await
+            .map_err(Setback::Fatal)?;
+        self.look.requests += requests;
+        let known = &self.table.shape;
+        if shape.columns != known.columns || shape.row_identifier != known.row_identifier {
+            let (id, what) = self.look.name();
+            return Err(Setback::Fatal(ReadError::Reshaped { id, what }));
+        }
+        Ok(shape)
+    }
+
+    async fn tally(&mut self) -> Result<Tally, Setback> {
+        let key = self.table.key();
+        let query = Query {
+            select: format!(
+                "count(*) as sl_rows,count(distinct {key}) as sl_keys,max(:updated_at) as sl_newest"
+            ),
+            filter: self.table.day_filter(self.day),
+            ..Query::default()
+        };
+        let answer = self.look.ask("count", &query).await?;
+        match serde_json::from_slice::<[Tally; 1]>(&answer.body) {
+            Ok([tally]) => Ok(tally),
+            Err(_) => Err(Setback::contradicts("the counts are not counts")),
+        }
+    }
+
+    async fn pages(
+        &mut self,
+        tally: &Tally,
+    ) -> Result<(Order, Vec<Vec<u8>>, Option<DateTime<Utc>>), Setback> {
+        let limit = self.look.portal.page_rows();
+        let (mut order, mut pages, mut newest) = (Order::of(self.table), Vec::new(), None);
+        loop {
+            let operation = match self.depth {
+                Depth::Keys => "keys",
+                Depth::Rows => "rows",
+            };
+            let answer = self
+                .look
+                .ask(operation, &self.page_query(&order, limit))
+                .await?;
+            let received = self
+                .take(&answer.body, &mut order, &mut newest)
+                .map_err(Setback::Contradicts)?;
+            if self.depth == Depth::Rows {
+                pages.push(pack(&answer.body));
+            }
+            if order.len() > tally.rows || received > limit {
+                return Err(Setback::contradicts("more rows than were counted"));
+            }
+            if received < limit {
+                return Ok((order, pages, newest));
+            }
+        }
+    }
+
+    fn take(
+        &self,
+        body: &[u8],
+        order: &mut Order,
+        newest: &mut Option<DateTime<Utc>>,
+    ) -> Result<u64, String> {
+        let Table {
+            key_column, shape, ..
+        } = self.table;
+        match self.depth {
+            Depth::Keys => page::keys(body, key_column, &mut |line| order.take(line.key, line.sid)),
+            Depth::Rows => page::rows(body, key_column, shape, &mut |row| {
+                *newest = (*newest).max(Some(row.updated_at));
+                order.take(row.key, Some(row.sid.into()))
+            }),
+        }
+    }
+
+    fn page_query(&self, order: &Order, limit: u64) -> Query {
+        let key = self.table.key();
+        let by = match order {
+            Order::ByKey(_) => key.clone(),
+            Order::BySid(_) => ":id".to_owned(),
+        };
+        let select = match (self.depth, order) {
+            (Depth::Keys, Order::ByKey(_)) => key,
+            (Depth::Keys, Order::BySid(_)) => format!(":id,{key}"),
+            (Depth::Rows, _) => self.table.whole_row(),
+        };
+        let day = self.table.day_filter(self.day);
+        let filter = match order.last() {
+            None => day,
+            Some(last) => format!("{day} AND {by} > {}", literal(&last)),
+        };
+        Query {
+            select,
+            filter,
+            group: None,
+            order: Some(by),
+            limit: Some(limit),
+        }
+    }
+}
+
+impl Harvest {
+    /// Hands out the rows of a scan that read them whole.
+    pub(super) fn rows(
+        &self,
+        table: &Table,
+        each: &mut (dyn FnMut(PublishedRow) + Send),
+    ) -> Result<(), String> {
+        for packed in &self.pages {
+            let body = unpack(packed).map_err(|error| error.to_string())?;
+            page::rows(&body, &table.key_column, &table.shape, &mut |row| {
+                each(row);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows in the order served, and whether that order can be true.
+enum Order {
+    ByKey(Vec<RowKey>),
+    BySid(Vec<(Option<RowKey>, Box<str>)>),
+}
+
+type Sorted = (Vec<RowKey>, Vec<(Option<RowKey>, Vec<String>)>);
+
+impl Order {
+    fn of(table: &Table) -> Self {
+        if table.is_keyed() {
+            Self::ByKey(Vec::new())
+        } else {
+            Self::BySid(Vec::new())
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::ByKey(keys) => keys.len() as u64,
+            Self::BySid(rows) => rows.len() as u64,
+        }
+    }
+
+    /// Where the next page begins.
+    fn last(&self) -> Option<String> {
+        match self {
+            Self::ByKey(keys) => keys.last().map(ToString::to_string),
+            Self::BySid(rows) => rows.last().map(|(_, sid)| sid.to_string()),
+        }
+    }
+
+    fn take(&mut self, key: Option<RowKey>, sid: Option<Box<str>>) -> Result<(), String> {
+        match self {
+            Self::ByKey(keys) => {
+                let key = key.ok_or("a row has no key, though the key is the row identifier")?;
+                if !may_follow(keys.last(), &key) {
+                    return Err("keys do not ascend".into());
+                }
+                keys.push(key);
+            }
+            Self::BySid(rows) => rows.push((key, sid.ok_or("a row has no :id")?)),
+        }
+        Ok(())
+    }
+
+    /// The keys, if there are as many as were counted and none is served twice.
+    fn finish(self, tally: &Tally) -> Result<Sorted, Setback> {
+        let rows = self.len();
+        if rows != tally.rows {
+            let counted = tally.rows;
+            return Err(Setback::contradicts(format!(
+                "{rows} rows came, {counted} were counted"
+            )));
+        }
+        let (keys, repeated) = match self {
+            Self::ByKey(keys) => (sorted(keys), Vec::new()),
+            Self::BySid(rows) => by_key(rows)?,
+        };
+        if keys.len() as u64 != tally.keys {
+            let (came, counted) = (keys.len(), tally.keys);
+            return Err(Setback::contradicts(format!(
+                "{came} keys came, {counted} were counted"
+            )));
+        }
+        Ok((keys, repeated))
+    }
+}
+
+/// Whether a portal that orders by key can serve `next` after `last`. How it orders texts that
+/// are no hex is its own affair; repeats among those are found at the end.
+fn may_follow(last: Option<&RowKey>, next: &RowKey) -> bool {
+    match (last, next) {
+        (Some(RowKey::Md5(last)), RowKey::Md5(next)) => last < next,
+        (Some(RowKey::Text(last)), RowKey::Text(next)) => last != next,
+        (None | Some(_), _) => true,
+    }
+}
+
+/// Ascending, each once. A key served twice is missed in the count after.
+fn sorted(mut keys: Vec<RowKey>) -> Vec<RowKey> {
+    if !keys.is_sorted() {
+        keys.sort_unstable();
+    }
+    keys.dedup();
+    keys
+}
+
+fn by_key(rows: Vec<(Option<RowKey>, Box<str>)>) -> Result<Sorted, Setback> {
+    let mut seen = BTreeSet::new();
+    if !rows.iter().all(|(_, sid)| seen.insert(sid)) {
+        return Err(Setback::contradicts("one :id is on two rows"));
+    }
+    drop(seen);
+    let mut groups: BTreeMap<Option<RowKey>, Vec<String>> = BTreeMap::new();
+    for (key, sid) in rows {
+        groups.entry(key).or_default().push(sid.into());
+    }
+    let keys = groups.keys().flatten().cloned().collect();
+    let repeats = |(key, sids): &(Option<RowKey>, Vec<String>)| key.is_none() || sids.len() > 1;
+    Ok((keys, groups.into_iter().filter(repeats).collect()))
+}
+
+fn pack(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let packed = encoder.write_all(body).and_then(|()| encoder.finish());
+    packed.expect("writing to memory does not fail")
+}
+
+fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut body)?;
+    Ok(body)
+}

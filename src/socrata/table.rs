@@ -1,0 +1,262 @@
+//! A published table: what its metadata say, checked against what the settings want of it.
+//!
+//! Metadata name the row identifier by the number of a column, not by its name, and leave the
+//! number out where none is set. They list computed regions (`:@...`), which are nobody's data.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::failure::{ReadError, RequestError, TableError};
+use super::portal::{Frame, Portal};
+use super::soql;
+use crate::model::{ColumnType, DatasetId, Day, DayRange, TableShape};
+
+/// A table that can be read by key and day: its columns exist, and their names are safe in a
+/// query. Only [`Table::new`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its four-by-four.
+    pub id: DatasetId,
+    /// Column that holds the row key. Text.
+    pub key_column: String,
+    /// Column whose wall time says on which day a row stands. A date, or text.
+    pub day_column: String,
+    /// What its metadata said.
+    pub shape: TableShape,
+    checked: Checked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Checked;
+
+impl Table {
+    /// Checks that the table can be read by these two columns.
+    ///
+    /// # Errors
+    /// If a column is missing or of the wrong type, or any column has a name that is not safe in
+    /// a query.
+    pub fn new(
+        id: DatasetId,
+        key_column: &str,
+        day_column: &str,
+        shape: TableShape,
+    ) -> Result<Self, TableError> {
+        if let Some(column) = shape.columns.keys().find(|name| !soql::is_identifier(name)) {
+            let column = column.clone();
+            return Err(TableError::Name { id, column });
+        }
+        let key = [ColumnType::Text];
+        check_type(&id, &shape, key_column, &key, "text")?;
+        let day = [ColumnType::CalendarDate, ColumnType::Text];
+        check_type(&id, &shape, day_column, &day, "calendar_date or text")?;
+        Ok(Self {
+            id,
+            key_column: key_column.to_owned(),
+            day_column: day_column.to_owned(),
+            shape,
+            checked: Checked,
+        })
+    }
+
+    /// Whether the portal vouches that no key is there twice.
+    #[must_use]
+    pub fn is_keyed(&self) -> bool {
+        self.shape.row_identifier.as_ref() == Some(&self.key_column)
+    }
+
+    pub(super) fn day_filter(&self, day: Day) -> String {
+        self.range_filter(DayRange::one(day))
+    }
+
+    pub(super) fn range_filter(&self, range: DayRange) -> String {
+        soql::in_range(&self.day_column, self.day_type(), range)
+    }
+
+    pub(super) fn date(&self) -> String {
+        soql::date_of(&self.day_column, self.day_type())
+    }
+
+    fn day_type(&self) -> &ColumnType {
+        &self.shape.columns[&self.day_column]
+    }
+
+    pub(super) fn key(&self) -> String {
+        soql::column(&self.key_column).into_owned()
+    }
+
+    /// Everything there is of a row.
+    pub(super) fn whole_row(&self) -> String {
+        let columns = self.shape.columns.keys().map(|name| soql::column(name));
+        let system = [":id", ":created_at", ":updated_at"].map(Into::into);
+        system
+            .into_iter()
+            .chain(columns)
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
+fn check_type(
+    id: &DatasetId,
+    shape: &TableShape,
+    column: &str,
+    allowed: &[ColumnType],
+    wanted: &'static str,
+) -> Result<(), TableError> {
+    let column_of = || (id.clone(), column.to_owned());
+    let Some(found) = shape.columns.get(column) else {
+        let (id, column) = column_of();
+        return Err(TableError::NoColumn { id, column });
+    };
+    if allowed.contains(found) {
+        return Ok(());
+    }
+    let (id, column) = column_of();
+    Err(TableError::Type {
+        id,
+        column,
+        found: found.to_string(),
+        wanted,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ViewWire {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    rows_updated_at: i64,
+    row_identifier_column_id: Option<Value>,
+    columns: Vec<ColumnWire>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ColumnWire {
+    id: Value,
+    field_name: String,
+    data_type_name: String,
+}
+
+/// Reads a table's metadata; also how many requests that took.
+pub(super) async fn shape(portal: &Portal, id: &DatasetId) -> Result<(TableShape, u64), ReadError> {
+    let what = || "metadata".to_owned();
+    let failed = |source: RequestError| ReadError::Request {
+        id: id.clone(),
+        what: what(),
+        source,
+    };
+    let answer = portal.read("metadata", portal.metadata_url(id), Frame::Object);
+    let answer = answer.await.map_err(failed)?;
+    let shape = parse(&answer.body, id).map_err(|why| ReadError::Contradiction {
+        id: id.clone(),
+        what: what(),
+        why: why.to_owned(),
+    })?;
+    Ok((shape, answer.requests))
+}
+
+fn parse(body: &[u8], id: &DatasetId) -> Result<TableShape, &'static str> {
+    let view: ViewWire =
+        serde_json::from_slice(body).map_err(|_| "they are not metadata of a table")?;
+    if view.id != id.as_str() {
+        return Err("they are those of another table");
+    }
+    let row_identifier = match view.row_identifier_column_id {
+        None | Some(Value::Null) => None,
+        Some(number) => Some(named(&view.columns, &number)?),
+    };
+    let shown = view
+        .columns
+        .into_iter()
+        .filter(|column| !column.field_name.starts_with(":@"));
+    let typed = |column: ColumnWire| {
+        let kind = ColumnType::new(&column.data_type_name);
+        (column.field_name, kind)
+    };
+    Ok(TableShape {
+        title: view.name,
+        row_identifier,
+        columns: shown.map(typed).collect::<BTreeMap<_, _>>(),
+        rows_updated_at: view.rows_updated_at,
+    })
+}
+
+fn named(columns: &[ColumnWire], number: &Value) -> Result<String, &'static str> {
+    let column = columns.iter().find(|column| column.id == *number);
+    let column = column.ok_or("the row identifier is none of the columns")?;
+    Ok(column.field_name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn id() -> DatasetId {
+        "sh59-i6y9".parse().unwrap()
+    }
+
+    fn view() -> Value {
+        json!({
+            "id": "sh59-i6y9", "name": "Camera Traffic Counts", "rowsUpdatedAt": 1_601_560_000,
+            "rowIdentifierColumnId": 12,
+            "columns": [
+                {"id": 12, "fieldName": "record_id", "dataTypeName": "text"},
+                {"id": 13, "fieldName": "read_date", "dataTypeName": "calendar_date"},
+                {"id": 14, "fieldName": "volume", "dataTypeName": "number"},
+                {"id": 15, "fieldName": ":@computed_region_x", "dataTypeName": "number"},
+            ],
+        })
+    }
+
+    fn read(view: &Value) -> Result<TableShape, &'static str> {
+        parse(view.to_string().as_bytes(), &id())
+    }
+
+    #[test]
+    fn the_row_identifier_is_found_by_number_and_computed_regions_are_left_out() {
+        let shape = read(&view()).unwrap();
+        assert_eq!(shape.row_identifier.as_deref(), Some("record_id"));
+        assert_eq!(
+            shape.columns.keys().collect::<Vec<_>>(),
+            ["read_date", "record_id", "volume"]
+        );
+    }
+
+    #[test]
+    fn no_number_is_no_row_identifier_and_a_strange_one_is_an_error() {
+        let mut none = view();
+        none.as_object_mut()
+            .unwrap()
+            .remove("rowIdentifierColumnId");
+        assert_eq!(read(&none).unwrap().row_identifier, None);
+        let mut strange = view();
+        strange["rowIdentifierColumnId"] = json!(99);
+        assert!(read(&strange).is_err());
+        let mut other = view();
+        other["id"] = json!("abcd-1234");
+        assert!(read(&other).is_err());
+    }
+
+    #[test]
+    fn a_table_has_its_columns_with_fitting_types_and_safe_names() {
+        let table =
+            |key, day, shape| Table::new(id(), key, day, shape).map(|table| table.is_keyed());
+        let shape = || read(&view()).unwrap();
+        assert!(matches!(table("record_id", "read_date", shape()), Ok(true)));
+        let missing = table("row_id", "read_date", shape());
+        assert!(matches!(missing, Err(TableError::NoColumn { .. })));
+        let number = table("record_id", "volume", shape());
+        assert!(matches!(number, Err(TableError::Type { .. })));
+        let mut hostile = shape();
+        hostile.columns.insert("x),(y".into(), ColumnType::Text);
+        let hostile = table("record_id", "read_date", hostile);
+        assert!(matches!(hostile, Err(TableError::Name { .. })));
+    }
+}

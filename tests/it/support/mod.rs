@@ -1,0 +1,3 @@
+//! What the tests stand on: servers of their own, and places to keep things.
+
+pub mod s3;
