@@ -1,0 +1,179 @@
+//! Breakages of a published day: each changes what it promises, and nothing else.
+
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+
+use super::maps::{Maps, key_of};
+use super::plain::{CAMERAS, READS};
+use super::{day, demo};
+use crate::expected::Recipe;
+use crate::model::{DayRange, EntryKey};
+use crate::sandbox::city::publisher::companion;
+use crate::sandbox::city::{
+    Breakage, BreakageError, City, CityCatalog, How, Injected, Place, Recipes, Site, Source, Table,
+    Tables, publish_directly, upload,
+};
+
+/// A published day, and the tools to break it.
+struct Town {
+    city: City,
+    folder: tempfile::TempDir,
+    tables: Maps,
+    catalog: CityCatalog,
+}
+
+const DATE: &str = "2020-10-01";
+
+impl Town {
+    fn published() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (city, tables) = (demo(), Maps::default());
+        let catalog = CityCatalog::open(&folder.path().join("catalog.db")).unwrap();
+        let days = DayRange::one(day(DATE));
+        catalog
+            .insert(&city.write_lake(folder.path(), days, &Source::ALL).unwrap())
+            .unwrap();
+        let recipes: Recipes<'_> = [
+            (Table::CameraCounts, &CAMERAS as &dyn Recipe),
+            (Table::DeviceReads, &READS),
+        ]
+        .into();
+        for source in [Source::Gridsmart, Source::Bluetooth] {
+            let to = (&tables as &dyn Tables, &catalog);
+            publish_directly(&city, source, day(DATE), &recipes, to, DateTime::UNIX_EPOCH).unwrap();
+        }
+        Self {
+            city,
+            folder,
+            tables,
+            catalog,
+        }
+    }
+
+    fn keys(&self, table: Table) -> BTreeSet<String> {
+        self.tables
+            .rows(table.spec().id)
+            .iter()
+            .map(key_of)
+            .collect()
+    }
+
+    fn entries(&self) -> BTreeSet<EntryKey> {
+        let entries = self.catalog.entries().unwrap();
+        entries.into_iter().map(|entry| entry.key).collect()
+    }
+
+    fn place(table: Table) -> (Place, &'static dyn Recipe) {
+        let (base, recipe): (_, &'static dyn Recipe) = match table {
+            Table::DeviceReads => ("Austin", &READS),
+            _ => ("Burnet_Richcreek", &CAMERAS),
+        };
+        let place = Place {
+            table,
+            day: day(DATE),
+            base: base.into(),
+        };
+        (place, recipe)
+    }
+
+    fn apply(&self, breakage: Breakage, table: Table) -> Result<Vec<Injected>, BreakageError> {
+        let (place, recipe) = Self::place(table);
+        let site = Site {
+            city: &self.city,
+            tables: &self.tables,
+            catalog: &self.catalog,
+            lake: self.folder.path(),
+        };
+        breakage.apply(&place, &site, recipe, DateTime::UNIX_EPOCH)
+    }
+}
+
+fn promised(injected: &[Injected], finding: &str) -> u64 {
+    let of_kind = injected
+        .iter()
+        .filter(|injected| injected.finding == finding);
+    of_kind.map(|injected| injected.count).sum()
+}
+
+#[test]
+fn every_breakage_changes_what_it_promises_and_nothing_else() {
+    for breakage in Breakage::ALL {
+        for table in [Table::CameraCounts, Table::DeviceReads] {
+            let town = Town::published();
+            let before = (
+                town.keys(table),
+                town.tables.rows(table.spec().id),
+                town.entries(),
+            );
+            let Ok(injected) = town.apply(breakage, table) else {
+                let only_cameras = breakage == Breakage::OtherSpelling;
+                let only_reads = breakage == Breakage::OtherCounter;
+                assert!(
+                    only_cameras && table == Table::DeviceReads
+                        || only_reads && table == Table::CameraCounts
+                );
+                assert_eq!(before.0, town.keys(table));
+                continue;
+            };
+            assert!(!injected.is_empty());
+            let (keys, rows) = (town.keys(table), town.tables.rows(table.spec().id));
+            let gone = before.0.difference(&keys).count() as u64;
+            let new = keys.difference(&before.0).count() as u64;
+            let changed = rows.iter().filter(|row| {
+                let key = key_of(row);
+                before.0.contains(&key) && !before.1.contains(row)
+            });
+            assert_eq!(gone, promised(&injected, "missing"), "{breakage:?}");
+            assert_eq!(
+                changed.count() as u64,
+                promised(&injected, "altered"),
+                "{breakage:?}"
+            );
+            let orphans = match breakage {
+                Breakage::FileLost => 0,
+                _ => promised(&injected, "orphan"),
+            };
+            assert_eq!(new, promised(&injected, "twin") + orphans, "{breakage:?}");
+            let entries = town.entries();
+            let lost = before.2.difference(&entries).count();
+            let (uncatalogued, made) = match breakage {
+                Breakage::NeverPublished
+                | Breakage::TailLost
+                | Breakage::NotCatalogued
+                | Breakage::FileLost => (1, 0),
+                Breakage::GhostEntry => (0, 1),
+                _ => (0, 0),
+            };
+            assert_eq!(
+                (lost, entries.difference(&before.2).count()),
+                (uncatalogued, made)
+            );
+        }
+    }
+}
+
+#[test]
+fn doubling_doubles_every_row_and_the_chained_hasher_all_but_the_first() {
+    for (breakage, table, left_out) in [
+        (Breakage::OtherSpelling, Table::CameraCounts, 0),
+        (Breakage::ChainedAgain, Table::DeviceReads, 1),
+    ] {
+        let town = Town::published();
+        let (place, recipe) = Town::place(table);
+        let files = town.city.day_files(table.source(), place.day);
+        let file = files
+            .iter()
+            .find(|file| file.base == place.base && file.ext == table.ext());
+        let with = companion(&files, table, &place.base);
+        let how = How::ordinary(town.city.counter(place.day));
+        let sent = upload(recipe, &table.spec(), file.unwrap(), with, &how).unwrap();
+        let injected = town.apply(breakage, table).unwrap();
+        let rows = match breakage {
+            Breakage::ChainedAgain => sent.rows.len(),
+            _ => sent.standing().len(),
+        };
+        assert!(rows > 20);
+        assert_eq!(promised(&injected, "twin"), (rows - left_out) as u64);
+    }
+}
