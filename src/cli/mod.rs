@@ -7,7 +7,11 @@
 mod args;
 pub mod config;
 mod exit;
+mod look;
+mod mend;
 mod recipes;
+mod report;
+mod select;
 pub mod style;
 
 use std::net::SocketAddr;
@@ -324,22 +328,18 @@ pub fn parse() -> Cli {
 ///
 /// # Errors
 /// If it could not be carried out; [`Exit::of`] tells the code.
-#[expect(
-    clippy::unused_async,
-    reason = "all commands but `config` talk to services"
-)]
-pub async fn run(cli: Cli, _telemetry: &Telemetry) -> anyhow::Result<Exit> {
+pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),
+        Command::Check(args) => look::check(args, &common, telemetry).await,
+        Command::Plan(args) => look::plan(args, &common, telemetry).await,
+        Command::Apply(args) => mend::apply(args, &common, telemetry).await,
+        Command::Repair(args) => mend::repair(args, &common, telemetry).await,
+        Command::Restore(args) => mend::restore(args, &common).await,
         Command::Demo(_)
-        | Command::Check(_)
-        | Command::Plan(_)
-        | Command::Apply(_)
-        | Command::Repair(_)
         | Command::Derive(_)
         | Command::Explain(_)
-        | Command::Restore(_)
         | Command::Days(_)
         | Command::Mark(_)
         | Command::Doctor

@@ -115,6 +115,20 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether only a look at contents can find it again.
+    #[must_use]
+    pub fn needs_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish {
+                why: WhyPublish::Altered,
+                ..
+            }
+        )
+    }
+}
+
 /// The order in which a plan's actions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -22,7 +22,7 @@ use crate::lake::{Lake, LakeError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::{Dataset, Day, PublishedRow, RowKey};
 use crate::settings::{DatasetSettings, Rails, Settings};
-use crate::socrata::{ReadError, Reader, Table, TableError};
+use crate::socrata::{Portal, ReadError, Reader, Table, TableError};
 
 pub use lakeside::{LakeSide, Source};
 pub use look::{Look, look};
@@ -53,6 +53,8 @@ pub struct World {
     pub lake: Lake,
     /// The catalog, read only.
     pub catalog: Catalog,
+    /// The way to the portal, shared so that one throttle holds for all. It knows no password.
+    pub portal: Arc<Portal>,
     /// The portal, read only.
     pub socrata: Reader,
     /// Our own record.

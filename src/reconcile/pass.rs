@@ -175,7 +175,9 @@ impl Report {
         report
     }
 
-    fn failed(target: &DatasetDay, depth: Depth, error: &LookError) -> Self {
+    /// The report of a day that could not be looked at.
+    #[must_use]
+    pub fn failed(target: &DatasetDay, depth: Depth, error: &LookError) -> Self {
         let mut report = Self::new(target, depth, State::Unproven);
         report.why = Some(chain(error));
         report.service_failed = error.is_service();

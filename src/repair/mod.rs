@@ -10,6 +10,7 @@
 //! done: a row that is no longer what it was when it was judged drops out.
 
 mod lease;
+mod restore;
 mod steps;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::settings::Republish;
 use crate::socrata::{ReadError, WriteError, Writer};
 
 pub use lease::Lease;
+pub use restore::{RestoreError, Restored, restore};
 
 /// Everything that can change the portal and the catalog.
 pub struct Writers {

@@ -369,7 +369,7 @@ impl<'a> Steps<'a> {
 }
 
 /// Whether reading again later may help: the portal has not come to rest.
-fn is_stale(error: &ReadError) -> bool {
+pub(super) fn is_stale(error: &ReadError) -> bool {
     matches!(
         error,
         ReadError::OutOfDate { .. } | ReadError::Unsteady { .. } | ReadError::Contradiction { .. }
@@ -377,14 +377,14 @@ fn is_stale(error: &ReadError) -> bool {
 }
 
 /// Waits longer and longer, until the deadline for confirming a write.
-struct Patience {
+pub(super) struct Patience {
     begun: tokio::time::Instant,
     within: Duration,
     pause: Duration,
 }
 
 impl Patience {
-    fn new(within: Duration) -> Self {
+    pub(super) fn new(within: Duration) -> Self {
         Self {
             begun: tokio::time::Instant::now(),
             within,
@@ -392,7 +392,7 @@ impl Patience {
         }
     }
 
-    async fn wait(&mut self, what: &'static str, left: u64) -> Result<(), RepairError> {
+    pub(super) async fn wait(&mut self, what: &'static str, left: u64) -> Result<(), RepairError> {
         let spent = self.begun.elapsed();
         if spent >= self.within {
             return Err(RepairError::Unconfirmed {
