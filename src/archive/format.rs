@@ -318,10 +318,12 @@ mod tests {
 
     fn pack(rows: &[ArchivedRow], entries: &[Entry]) -> Vec<u8> {
         let mut packer = Packer::new(&header()).unwrap();
-        rows.iter().for_each(|row| packer.row(row).unwrap());
-        entries
-            .iter()
-            .for_each(|entry| packer.entry(entry).unwrap());
+        for row in rows {
+            packer.row(row).unwrap();
+        }
+        for entry in entries {
+            packer.entry(entry).unwrap();
+        }
         packer.finish().unwrap()
     }
 
@@ -464,8 +466,7 @@ mod tests {
         leaf.prop_recursive(3, 20, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
-                prop::collection::btree_map(any::<String>(), inner, 0..5)
-                    .prop_map(|map| Json::from_iter(map)),
+                prop::collection::btree_map(any::<String>(), inner, 0..5).prop_map(Json::from_iter),
             ]
         })
     }

@@ -32,7 +32,7 @@ impl Place {
     }
 }
 
-fn header(pass: Uuid, day: &str) -> ArchiveHeader {
+pub(super) fn header(pass: Uuid, day: &str) -> ArchiveHeader {
     ArchiveHeader {
         pass,
         portal: "data.example.gov".into(),
@@ -45,7 +45,7 @@ fn header(pass: Uuid, day: &str) -> ArchiveHeader {
     }
 }
 
-fn rows(count: u32) -> Vec<ArchivedRow> {
+pub(super) fn rows(count: u32) -> Vec<ArchivedRow> {
     let row = |number: u32| ArchivedRow {
         why: "twin".into(),
         row: PublishedRow {
@@ -88,7 +88,7 @@ fn entries() -> Vec<Entry> {
     ]
 }
 
-const PASS: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+pub(super) const PASS: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 const OTHER: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0002);
 
 async fn store(place: &Place, pass: Uuid, day: &str, count: u32) -> ArchiveReceipt {
@@ -114,8 +114,9 @@ async fn what_is_stored_comes_back_exactly(place: Place) {
     let object = place.get(&receipt.path).await;
     assert_eq!(receipt.bytes, object.len() as u64);
     let digest = Sha256::digest(&object);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(receipt.sha256, digest);
+    let number = |hex: &[u8]| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap();
+    let said: Vec<u8> = receipt.sha256.as_bytes().chunks(2).map(number).collect();
+    assert_eq!(said, digest[..]);
 
     let next = store(&place, PASS, "2020-10-02", 0).await;
     let other = store(&place, OTHER, "2020-10-01", 1).await;

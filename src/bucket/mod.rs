@@ -2,9 +2,11 @@
 //!
 //! Takes `s3://`, `gs://`, `az://`, `file:///folder` and `memory:///` (each opening of the last is
 //! a store of its own). Credentials come from the environment, by the names that `object_store`'s
-//! builders know: `AWS_*`, `GOOGLE_*`, `AZURE_*`, or from the instance's role. Answers for three
+//! builders know: `AWS_*`, `GOOGLE_*`, `AZURE_*`, or from the instance's role. Answers for four
 //! rules: nothing is sent in the clear except to this machine, a request is tried a bounded number
-//! of times, and a folder must exist. What may be read or written is left to the callers.
+//! of times, a listing is whole, and a folder must exist. What may be read or written is left to the callers.
+
+mod listing;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -23,6 +25,8 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::{Host, Url};
+
+use self::listing::CheckedListings;
 
 /// Environment variables by name; only those of the URL's kind of store are looked at.
 pub type Environment = BTreeMap<String, String>;
@@ -250,6 +254,7 @@ macro_rules! configured {
             .with_config($key::Client(ClientConfigKey::Timeout), REQUEST_WITHIN)
             .with_config($key::Client(ClientConfigKey::ReadTimeout), STALLED_AFTER)
             .with_retry(retry())
+            .with_http_connector(CheckedListings)
     }};
 }
 
