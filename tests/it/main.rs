@@ -3,3 +3,4 @@
 mod lake;
 mod support;
 mod vectors;
+mod portal_client;
