@@ -8,6 +8,14 @@
 //! ([`DeriveError`]), proves nothing: its day must not be purged. A single row that cannot be made
 //! ([`Line::Unpublishable`]) is reported and stops no other row.
 
+mod bluetooth;
+mod gridsmart;
+mod json;
+mod rows;
+mod text;
+mod time;
+mod wavetronix;
+
 use chrono::NaiveDateTime;
 
 use crate::model::{KeyRecipe, LakePath, RowKey, Value};
@@ -162,4 +170,25 @@ pub trait Recipe: Send + Sync {
         variant: Variant,
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError>;
+}
+
+/// Every recipe there is.
+#[must_use]
+pub fn recipes() -> &'static [&'static dyn Recipe] {
+    &[
+        &gridsmart::Agg15,
+        &bluetooth::Summary,
+        &bluetooth::Matched,
+        &bluetooth::Unmatched,
+        &wavetronix::Radar,
+    ]
+}
+
+/// The recipe of this name.
+#[must_use]
+pub fn recipe(name: &str) -> Option<&'static dyn Recipe> {
+    recipes()
+        .iter()
+        .copied()
+        .find(|recipe| recipe.facts().name == name)
 }

@@ -1,1 +1,3 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
+
+mod vectors;

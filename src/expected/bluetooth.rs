@@ -1,0 +1,369 @@
+//! Bluetooth readers: three files a day, to three datasets.
+//!
+//! Rows name readers by device id, and are published with the reader's name from the file's own
+//! list. Device addresses are private: they are published as 1, 2, 3, ... in the order in which
+//! the publisher met them. Whether `unmatched` goes on with the table of `matched` depended on the
+//! publisher's run and stands nowhere, so there are two [`Counter`]s; `matched` is always read
+//! first and has one set of rows whatever the run.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::json::{Kind, Raw};
+use super::rows::{Fault, Field, Made, entries, list, open, shape, walk};
+use super::text::{put_int, put_text, put_value, repr, value};
+use super::{Counter, DeriveError, Facts, FileOutcome, FileText, Line, Recipe, Variant};
+use crate::model::{KeyRecipe, LakePath, Value};
+
+/// Travel times between two readers in a quarter of an hour.
+pub(super) struct Summary;
+/// One device seen at two readers.
+pub(super) struct Matched;
+/// One device seen at one reader.
+pub(super) struct Unmatched;
+
+const KEY_RECIPES: &[KeyRecipe] = &[KeyRecipe::Row, KeyRecipe::Chained];
+
+static SUMMARY: Facts = Facts {
+    name: "bluetooth-summary",
+    source: "bt",
+    ext: "traf_match_summary.json",
+    companion: None,
+    key_column: "record_id",
+    day_column: "timestamp",
+    columns: &[
+        "origin_reader_identifier",
+        "destination_reader_identifier",
+        "origin_roadway",
+        "origin_cross_street",
+        "origin_direction",
+        "destination_roadway",
+        "destination_cross_street",
+        "destination_direction",
+        "segment_length_miles",
+        "timestamp",
+        "average_travel_time_seconds",
+        "average_speed_mph",
+        "summary_interval_minutes",
+        "number_samples",
+        "standard_deviation",
+    ],
+    identity: &[
+        "timestamp",
+        "origin_reader_identifier",
+        "destination_reader_identifier",
+        "segment_length_miles",
+    ],
+    spill_days: 0,
+    key_recipes: KEY_RECIPES,
+    counters: &[Counter::Shared],
+};
+
+/// The used fields of a summary: first those published as they are, in the order of the columns.
+const SUMMARY_FIELDS: [&str; 15] = [
+    "origin_road",
+    "origin_cross_st",
+    "origin_dir",
+    "dest_road",
+    "dest_cross_st",
+    "dest_dir",
+    "seg_length",
+    "timestamp",
+    "avg_travel_time",
+    "avg_speed",
+    "interval",
+    "samples",
+    "std_dev",
+    "origin_device_id",
+    "dest_device_id",
+];
+const SUMMARY_TIME: usize = 7;
+
+static MATCHED: Facts = Facts {
+    name: "bluetooth-matched",
+    source: "bt",
+    ext: "matched.json",
+    companion: None,
+    key_column: "record_id",
+    day_column: "start_time",
+    columns: &[
+        "device_address",
+        "origin_reader_identifier",
+        "destination_reader_identifier",
+        "travel_time_seconds",
+        "speed_miles_per_hour",
+        "match_validity",
+        "filter_identifier",
+        "start_time",
+        "end_time",
+        "day_of_week",
+    ],
+    identity: &[
+        "start_time",
+        "end_time",
+        "origin_reader_identifier",
+        "destination_reader_identifier",
+        "device_address",
+    ],
+    spill_days: 1,
+    key_recipes: KEY_RECIPES,
+    counters: &[Counter::Shared],
+};
+
+const MATCHED_FIELDS: [&str; 9] = [
+    "dev_addr",
+    "start_time",
+    "end_time",
+    "travel_time_secs",
+    "speed",
+    "match_validity",
+    "filter_id",
+    "origin_device_id",
+    "dest_device_id",
+];
+const MATCHED_ADDRESS: usize = 0;
+
+static UNMATCHED: Facts = Facts {
+    name: "bluetooth-unmatched",
+    source: "bt",
+    ext: "unmatched.json",
+    companion: Some(MATCHED.ext),
+    key_column: "record_id",
+    day_column: "host_read_time",
+    columns: &[
+        "host_read_time",
+        "field_device_read_time",
+        "reader_identifier",
+        "device_address",
+    ],
+    identity: &["host_read_time", "reader_identifier", "device_address"],
+    spill_days: 0,
+    key_recipes: KEY_RECIPES,
+    counters: &[Counter::Shared, Counter::Separate],
+};
+
+const UNMATCHED_FIELDS: [&str; 4] = ["host_timestamp", "field_timestamp", "dev_addr", "device_id"];
+const UNMATCHED_ADDRESS: usize = 2;
+
+impl Recipe for Summary {
+    fn facts(&self) -> &'static Facts {
+        &SUMMARY
+    }
+
+    fn derive(
+        &self,
+        file: &FileText<'_>,
+        variant: Variant,
+        each: &mut dyn FnMut(Line<'_>),
+    ) -> Result<FileOutcome, DeriveError> {
+        let (data, readers) = frame(file.path, file.bytes)?;
+        walk(
+            &SUMMARY,
+            file,
+            variant,
+            data,
+            SUMMARY_FIELDS,
+            each,
+            |fields, values| {
+                let [as_is @ .., origin, destination] = fields.all()?;
+                readers.put_name(origin, &mut values[0])?;
+                readers.put_name(destination, &mut values[1])?;
+                for (field, slot) in as_is.into_iter().zip(&mut values[2..]) {
+                    field.put(slot);
+                }
+                let moment = as_is[SUMMARY_TIME].put_time(&mut values[9], &mut fields.text)?;
+                Ok(Made::Row(moment))
+            },
+        )
+    }
+}
+
+impl Recipe for Matched {
+    fn facts(&self) -> &'static Facts {
+        &MATCHED
+    }
+
+    fn derive(
+        &self,
+        file: &FileText<'_>,
+        variant: Variant,
+        each: &mut dyn FnMut(Line<'_>),
+    ) -> Result<FileOutcome, DeriveError> {
+        let (data, readers) = frame(file.path, file.bytes)?;
+        let mut addresses = Addresses::default();
+        walk(
+            &MATCHED,
+            file,
+            variant,
+            data,
+            MATCHED_FIELDS,
+            each,
+            |fields, values| {
+                let address = addresses.number(fields.one(MATCHED_ADDRESS)?)?;
+                let [_, start, end, as_is @ .., origin, destination] = fields.all()?;
+                put_int(&mut values[0], address);
+                readers.put_name(origin, &mut values[1])?;
+                readers.put_name(destination, &mut values[2])?;
+                for (field, slot) in as_is.into_iter().zip(&mut values[3..7]) {
+                    field.put(slot);
+                }
+                let moment = start.put_time(&mut values[7], &mut fields.text)?;
+                end.put_time(&mut values[8], &mut fields.text)?;
+                put_text(&mut values[9], moment.day_name());
+                Ok(Made::Row(moment))
+            },
+        )
+    }
+}
+
+impl Recipe for Unmatched {
+    fn facts(&self) -> &'static Facts {
+        &UNMATCHED
+    }
+
+    fn derive(
+        &self,
+        file: &FileText<'_>,
+        variant: Variant,
+        each: &mut dyn FnMut(Line<'_>),
+    ) -> Result<FileOutcome, DeriveError> {
+        let (data, readers) = frame(file.path, file.bytes)?;
+        let mut addresses = match (variant.counter, file.companion) {
+            (Counter::Shared, Some((path, bytes))) => Addresses::of_matched(path, bytes)?,
+            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::default(),
+        };
+        walk(
+            &UNMATCHED,
+            file,
+            variant,
+            data,
+            UNMATCHED_FIELDS,
+            each,
+            |fields, values| {
+                let address = addresses.number(fields.one(UNMATCHED_ADDRESS)?)?;
+                let [host, field, _, device] = fields.all()?;
+                readers.put_name(device, &mut values[2])?;
+                let moment = host.put_time(&mut values[0], &mut fields.text)?;
+                field.put_time(&mut values[1], &mut fields.text)?;
+                put_int(&mut values[3], address);
+                Ok(Made::Row(moment))
+            },
+        )
+    }
+}
+
+/// The rows and the readers of a file.
+fn frame<'a>(path: &LakePath, bytes: &'a [u8]) -> Result<(Raw<'a>, Readers<'a>), DeriveError> {
+    let [data, devices] = open(path, bytes, ["data", "devices"])?;
+    let devices = list(path, "devices", devices)?;
+    let readers = Readers::of(devices).map_err(|what| shape(path, what))?;
+    Ok((list(path, "data", data)?, readers))
+}
+
+/// What Python compares when a value is sought in a `dict`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Id<'a> {
+    /// A text: nearly every id and address.
+    Text(Cow<'a, str>),
+    /// Any other value, so written that equal ones are written alike: 1, 1.0 and true are one.
+    Other(Box<str>),
+}
+
+impl<'a> Id<'a> {
+    /// `None` for lists and objects, which cannot be sought.
+    fn of(raw: Raw<'a>) -> Option<Self> {
+        Some(match raw.kind() {
+            Kind::List | Kind::Object => return None,
+            Kind::Text => match raw.text() {
+                Some(text) => Self::Text(text),
+                None => Self::Other(repr(raw).into()),
+            },
+            Kind::Bool => Self::Other(if raw.json() == "true" { "1" } else { "0" }.into()),
+            Kind::Null | Kind::Number => Self::Other(number(raw).into()),
+        })
+    }
+}
+
+/// A number's digits, without a point if it is whole.
+fn number(raw: Raw<'_>) -> String {
+    match value(raw) {
+        Value::Float(number) if number == 0.0 => "0".into(),
+        Value::Float(number) if number.is_finite() => format!("{number}"),
+        other => other
+            .text()
+            .map_or_else(String::new, |text| text.into_owned()),
+    }
+}
+
+/// The readers that a file's rows may name.
+struct Readers<'a> {
+    /// Published name by device id; `None` where an entry has none.
+    names: HashMap<Id<'a>, Option<Value>>,
+}
+
+impl<'a> Readers<'a> {
+    /// Reads `devices`; of equal ids the last counts.
+    fn of(devices: Raw<'a>) -> Result<Self, String> {
+        let mut names = HashMap::new();
+        let mut cursor = devices.enter();
+        while cursor.next_element() {
+            let device = cursor.value();
+            let id = device.member("device_id").and_then(Id::of);
+            let id = id.ok_or("an entry of devices has no usable device_id")?;
+            names.insert(id, device.member("device_name").map(value));
+        }
+        Ok(Self { names })
+    }
+
+    /// Publishes the name of the reader with the id in `field`.
+    fn put_name(&self, field: Field<'a>, slot: &mut Value) -> Result<(), Fault> {
+        let found = Id::of(field.raw).and_then(|id| self.names.get(&id));
+        match found {
+            Some(Some(name)) => put_value(slot, name),
+            Some(None) => {
+                return Err(Fault::Row(format!(
+                    "the device of {} has no device_name",
+                    field.name
+                )));
+            }
+            None => {
+                let device = field.raw.text().unwrap_or(field.raw.json().into());
+                return Err(Fault::UnknownDevice(device.chars().take(60).collect()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The numbers given to device addresses, 1 for the first met. Null is an address like any other.
+#[derive(Default)]
+struct Addresses<'a> {
+    numbers: HashMap<Id<'a>, u32>,
+}
+
+impl<'a> Addresses<'a> {
+    /// The table as the day's `matched` file leaves it.
+    fn of_matched(path: &LakePath, bytes: &'a [u8]) -> Result<Self, DeriveError> {
+        let (data, _) = frame(path, bytes)?;
+        let mut addresses = Self::default();
+        entries(data, ["dev_addr"], |ordinal, fields| {
+            match fields.and_then(|fields| addresses.number(fields.one(0)?)) {
+                Ok(_) => Ok(()),
+                Err(Fault::Row(what) | Fault::File(what) | Fault::UnknownDevice(what)) => {
+                    Err(shape(path, format!("row {ordinal} has no number: {what}")))
+                }
+            }
+        })?;
+        Ok(addresses)
+    }
+
+    /// The number of this address, the next one if it is new.
+    fn number(&mut self, field: Field<'a>) -> Result<u32, Fault> {
+        let id = Id::of(field.raw)
+            .ok_or_else(|| Fault::Row(format!("{} is {}", field.name, field.raw.kind().name())))?;
+        let next = u32::try_from(self.numbers.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
+        Ok(*self.numbers.entry(id).or_insert(next))
+    }
+}

@@ -1,0 +1,259 @@
+//! The walk over a file's rows that all recipes share.
+//!
+//! It opens the file, hands the used fields of each entry of `data` to the recipe, hashes what the
+//! recipe made of them, and counts. It keeps doubts about a row and doubts about the file apart,
+//! and breaks the chain of chained keys behind a row that cannot be made.
+
+use std::array;
+
+use super::json::{Cursor, Document, Kind, Raw};
+use super::text::{Keys, put, put_text};
+use super::time::Moment;
+use super::{DeriveError, DerivedRow, Facts, FileOutcome, FileText, Line, Unpublishable, Variant};
+use crate::model::{LakePath, Value};
+
+/// Why a recipe cannot make a row.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// This row alone, with the reason as a phrase.
+    Row(String),
+    /// It names a device the file does not have.
+    UnknownDevice(String),
+    /// The file, with the reason as a phrase.
+    File(String),
+}
+
+/// What a recipe makes of an entry of `data`.
+pub(super) enum Made {
+    /// A row, with the time of its day column.
+    Row(Moment),
+    /// Nothing, on purpose.
+    Skipped,
+}
+
+/// Checks a whole file and finds members of its top level.
+pub(super) fn open<'a, const N: usize>(
+    path: &LakePath,
+    bytes: &'a [u8],
+    names: [&str; N],
+) -> Result<[Option<Raw<'a>>; N], DeriveError> {
+    let document = Document::read(bytes, names).map_err(|fault| DeriveError::Parse {
+        path: path.clone(),
+        offset: fault.offset,
+        what: fault.what.into(),
+    })?;
+    if document.root.kind() == Kind::Object {
+        Ok(document.members)
+    } else {
+        Err(shape(
+            path,
+            format!("it is {}, not an object", document.root.kind().name()),
+        ))
+    }
+}
+
+/// The error of a file with the wrong frame.
+pub(super) fn shape(path: &LakePath, what: impl Into<String>) -> DeriveError {
+    DeriveError::Shape {
+        path: path.clone(),
+        what: what.into(),
+    }
+}
+
+/// The list that a member of the top level must be.
+pub(super) fn list<'a>(
+    path: &LakePath,
+    name: &str,
+    member: Option<Raw<'a>>,
+) -> Result<Raw<'a>, DeriveError> {
+    match member {
+        Some(raw) if raw.kind() == Kind::List => Ok(raw),
+        Some(raw) => Err(shape(
+            path,
+            format!("{name} is {}, not a list", raw.kind().name()),
+        )),
+        None => Err(shape(path, format!("{name} is missing"))),
+    }
+}
+
+/// A used field of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// Its value.
+    pub raw: Raw<'a>,
+}
+
+impl Field<'_> {
+    /// Publishes the value as it is.
+    pub fn put(self, slot: &mut Value) {
+        put(slot, self.raw);
+    }
+
+    /// Reads the value as a time.
+    pub fn moment(self) -> Result<Moment, Fault> {
+        Moment::read(self.raw).map_err(|why| Fault::Row(format!("{} {why}", self.name)))
+    }
+
+    /// Publishes the value's wall time.
+    pub fn put_time(self, slot: &mut Value, text: &mut String) -> Result<Moment, Fault> {
+        let moment = self.moment()?;
+        moment.write(text);
+        put_text(slot, text);
+        Ok(moment)
+    }
+}
+
+/// The used fields of one entry of `data`.
+#[derive(Debug)]
+pub(super) struct Fields<'a, const N: usize> {
+    names: [&'static str; N],
+    found: [Option<Raw<'a>>; N],
+    /// Space for making texts.
+    pub text: String,
+}
+
+impl<'a, const N: usize> Fields<'a, N> {
+    /// Reads the entry at hand: nothing but the used members, of equal names the last.
+    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
+        self.found = [None; N];
+        if !cursor.step_into_object() {
+            let kind = cursor.value().kind().name();
+            return Err(Fault::Row(format!("the row is {kind}, not an object")));
+        }
+        let mut next = 0;
+        while let Some(name) = cursor.next_member() {
+            let value = cursor.value();
+            if let Some(slot) = self.slot(name, next) {
+                self.found[slot] = Some(value);
+                next = (slot + 1) % N;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a name, sought first where it stands if the file keeps the usual order.
+    fn slot(&self, name: Raw<'_>, next: usize) -> Option<usize> {
+        (next..N)
+            .chain(0..next)
+            .find(|&slot| name.is(self.names[slot]))
+    }
+
+    /// One field.
+    pub fn one(&self, slot: usize) -> Result<Field<'a>, Fault> {
+        let name = self.names[slot];
+        let raw = self.found[slot].ok_or_else(|| Fault::Row(format!("{name} is missing")))?;
+        Ok(Field { name, raw })
+    }
+
+    /// All fields, if none is missing.
+    pub fn all(&self) -> Result<[Field<'a>; N], Fault> {
+        if let Some(slot) = self.found.iter().position(Option::is_none) {
+            return Err(Fault::Row(format!("{} is missing", self.names[slot])));
+        }
+        Ok(array::from_fn(|slot| Field {
+            name: self.names[slot],
+            raw: self.found[slot].unwrap_or(Raw::NULL),
+        }))
+    }
+}
+
+/// Calls `make` with the fields of every entry of `data`, in order.
+pub(super) fn entries<'a, const N: usize>(
+    data: Raw<'a>,
+    names: [&'static str; N],
+    mut make: impl FnMut(u32, Result<&mut Fields<'a, N>, Fault>) -> Result<(), DeriveError>,
+) -> Result<(), DeriveError> {
+    let mut fields = Fields {
+        names,
+        found: [None; N],
+        text: String::new(),
+    };
+    let mut cursor = data.enter();
+    let mut ordinal = 0_u32;
+    while cursor.next_element() {
+        let read = fields.read(&mut cursor);
+        make(ordinal, read.map(|()| &mut fields))?;
+        ordinal = ordinal.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// The rows of one file on their way to the caller.
+struct Rows<'c> {
+    keys: Keys,
+    chained: bool,
+    broken_by: Option<u32>,
+    outcome: FileOutcome,
+    values: Vec<Value>,
+    each: &'c mut dyn FnMut(Line<'_>),
+}
+
+impl Rows<'_> {
+    fn hand_over(&mut self, ordinal: u32, moment: Moment) {
+        if let Some(first) = self.broken_by {
+            return self.give_up(
+                ordinal,
+                format!("row {first} cannot be made, and a chained key hashes every row before"),
+            );
+        }
+        match self.keys.key(&self.values, moment) {
+            Ok(key) => {
+                self.outcome.rows += 1;
+                (self.each)(Line::Row(DerivedRow {
+                    ordinal,
+                    at: moment.wall,
+                    key: &key,
+                    values: &self.values,
+                }));
+            }
+            Err(why) => self.give_up(ordinal, why),
+        }
+    }
+
+    fn give_up(&mut self, ordinal: u32, why: String) {
+        if self.chained && self.broken_by.is_none() {
+            self.broken_by = Some(ordinal);
+        }
+        self.outcome.unpublishable += 1;
+        (self.each)(Line::Unpublishable(Unpublishable { ordinal, why }));
+    }
+}
+
+/// Makes every row of `data` and hands it to `each`.
+pub(super) fn walk<'a, const N: usize>(
+    facts: &'static Facts,
+    file: &FileText<'a>,
+    variant: Variant,
+    data: Raw<'a>,
+    names: [&'static str; N],
+    each: &mut dyn FnMut(Line<'_>),
+    mut make: impl FnMut(&mut Fields<'a, N>, &mut [Value]) -> Result<Made, Fault>,
+) -> Result<FileOutcome, DeriveError> {
+    let mut rows = Rows {
+        keys: Keys::new(facts, variant.keys, file)?,
+        chained: variant.keys == crate::model::KeyRecipe::Chained,
+        broken_by: None,
+        outcome: FileOutcome::default(),
+        values: vec![Value::Null; facts.columns.len()],
+        each,
+    };
+    entries(data, names, |ordinal, fields| {
+        match fields.and_then(|fields| make(fields, &mut rows.values)) {
+            Ok(Made::Row(moment)) => rows.hand_over(ordinal, moment),
+            Ok(Made::Skipped) => rows.outcome.skipped += 1,
+            Err(Fault::Row(why)) => rows.give_up(ordinal, why),
+            Err(Fault::File(what)) => return Err(shape(file.path, what)),
+            Err(Fault::UnknownDevice(device)) => {
+                return Err(DeriveError::UnknownDevice {
+                    path: file.path.clone(),
+                    device,
+                    ordinal,
+                });
+            }
+        }
+        Ok(())
+    })?;
+    Ok(rows.outcome)
+}

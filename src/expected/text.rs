@@ -1,0 +1,267 @@
+//! JSON to values, and values to key texts, as Python does it.
+//!
+//! A row's key is the MD5 of its key fields' texts with nothing between them, and a text is what
+//! Python's `str()` makes of a value; for lists and objects that is their `repr()`. The chained
+//! recipe never resets the hasher within a file, so that a row's key hashes every row before it.
+//! Values are written over those of the row before, since a day has hundreds of thousands.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use md5::{Digest, Md5};
+use rustpython_literal::escape::UnicodeEscape;
+use rustpython_wtf8::{CodePoint, Wtf8, Wtf8Buf};
+
+use super::json::{Kind, Raw};
+use super::time::Moment;
+use super::{DeriveError, Facts, FileText};
+use crate::model::{KeyRecipe, RowKey, Value};
+
+/// The value of a JSON value.
+pub(super) fn value(raw: Raw<'_>) -> Value {
+    match raw.kind() {
+        Kind::Null => Value::Null,
+        Kind::Bool => Value::Bool(raw.json() == "true"),
+        Kind::Number => number(raw.json()),
+        Kind::Text => match (raw.plain(), raw.decoded()) {
+            (Some(text), _) => Value::Text(text.into()),
+            (None, decoded) => text_value(&decoded.unwrap_or_default()),
+        },
+        Kind::List | Kind::Object => Value::Nested {
+            json: raw.json().into(),
+            text: repr(raw).into(),
+        },
+    }
+}
+
+/// A number's value: an integer if its token has neither point nor exponent.
+fn number(token: &str) -> Value {
+    match token {
+        "NaN" => Value::Float(f64::NAN),
+        "Infinity" => Value::Float(f64::INFINITY),
+        "-Infinity" => Value::Float(f64::NEG_INFINITY),
+        "-0" => Value::Int("0".into()),
+        _ if token.bytes().any(|c| matches!(c, b'.' | b'e' | b'E')) => {
+            Value::Float(token.parse().unwrap_or(f64::NAN))
+        }
+        _ => Value::Int(token.into()),
+    }
+}
+
+/// The value of a string, which may hold lone surrogates.
+pub(super) fn text_value(text: &Wtf8) -> Value {
+    match text.as_str() {
+        Ok(text) => Value::Text(text.into()),
+        Err(_) => Value::LoneSurrogate(token(text).into()),
+    }
+}
+
+/// The JSON token that Python writes for a string.
+fn token(text: &Wtf8) -> String {
+    let mut token = String::from('"');
+    for code in text.code_points() {
+        match code.to_char() {
+            Some(c @ ('"' | '\\')) => token.extend(['\\', c]),
+            Some(c @ ' '..='~') => token.push(c),
+            _ => push_units(&mut token, code),
+        }
+    }
+    token.push('"');
+    token
+}
+
+fn push_units(token: &mut String, code: CodePoint) {
+    let mut units = [0; 2];
+    let lone = u16::try_from(code.to_u32()).unwrap_or_default();
+    let units = match code.to_char() {
+        Some(c) => &*c.encode_utf16(&mut units),
+        None => &[lone],
+    };
+    for unit in units {
+        // Writing to a String cannot fail.
+        let _ = write!(token, "\\u{unit:04x}");
+    }
+}
+
+/// Python's `repr()` of a value.
+pub(super) fn repr(raw: Raw<'_>) -> String {
+    match raw.kind() {
+        Kind::Text => {
+            let content = raw.decoded().unwrap_or_default();
+            format!("{}", UnicodeEscape::new_repr(&content).str_repr())
+        }
+        Kind::List => repr_list(raw),
+        Kind::Object => repr_object(raw),
+        Kind::Null | Kind::Bool | Kind::Number => value(raw)
+            .text()
+            .map_or_else(String::new, |text| text.into_owned()),
+    }
+}
+
+fn repr_list(raw: Raw<'_>) -> String {
+    let mut cursor = raw.enter();
+    let mut entries = Vec::new();
+    while cursor.next_element() {
+        entries.push(repr(cursor.value()));
+    }
+    format!("[{}]", entries.join(", "))
+}
+
+/// Of equal names the last value stands, in the place of the first.
+fn repr_object(raw: Raw<'_>) -> String {
+    let mut cursor = raw.enter();
+    let mut places: HashMap<Wtf8Buf, usize> = HashMap::new();
+    let mut entries: Vec<String> = Vec::new();
+    while let Some(name) = cursor.next_member() {
+        let entry = format!("{}: {}", repr(name), repr(cursor.value()));
+        let place = *places
+            .entry(name.decoded().unwrap_or_default())
+            .or_insert(entries.len());
+        match entries.get_mut(place) {
+            Some(earlier) => *earlier = entry,
+            None => entries.push(entry),
+        }
+    }
+    format!("{{{}}}", entries.join(", "))
+}
+
+/// Writes the value of `raw` over `slot`.
+pub(super) fn put(slot: &mut Value, raw: Raw<'_>) {
+    match raw.plain() {
+        Some(text) => put_text(slot, text),
+        None => *slot = value(raw),
+    }
+}
+
+/// Writes a text over `slot`, in place if the old one is as long.
+pub(super) fn put_text(slot: &mut Value, text: &str) {
+    match slot {
+        Value::Text(old) => refill(old, text),
+        other => *other = Value::Text(text.into()),
+    }
+}
+
+/// Writes a whole number over `slot`.
+pub(super) fn put_int(slot: &mut Value, number: u32) {
+    let mut digits = [0; 10];
+    let mut start = digits.len();
+    let mut rest = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let text = std::str::from_utf8(&digits[start..]).unwrap_or_default();
+    match slot {
+        Value::Int(old) => refill(old, text),
+        other => *other = Value::Int(text.into()),
+    }
+}
+
+/// Writes a copy of `value` over `slot`.
+pub(super) fn put_value(slot: &mut Value, value: &Value) {
+    match value {
+        Value::Text(text) => put_text(slot, text),
+        _ => slot.clone_from(value),
+    }
+}
+
+/// Keeps the allocation where the lengths are equal.
+fn refill(old: &mut Box<str>, text: &str) {
+    let mut buffer = std::mem::take(old).into_string();
+    buffer.clear();
+    buffer.push_str(text);
+    *old = buffer.into_boxed_str();
+}
+
+/// Whether Python's `str.strip()` takes this off: Unicode white space and U+001C to U+001F.
+fn is_python_blank(code: CodePoint) -> bool {
+    code.is_char_and(|c| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
+/// Python's `str.strip()`.
+pub(super) fn strip(text: &Wtf8) -> &Wtf8 {
+    text.trim_start_matches(is_python_blank)
+        .trim_end_matches(is_python_blank)
+}
+
+/// One part of what a key hashes.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Column(usize),
+    UnixSeconds,
+}
+
+/// What the radar's rows before the lake were hashed from (docs/data.md); nothing else ever was.
+const KITS: [&str; 2] = ["detid", "detname"];
+
+/// Makes the keys of one file's rows.
+pub(super) struct Keys {
+    columns: &'static [&'static str],
+    parts: Vec<Part>,
+    chain: Option<Md5>,
+    text: String,
+}
+
+impl Keys {
+    /// The keys of `file` under `recipe`.
+    pub fn new(
+        facts: &'static Facts,
+        recipe: KeyRecipe,
+        file: &FileText<'_>,
+    ) -> Result<Self, DeriveError> {
+        let part = |name: &&str| facts.columns.iter().position(|column| column == name);
+        let hashed = |names: &[&str]| -> Vec<Part> {
+            names.iter().filter_map(part).map(Part::Column).collect()
+        };
+        let mut parts = hashed(match recipe {
+            KeyRecipe::Row | KeyRecipe::Chained => facts.identity,
+            KeyRecipe::Kits => &KITS,
+        });
+        if recipe == KeyRecipe::Kits {
+            parts.insert(1.min(parts.len()), Part::UnixSeconds);
+        }
+        if !facts.key_recipes.contains(&recipe) {
+            return Err(DeriveError::Shape {
+                path: file.path.clone(),
+                what: format!("its rows were never keyed by {recipe}"),
+            });
+        }
+        Ok(Self {
+            columns: facts.columns,
+            parts,
+            chain: (recipe == KeyRecipe::Chained).then(Md5::new),
+            text: String::new(),
+        })
+    }
+
+    /// The key of the next published row.
+    ///
+    /// # Errors
+    /// Why there is none, as a phrase: a hashed value has no UTF-8.
+    pub fn key(&mut self, values: &[Value], moment: Moment) -> Result<RowKey, String> {
+        self.text.clear();
+        for part in &self.parts {
+            match *part {
+                Part::UnixSeconds => {
+                    let _ = write!(self.text, "{}", moment.unix);
+                }
+                Part::Column(column) => {
+                    let text = values[column].text();
+                    let missing = || format!("{} has a lone surrogate", self.columns[column]);
+                    self.text.push_str(&text.ok_or_else(missing)?);
+                }
+            }
+        }
+        Ok(RowKey::Md5(match &mut self.chain {
+            None => Md5::digest(&self.text).into(),
+            Some(chain) => {
+                chain.update(&self.text);
+                chain.clone().finalize().into()
+            }
+        }))
+    }
+}

@@ -1,0 +1,273 @@
+//! The golden vectors: what the existing publisher really sent, against what the recipes derive.
+//!
+//! A derived row is rendered as the line Python writes for it and compared with the whole line, so
+//! that every value, the kind of every number and every key count.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use sodalake::expected::{
+    Counter, DeriveError, FileOutcome, FileText, Line, Recipe, Unpublishable, Variant, recipes,
+};
+use sodalake::model::{KeyRecipe, LakePath};
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specimens/vectors")
+}
+
+/// A file of a case's lake, by its catalog pointer such as `2019/06/05/bt/Austin_bt_..json`.
+fn object(case: &Path, pointer: &str) -> Option<Vec<u8>> {
+    fs::read(case.join("lake/atd-datalake-ready").join(pointer)).ok()
+}
+
+/// The recipe whose source and extension the pointer has.
+fn recipe_of(pointer: &str) -> &'static dyn Recipe {
+    let fits = |recipe: &&&dyn Recipe| {
+        let facts = recipe.facts();
+        let (dot, source) = (facts.ext == "json", format!("/{}/", facts.source));
+        let ending = format!("{}{}", if dot { '.' } else { '_' }, facts.ext);
+        pointer.contains(&source) && pointer.ends_with(&ending)
+    };
+    *recipes()
+        .iter()
+        .find(fits)
+        .expect("every pointer has a recipe")
+}
+
+/// What a file yielded, with its rows as Python writes them.
+struct Derived {
+    lines: Vec<(u32, String)>,
+    unpublishable: Vec<Unpublishable>,
+    outcome: Result<FileOutcome, DeriveError>,
+}
+
+fn ascii(json: &str) -> String {
+    let mut text = String::new();
+    for c in json.chars() {
+        if matches!(c, ' '..='~') {
+            text.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
+}
+
+fn derive(case: &Path, pointer: &str, variant: Variant) -> Derived {
+    let recipe = recipe_of(pointer);
+    let facts = recipe.facts();
+    let path = LakePath(pointer.into());
+    let bytes = object(case, pointer).expect("the lake has the file");
+    let companion = facts.companion.and_then(|ext| {
+        let other = pointer.replace(facts.ext, ext);
+        object(case, &other).map(|bytes| (LakePath(other), bytes))
+    });
+    let file = FileText {
+        path: &path,
+        bytes: &bytes,
+        companion: companion.as_ref().map(|(path, bytes)| (path, &bytes[..])),
+    };
+    let (mut lines, mut unpublishable) = (Vec::new(), Vec::new());
+    let outcome = recipe.derive(&file, variant, &mut |line| match line {
+        Line::Row(row) => {
+            let columns = facts.columns.iter().zip(row.values);
+            let members: Vec<String> = columns
+                .map(|(column, value)| format!("\"{column}\": {}", value.json()))
+                .collect();
+            let (members, key) = (members.join(", "), facts.key_column);
+            let day = facts
+                .columns
+                .iter()
+                .position(|column| *column == facts.day_column);
+            let day = row.values[day.unwrap()].text().unwrap();
+            assert_eq!(row.at.format("%Y-%m-%dT%H:%M:%S").to_string(), day);
+            let line = ascii(&format!("{{{members}, \"{key}\": \"{}\"}}", row.key));
+            lines.push((row.ordinal, line));
+        }
+        Line::Unpublishable(row) => unpublishable.push(row),
+    });
+    Derived {
+        lines,
+        unpublishable,
+        outcome,
+    }
+}
+
+/// One file of one run, as `case.json` tells of it.
+struct Told {
+    pointer: String,
+    outcome: String,
+    dataset: String,
+    rows: usize,
+    first_row: usize,
+    variant: Variant,
+}
+
+fn told(case: &Path) -> Vec<Told> {
+    let json: Json = serde_json::from_slice(&fs::read(case.join("case.json")).unwrap()).unwrap();
+    let keys = if json["name"] == "chained-keys" {
+        KeyRecipe::Chained
+    } else {
+        KeyRecipe::Row
+    };
+    let mut files = Vec::new();
+    for run in json["runs"].as_array().unwrap() {
+        let in_run = run["files"].as_array().unwrap();
+        let pointer = |file: &Json| file["pointer"].as_str().unwrap().to_owned();
+        let published = in_run.iter().find(|file| file["outcome"] == "published");
+        let first_date = published.map(|file| pointer(file)[..10].to_owned());
+        for file in in_run {
+            let pointer = pointer(file);
+            let shared = first_date.as_deref() == Some(&pointer[..10]);
+            let counter = if shared {
+                Counter::Shared
+            } else {
+                Counter::Separate
+            };
+            let number = |name: &str| file[name].as_u64().unwrap_or_default() as usize;
+            files.push(Told {
+                outcome: file["outcome"].as_str().unwrap().to_owned(),
+                dataset: file["dataset"].as_str().unwrap_or_default().to_owned(),
+                rows: number("rows"),
+                first_row: number("first_row"),
+                variant: Variant { keys, counter },
+                pointer,
+            });
+        }
+    }
+    files
+}
+
+fn expected(case: &Path, dataset: &str) -> Vec<String> {
+    let file = case.join(format!("expected/{dataset}.ndjson"));
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Compares a published file; gives the number of equal rows.
+fn compare(case: &Path, file: &Told) -> usize {
+    let derived = derive(case, &file.pointer, file.variant);
+    let outcome = derived.outcome.unwrap();
+    let all = expected(case, &file.dataset);
+    let wanted = &all[file.first_row..file.first_row + file.rows];
+    let is_volatile = case.ends_with("bt-null-timestamp") && file.pointer.contains("_unmatched");
+    let lost: Vec<u32> = if is_volatile { vec![3, 5] } else { vec![] };
+    let found: Vec<u32> = derived
+        .unpublishable
+        .iter()
+        .map(|row| row.ordinal)
+        .collect();
+    assert_eq!(found, lost, "{}", file.pointer);
+    assert_eq!(
+        derived.lines.len() + lost.len(),
+        wanted.len(),
+        "{}",
+        file.pointer
+    );
+    let counted = (outcome.rows as usize, outcome.unpublishable as usize);
+    assert_eq!(counted, (derived.lines.len(), lost.len()));
+    let kept = wanted
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| !lost.contains(&(*at as u32)));
+    for ((_, wanted), (ordinal, line)) in kept.zip(&derived.lines) {
+        assert_eq!(line, wanted, "{} row {ordinal}", file.pointer);
+    }
+    derived.lines.len()
+}
+
+/// The faults of the case `crashes`, by day: the row, or none where the file proves nothing.
+fn crash(day: &str) -> (Option<u32>, &'static str) {
+    match day {
+        "2020/06/02" => (None, "cross_st of the device is null, not a text"),
+        "2020/06/03" => (Some(2), "timestamp is not a time: \"\""),
+        "2020/06/04" => (Some(1), "movement has a lone surrogate"),
+        "2020/06/06" => (None, "it has neither a device nor the location of its site"),
+        "2020/06/07" => (Some(3), "speed_std is missing"),
+        "2020/06/08" => (None, "find device \"dcfa19d388836543d9252f44ebec6cc4\""),
+        "2020/06/09" => (Some(4), "detName is null, not a text"),
+        "2020/06/10" => (None, "a string does not end"),
+        other => panic!("no fault is known of {other}"),
+    }
+}
+
+fn check_crash(case: &Path, file: &Told) {
+    let derived = derive(case, &file.pointer, file.variant);
+    let (row, what) = crash(&file.pointer[..10]);
+    match (row, derived.outcome) {
+        (None, Err(error)) => assert!(error.to_string().contains(what), "{error}"),
+        (Some(ordinal), Ok(_)) => {
+            let why = what.into();
+            assert_eq!(derived.unpublishable, [Unpublishable { ordinal, why }]);
+            assert!(!derived.lines.is_empty());
+        }
+        (_, outcome) => panic!("{}: {outcome:?}", file.pointer),
+    }
+}
+
+#[test]
+fn every_row_of_every_vector_is_derived_as_it_was_published() {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in fs::read_dir(vectors()).unwrap() {
+        let case = entry.unwrap().path();
+        if !case.is_dir() {
+            continue;
+        }
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        for file in told(&case) {
+            match &*file.outcome {
+                "published" => *counts.entry(name.clone()).or_default() += compare(&case, &file),
+                "skipped" => {
+                    let derived = derive(&case, &file.pointer, file.variant);
+                    assert_eq!(derived.outcome.unwrap().passed_by.unwrap(), "no device");
+                    assert!(derived.lines.is_empty() && derived.unpublishable.is_empty());
+                }
+                "failed" if object(&case, &file.pointer).is_none() => {}
+                "failed" => check_crash(&case, &file),
+                other => panic!("unknown outcome {other}"),
+            }
+        }
+    }
+    let total: usize = counts.values().sum();
+    println!("{total} rows compared: {counts:?}");
+    assert!(total > 2500, "{total} rows compared");
+}
+
+#[test]
+fn a_chain_is_broken_behind_a_row_that_cannot_be_made() {
+    let case = vectors().join("bt-null-timestamp");
+    let pointer = "2020/06/02/bt/Austin_bt_2020-06-02_unmatched.json";
+    let variant = |keys| Variant {
+        keys,
+        counter: Counter::Shared,
+    };
+    let chained = derive(&case, pointer, variant(KeyRecipe::Chained));
+    let row = derive(&case, pointer, variant(KeyRecipe::Row));
+    let ordinals: Vec<u32> = chained.lines.iter().map(|(ordinal, _)| *ordinal).collect();
+    assert_eq!(ordinals, [0, 1, 2]);
+    assert_eq!(chained.lines[0], row.lines[0]);
+    assert_ne!(chained.lines[1], row.lines[1]);
+    assert_eq!(chained.unpublishable.len(), 11);
+    assert_eq!(chained.unpublishable[0], row.unpublishable[0]);
+    assert!(
+        chained.unpublishable[1]
+            .why
+            .contains("row 3 cannot be made")
+    );
+}
+
+#[test]
+fn matched_rows_do_not_depend_on_the_counter() {
+    let case = vectors().join("bt-two-days");
+    let pointer = "2019/07/17/bt/Austin_bt_2019-07-17_matched.json";
+    let lines = |counter| {
+        let keys = KeyRecipe::Row;
+        derive(&case, pointer, Variant { keys, counter }).lines
+    };
+    assert_eq!(lines(Counter::Shared), lines(Counter::Separate));
+}
