@@ -9,7 +9,6 @@ pub mod config;
 mod exit;
 mod look;
 mod mend;
-mod recipes;
 mod report;
 mod select;
 pub mod style;
@@ -25,7 +24,6 @@ pub use exit::{Exit, UsageError};
 
 use crate::model::Day;
 use crate::telemetry::Telemetry;
-use recipes::recipes;
 
 const CODES: &str = "\
 Exit codes: 0 in step or done, 1 findings remain, 2 usage or configuration, 3 held by a guard,
@@ -36,7 +34,7 @@ Start with `sodalake demo`; with a real city, `sodalake doctor`.";
 
 /// Keeps what a city publishes on Socrata equal to what its data lake says
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = CODES, max_term_width = 100, propagate_version = true)]
+#[command(version, after_help = CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

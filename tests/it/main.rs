@@ -2,5 +2,7 @@
 
 mod lake;
 mod support;
+mod config_command;
+mod settings;
 mod vectors;
 mod portal_client;
