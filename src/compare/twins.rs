@@ -273,3 +273,163 @@ impl Stranger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::expected::recipe;
+    use crate::model::{ColumnType, TableShape};
+
+    const KEYS: [&str; 2] = ["a", "b"];
+
+    fn columns() -> Columns {
+        let recipe = recipe("bluetooth-unmatched").expect("it is registered");
+        let kind = |name: &&str| match *name {
+            "host_read_time" | "field_device_read_time" => ColumnType::CalendarDate,
+            _ => ColumnType::Text,
+        };
+        let names = recipe.facts().columns;
+        let shape = TableShape {
+            title: "reads".into(),
+            row_identifier: None,
+            columns: names
+                .iter()
+                .map(|name| ((*name).to_owned(), kind(name)))
+                .collect(),
+            rows_updated_at: 0,
+        };
+        Columns::of(recipe, &shape).expect("the table has every column")
+    }
+
+    fn published(
+        key: &str,
+        second: u32,
+        reader: &str,
+        address: u32,
+        field_second: u32,
+    ) -> PublishedRow {
+        let fields: BTreeMap<String, serde_json::Value> = [
+            (
+                "host_read_time",
+                json!(format!("2020-01-01T00:00:{second:02}.000")),
+            ),
+            (
+                "field_device_read_time",
+                json!(format!("2020-01-01T00:00:{field_second:02}.000")),
+            ),
+            ("reader_identifier", json!(reader)),
+            ("device_address", json!(address.to_string())),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        PublishedRow {
+            key: Some(RowKey::new(key)),
+            sid: format!("row-{key}"),
+            created_at: chrono::DateTime::UNIX_EPOCH,
+            updated_at: chrono::DateTime::UNIX_EPOCH,
+            fields,
+        }
+    }
+
+    fn sorted(
+        strangers: Vec<PublishedRow>,
+        expected: &[PublishedRow],
+        known: &HashMap<RowKey, (Variant, RowKey)>,
+    ) -> (Vec<Twin>, Vec<PublishedRow>) {
+        let columns = columns();
+        let identity = ["host_read_time", "reader_identifier", "device_address"];
+        let mut search = KinSearch::new(&columns, &identity, "host_read_time", strangers);
+        for row in expected {
+            search.offer(row.key.as_ref().unwrap(), &columns.published(&row.fields));
+        }
+        search.finish(known)
+    }
+
+    #[test]
+    fn equal_identity_under_another_key_is_rekeyed() {
+        let (twins, orphans) = sorted(
+            vec![published("x", 1, "lamar", 7, 2)],
+            &[published("a", 1, "lamar", 7, 9)],
+            &HashMap::new(),
+        );
+        assert!(orphans.is_empty());
+        assert_eq!(twins[0].how, Kinship::Rekeyed(None));
+        assert_eq!(twins[0].of, RowKey::new("a"));
+    }
+
+    #[test]
+    fn a_name_spelled_otherwise_in_several_rows_is_renamed() {
+        let (twins, orphans) = sorted(
+            vec![
+                published("x", 1, "LAMAR", 7, 2),
+                published("y", 3, "LAMAR", 8, 4),
+                published("z", 5, "LAMAR", 9, 59),
+            ],
+            &[
+                published("a", 1, "lamar", 7, 2),
+                published("b", 3, "lamar", 8, 4),
+                published("c", 5, "lamar", 9, 6),
+            ],
+            &HashMap::new(),
+        );
+        assert!(
+            orphans.is_empty(),
+            "the third is old in a measure and renamed like the others"
+        );
+        for twin in &twins {
+            let Kinship::Renamed { column, from, to } = &twin.how else {
+                panic!("{twin:?} is renamed");
+            };
+            assert_eq!(
+                (*column, from.to_string(), to.to_string()),
+                (
+                    "reader_identifier",
+                    "'LAMAR'".to_owned(),
+                    "'lamar'".to_owned(),
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn one_likeness_alone_proves_no_renaming() {
+        let (twins, orphans) = sorted(
+            vec![published("x", 1, "LAMAR", 7, 2)],
+            &[published("a", 1, "lamar", 7, 2)],
+            &HashMap::new(),
+        );
+        assert_eq!((twins.len(), orphans.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_row_at_another_time_is_nobodys_twin() {
+        let (twins, orphans) = sorted(
+            (0..4)
+                .map(|n| published(&format!("x{n}"), 30 + n, "lamar", n, 2))
+                .collect(),
+            &(0..4)
+                .map(|n| published(KEYS[n as usize % 2], n, "lamar", n, 2))
+                .collect::<Vec<_>>(),
+            &HashMap::new(),
+        );
+        assert_eq!((twins.len(), orphans.len()), (0, 4));
+    }
+
+    #[test]
+    fn a_key_of_another_variant_is_proof_by_itself() {
+        use crate::expected::Counter;
+        use crate::model::KeyRecipe;
+        let variant = Variant {
+            keys: KeyRecipe::Chained,
+            counter: Counter::Shared,
+        };
+        let known = HashMap::from([(RowKey::new("x"), (variant, RowKey::new("a")))]);
+        let (twins, _) = sorted(vec![published("x", 9, "other", 1, 1)], &[], &known);
+        assert_eq!(twins[0].how, Kinship::Rekeyed(Some(variant)));
+    }
+}

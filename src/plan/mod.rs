@@ -10,6 +10,8 @@
 mod draft;
 mod guards;
 mod render;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
