@@ -260,10 +260,16 @@ fn frame<'a>(path: &LakePath, bytes: &'a [u8]) -> Result<(Raw<'a>, Readers<'a>),
     Ok((list(path, "data", data)?, readers))
 }
 
+/// Long enough for an address (a MAC address in base 64 has 24 characters).
+const SHORT: usize = 24;
+
 /// What Python compares when a value is sought in a `dict`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Id<'a> {
-    /// A text: nearly every id and address.
+    /// A short text, filled up with a byte no text holds. Kept in place, since a day has some
+    /// 100,000 addresses, and looking each up in the file again would be most of the work.
+    Short([u8; SHORT]),
+    /// A longer text.
     Text(Cow<'a, str>),
     /// Any other value, so written that equal ones are written alike: 1, 1.0 and true are one.
     Other(Box<str>),
@@ -275,12 +281,25 @@ impl<'a> Id<'a> {
         Some(match raw.kind() {
             Kind::List | Kind::Object => return None,
             Kind::Text => match raw.text() {
-                Some(text) => Self::Text(text),
+                Some(text) => Self::of_text(text),
                 None => Self::Other(repr(raw).into()),
             },
             Kind::Bool => Self::Other(if raw.json() == "true" { "1" } else { "0" }.into()),
             Kind::Null | Kind::Number => Self::Other(number(raw).into()),
         })
+    }
+}
+
+impl<'a> Id<'a> {
+    fn of_text(text: Cow<'a, str>) -> Self {
+        let mut short = [0xff; SHORT];
+        match short.get_mut(..text.len()) {
+            Some(start) => {
+                start.copy_from_slice(text.as_bytes());
+                Self::Short(short)
+            }
+            None => Self::Text(text),
+        }
     }
 }
 

@@ -209,21 +209,37 @@ fn is_blank(byte: u8) -> bool {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// The place of the next quote, backslash or control character from `at` on; the end if there is
-/// none. Eight bytes at a time: most of a file's bytes are looked at here.
-fn next_special(bytes: &[u8], mut at: usize) -> usize {
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+/// The high bit of the first byte of `word` that is `byte`; bits above it mean nothing.
+#[inline]
+fn marks(word: u64, byte: u8) -> u64 {
+    let zeros = word ^ (ONES * u64::from(byte));
+    zeros.wrapping_sub(ONES) & !zeros & HIGHS
+}
+
+/// The high bit of the first control character of `word`; bits above it mean nothing.
+#[inline]
+fn controls(word: u64) -> u64 {
+    word.wrapping_sub(ONES * 0x20) & !word & HIGHS
+}
+
+/// The place of the next quote or backslash from `at` on, or, if `strict`, of the next control
+/// character; the end if there is none. Eight bytes at a time: most of a file's bytes are looked
+/// at here, twice.
+#[inline]
+fn next_special(bytes: &[u8], mut at: usize, strict: bool) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)) | control;
+        let mut special = marks(word, b'"') | marks(word, b'\\');
+        if strict {
+            special |= controls(word);
+        }
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
     let rest = bytes.get(at..).unwrap_or_default();
-    let special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    let special = |&byte: &u8| byte == b'"' || byte == b'\\' || (strict && byte < 0x20);
     at + rest.iter().position(special).unwrap_or(rest.len())
 }
 
@@ -286,6 +302,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The byte at hand; 0, which no JSON holds outside strings, at the end.
+    #[inline]
     fn peek(&self) -> u8 {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
@@ -397,12 +414,13 @@ impl<'a> Checker<'a> {
         Ok(Raw { json, escaped })
     }
 
+    #[inline]
     fn string(&mut self) -> Result<bool, Fault> {
         let opened = self.at;
         let mut escaped = false;
         self.at += 1;
         loop {
-            self.at = next_special(self.text.as_bytes(), self.at);
+            self.at = next_special(self.text.as_bytes(), self.at, true);
             match self.text.as_bytes().get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -485,11 +503,13 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline]
     fn peek(&self) -> u8 {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
     /// Moves to the next entry; false, behind the closing bracket, if there is none.
+    #[inline]
     pub fn next_element(&mut self) -> bool {
         while is_blank(self.peek()) || self.peek() == b',' {
             self.at += 1;
@@ -500,6 +520,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The name of an object's next member, with the cursor moved to its value.
+    #[inline]
     pub fn next_member(&mut self) -> Option<Raw<'a>> {
         if !self.next_element() {
             return None;
@@ -519,6 +540,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the value at hand, and moves behind it.
+    #[inline]
     pub fn value(&mut self) -> Raw<'a> {
         let start = self.at;
         let escaped = match self.peek() {
@@ -541,12 +563,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// True if the string has escapes.
+    #[inline]
     fn skip_string(&mut self) -> bool {
         let bytes = self.text.as_bytes();
         let mut escaped = false;
         self.at += 1;
         loop {
-            self.at = next_special(bytes, self.at);
+            self.at = next_special(bytes, self.at, false);
             if bytes.get(self.at) != Some(&b'\\') {
                 self.at = (self.at + 1).min(bytes.len());
                 return escaped;
