@@ -190,7 +190,7 @@ impl Recipe for Matched {
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
         let (data, readers) = frame(file.path, file.bytes)?;
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::for_rows(data);
         walk(
             &MATCHED,
             file,
@@ -230,7 +230,7 @@ impl Recipe for Unmatched {
         let (data, readers) = frame(file.path, file.bytes)?;
         let mut addresses = match (variant.counter, file.companion) {
             (Counter::Shared, Some((path, bytes))) => Addresses::of_matched(path, bytes)?,
-            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::default(),
+            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::for_rows(data),
         };
         walk(
             &UNMATCHED,
@@ -355,16 +355,23 @@ impl<'a> Readers<'a> {
 }
 
 /// The numbers given to device addresses, 1 for the first met. Null is an address like any other.
-#[derive(Default)]
 struct Addresses<'a> {
     numbers: HashMap<Id<'a>, u32>,
 }
 
 impl<'a> Addresses<'a> {
+    /// An empty table with room for the addresses of these rows, so that it seldom has to grow: a
+    /// row has some 250 bytes, and an address comes several times.
+    fn for_rows(data: Raw<'_>) -> Self {
+        Self {
+            numbers: HashMap::with_capacity(data.json().len() / 1024),
+        }
+    }
+
     /// The table as the day's `matched` file leaves it.
     fn of_matched(path: &LakePath, bytes: &'a [u8]) -> Result<Self, DeriveError> {
         let (data, _) = frame(path, bytes)?;
-        let mut addresses = Self::default();
+        let mut addresses = Self::for_rows(data);
         entries(data, ["dev_addr"], |ordinal, fields| {
             match fields.and_then(|fields| addresses.number(fields.one(0)?)) {
                 Ok(_) => Ok(()),
