@@ -190,7 +190,7 @@ impl Recipe for Matched {
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
         let (data, readers) = frame(file.path, file.bytes)?;
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::for_rows(data);
         walk(
             &MATCHED,
             file,
@@ -230,7 +230,7 @@ impl Recipe for Unmatched {
         let (data, readers) = frame(file.path, file.bytes)?;
         let mut addresses = match (variant.counter, file.companion) {
             (Counter::Shared, Some((path, bytes))) => Addresses::of_matched(path, bytes)?,
-            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::default(),
+            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::for_rows(data),
         };
         walk(
             &UNMATCHED,
@@ -260,10 +260,16 @@ fn frame<'a>(path: &LakePath, bytes: &'a [u8]) -> Result<(Raw<'a>, Readers<'a>),
     Ok((list(path, "data", data)?, readers))
 }
 
+/// Long enough for an address (a MAC address in base 64 has 24 characters).
+const SHORT: usize = 24;
+
 /// What Python compares when a value is sought in a `dict`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Id<'a> {
-    /// A text: nearly every id and address.
+    /// A short text, filled up with a byte no text holds. Kept in place, since a day has some
+    /// 100,000 addresses, and looking each up in the file again would be most of the work.
+    Short([u8; SHORT]),
+    /// A longer text.
     Text(Cow<'a, str>),
     /// Any other value, so written that equal ones are written alike: 1, 1.0 and true are one.
     Other(Box<str>),
@@ -275,12 +281,25 @@ impl<'a> Id<'a> {
         Some(match raw.kind() {
             Kind::List | Kind::Object => return None,
             Kind::Text => match raw.text() {
-                Some(text) => Self::Text(text),
+                Some(text) => Self::of_text(text),
                 None => Self::Other(repr(raw).into()),
             },
             Kind::Bool => Self::Other(if raw.json() == "true" { "1" } else { "0" }.into()),
             Kind::Null | Kind::Number => Self::Other(number(raw).into()),
         })
+    }
+}
+
+impl<'a> Id<'a> {
+    fn of_text(text: Cow<'a, str>) -> Self {
+        let mut short = [0xff; SHORT];
+        match short.get_mut(..text.len()) {
+            Some(start) => {
+                start.copy_from_slice(text.as_bytes());
+                Self::Short(short)
+            }
+            None => Self::Text(text),
+        }
     }
 }
 
@@ -336,16 +355,23 @@ impl<'a> Readers<'a> {
 }
 
 /// The numbers given to device addresses, 1 for the first met. Null is an address like any other.
-#[derive(Default)]
 struct Addresses<'a> {
     numbers: HashMap<Id<'a>, u32>,
 }
 
 impl<'a> Addresses<'a> {
+    /// An empty table with room for the addresses of these rows, so that it seldom has to grow: a
+    /// row has some 250 bytes, and an address comes several times.
+    fn for_rows(data: Raw<'_>) -> Self {
+        Self {
+            numbers: HashMap::with_capacity(data.json().len() / 1024),
+        }
+    }
+
     /// The table as the day's `matched` file leaves it.
     fn of_matched(path: &LakePath, bytes: &'a [u8]) -> Result<Self, DeriveError> {
         let (data, _) = frame(path, bytes)?;
-        let mut addresses = Self::default();
+        let mut addresses = Self::for_rows(data);
         entries(data, ["dev_addr"], |ordinal, fields| {
             match fields.and_then(|fields| addresses.number(fields.one(0)?)) {
                 Ok(_) => Ok(()),

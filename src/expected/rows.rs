@@ -135,9 +135,11 @@ impl<'a, const N: usize> Fields<'a, N> {
 
     /// The place of a name, sought first where it stands if the file keeps the usual order.
     fn slot(&self, name: Raw<'_>, next: usize) -> Option<usize> {
-        (next..N)
-            .chain(0..next)
-            .find(|&slot| name.is(self.names[slot]))
+        let name = name.text()?;
+        if self.names[next] == name {
+            return Some(next);
+        }
+        self.names.iter().position(|wanted| *wanted == name)
     }
 
     /// One field.

@@ -7,8 +7,6 @@
 //! takes a form that no writer could mean (a comma behind the time, digits of other scripts), we
 //! refuse it, which makes a row unpublishable and never wrong.
 
-use std::fmt::Write;
-
 use chrono::{
     DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Weekday,
 };
@@ -53,25 +51,28 @@ impl Moment {
     /// Writes the published form over `text`: `2019-10-04T00:15:00`. Years before 1000 are as
     /// short as Python's `strftime` makes them.
     pub fn write(&self, text: &mut String) {
+        let mut form = *b"0000-00-00T00:00:00";
+        let [month, day, year, hour, minute, _] = self.parts();
+        let numbers = [
+            year / 100,
+            year % 100,
+            month,
+            day,
+            hour,
+            minute,
+            self.wall.second(),
+        ];
+        for (at, number) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(numbers) {
+            form[at] += u8::try_from(number / 10).unwrap_or_default();
+            form[at + 1] += u8::try_from(number % 10).unwrap_or_default();
+        }
+        let written = std::str::from_utf8(&form).unwrap_or_default();
         text.clear();
-        let year = self.wall.year();
-        if (1000..=9999).contains(&year) {
-            push_two(text, year.unsigned_abs() / 100);
-            push_two(text, year.unsigned_abs() % 100);
+        text.push_str(if year < 1000 {
+            written.trim_start_matches('0')
         } else {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{year}");
-        }
-        for (mark, number) in [
-            ('-', self.wall.month()),
-            ('-', self.wall.day()),
-            ('T', self.wall.hour()),
-            (':', self.wall.minute()),
-            (':', self.wall.second()),
-        ] {
-            text.push(mark);
-            push_two(text, number);
-        }
+            written
+        });
     }
 
     /// Month, day, year, hour, minute, and the day of the week from Sunday 0 to Saturday 6.
@@ -111,12 +112,6 @@ fn shown(text: &str) -> String {
         }
     }
     shown
-}
-
-fn push_two(text: &mut String, number: u32) {
-    for digit in [number / 10, number % 10] {
-        text.push(char::from_digit(digit, 10).unwrap_or('0'));
-    }
 }
 
 /// The form that every legacy writer uses, without a fraction: `2019-10-04 00:15:00-05:00`.

@@ -1,0 +1,352 @@
+//! JSON as Python's `json` module reads it, over the bytes of the file.
+//!
+//! The lake's files are written and read by Python, so what that module takes is what counts: the
+//! bare tokens `NaN`, `Infinity` and `-Infinity`, integers of any length, told apart from floats
+//! by their token, lone surrogates such as `"\ud83d"`, and of equal keys the last. No library does
+//! it: `serde_json` refuses the first and the last but one, and those that take them build a tree
+//! of the file, which for a day of 300,000 rows is several times its size.
+//!
+//! There are two steps. [`Document::read`] checks the whole file once, to its last byte, and notes
+//! where the wanted members of its top level stand. A [`Cursor`] then walks what has been checked,
+//! which cannot fail any more. Nesting is limited, so that no file can exhaust the stack.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use rustpython_wtf8::{CodePoint, Wtf8Buf};
+
+pub(super) use check::Document;
+
+/// Why bytes are not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where, from 0.
+    pub offset: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+/// The kind of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    Bool,
+    Number,
+    Text,
+    List,
+    Object,
+}
+
+impl Kind {
+    /// The kind with its article: `a list`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Number => "a number",
+            Self::Text => "a text",
+            Self::List => "a list",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// One value of a checked document: its text, from its first to its last byte.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raw<'a> {
+    json: &'a str,
+    escaped: bool,
+}
+
+impl<'a> Raw<'a> {
+    /// `null`.
+    pub const NULL: Self = Self {
+        json: "null",
+        escaped: false,
+    };
+
+    /// The value as it stands in the file.
+    pub fn json(self) -> &'a str {
+        self.json
+    }
+
+    /// What kind of value it is.
+    pub fn kind(self) -> Kind {
+        match self.json.as_bytes().first() {
+            Some(b'"') => Kind::Text,
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::List,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') | None => Kind::Null,
+            Some(_) => Kind::Number,
+        }
+    }
+
+    /// The content of a string without escapes: the usual one.
+    pub fn plain(self) -> Option<&'a str> {
+        if self.escaped {
+            return None;
+        }
+        self.json.strip_prefix('"')?.strip_suffix('"')
+    }
+
+    /// The content of any string, which may hold lone surrogates.
+    pub fn decoded(self) -> Option<Wtf8Buf> {
+        let inner = self.json.strip_prefix('"')?.strip_suffix('"')?;
+        Some(decode(inner))
+    }
+
+    /// The content of a string that has UTF-8.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match self.plain() {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => Some(Cow::Owned(self.decoded()?.into_string().ok()?)),
+        }
+    }
+
+    /// Whether Python takes the value for false: null, false, zero, or empty.
+    pub fn is_falsy(self) -> bool {
+        match self.kind() {
+            Kind::Null => true,
+            Kind::Bool => self.json == "false",
+            Kind::Number => self.is_zero(),
+            Kind::Text => self.json == "\"\"",
+            Kind::List | Kind::Object => {
+                let inner = &self.json.as_bytes()[1..self.json.len() - 1];
+                inner.iter().all(|&byte| is_blank(byte))
+            }
+        }
+    }
+
+    /// Whether the value is a number equal to 0.
+    pub fn is_zero(self) -> bool {
+        self.kind() == Kind::Number && self.json.parse::<f64>().is_ok_and(|number| number == 0.0)
+    }
+
+    /// A cursor inside this list or object, before its first entry.
+    pub fn enter(self) -> Cursor<'a> {
+        Cursor {
+            text: self.json,
+            at: 1,
+        }
+    }
+
+    /// The member of an object with this name, the last if there are several.
+    pub fn member(self, name: &str) -> Option<Raw<'a>> {
+        if self.kind() != Kind::Object {
+            return None;
+        }
+        let mut cursor = self.enter();
+        let mut found = None;
+        while let Some(key) = cursor.next_member() {
+            let value = cursor.value();
+            if key.is(name) {
+                found = Some(value);
+            }
+        }
+        found
+    }
+
+    /// Whether a string's content is this text.
+    pub fn is(self, text: &str) -> bool {
+        match self.plain() {
+            Some(plain) => plain == text,
+            None => self.text().is_some_and(|decoded| decoded == text),
+        }
+    }
+}
+
+/// The content of a checked string with its escapes undone.
+fn decode(inner: &str) -> Wtf8Buf {
+    let mut content = Wtf8Buf::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(at) = rest.find('\\') {
+        content.push_str(&rest[..at]);
+        let (code, length) = escape(&rest[at..]);
+        content.push(code);
+        rest = &rest[at + length..];
+    }
+    content.push_str(rest);
+    content
+}
+
+/// The code point of the escape that checked text begins with, and its length in bytes.
+fn escape(text: &str) -> (CodePoint, usize) {
+    let plain = |c: char| (CodePoint::from_char(c), 2);
+    match text.as_bytes().get(1) {
+        Some(b'n') => plain('\n'),
+        Some(b't') => plain('\t'),
+        Some(b'r') => plain('\r'),
+        Some(b'b') => plain('\u{8}'),
+        Some(b'f') => plain('\u{c}'),
+        Some(b'u') => surrogates(text),
+        Some(&other) => plain(char::from(other)),
+        None => (CodePoint::from_char('\\'), 1),
+    }
+}
+
+/// Reads `\uXXXX`, and the pair if another such escape completes it.
+fn surrogates(text: &str) -> (CodePoint, usize) {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let first = unit(0).unwrap_or(0xfffd);
+    if let (0xd800..=0xdbff, Some(second @ 0xdc00..=0xdfff)) = (first, unit(6)) {
+        let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        if let Some(code) = CodePoint::from_u32(code) {
+            return (code, 12);
+        }
+    }
+    let alone = CodePoint::from_u32(first).unwrap_or(CodePoint::from_char('\u{fffd}'));
+    (alone, 6)
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// The high bit of the first byte of `word` that is `byte`; bits above it mean nothing.
+#[inline]
+fn marks(word: u64, byte: u8) -> u64 {
+    let zeros = word ^ (ONES * u64::from(byte));
+    zeros.wrapping_sub(ONES) & !zeros & HIGHS
+}
+
+/// The high bit of the first control character of `word`; bits above it mean nothing.
+#[inline]
+fn controls(word: u64) -> u64 {
+    word.wrapping_sub(ONES * 0x20) & !word & HIGHS
+}
+
+/// The place of the next quote or backslash from `at` on, or, if `strict`, of the next control
+/// character; the end if there is none. Eight bytes at a time: most of a file's bytes are looked
+/// at here, twice.
+#[inline]
+fn next_special(bytes: &[u8], mut at: usize, strict: bool) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let mut special = marks(word, b'"') | marks(word, b'\\');
+        if strict {
+            special |= controls(word);
+        }
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let special = |&byte: &u8| byte == b'"' || byte == b'\\' || (strict && byte < 0x20);
+    at + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+/// The second pass, over a list or object that has been checked.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn peek(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    /// Moves to the next entry; false, behind the closing bracket, if there is none.
+    #[inline]
+    pub fn next_element(&mut self) -> bool {
+        while is_blank(self.peek()) || self.peek() == b',' {
+            self.at += 1;
+        }
+        let more = !matches!(self.peek(), b']' | b'}' | 0);
+        self.at += usize::from(!more);
+        more
+    }
+
+    /// The name of an object's next member, with the cursor moved to its value.
+    #[inline]
+    pub fn next_member(&mut self) -> Option<Raw<'a>> {
+        if !self.next_element() {
+            return None;
+        }
+        let name = self.value();
+        while is_blank(self.peek()) || self.peek() == b':' {
+            self.at += 1;
+        }
+        Some(name)
+    }
+
+    /// Steps into the object at hand, if it is one.
+    pub fn step_into_object(&mut self) -> bool {
+        let object = self.peek() == b'{';
+        self.at += usize::from(object);
+        object
+    }
+
+    /// Takes the value at hand, and moves behind it.
+    #[inline]
+    pub fn value(&mut self) -> Raw<'a> {
+        let start = self.at;
+        let escaped = match self.peek() {
+            b'"' => self.skip_string(),
+            b'{' | b'[' => {
+                self.skip_nested();
+                false
+            }
+            _ => {
+                while !matches!(self.peek(), b',' | b']' | b'}' | 0) && !is_blank(self.peek()) {
+                    self.at += 1;
+                }
+                false
+            }
+        };
+        Raw {
+            json: &self.text[start..self.at],
+            escaped,
+        }
+    }
+
+    /// True if the string has escapes.
+    #[inline]
+    fn skip_string(&mut self) -> bool {
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            self.at = next_special(bytes, self.at, false);
+            if bytes.get(self.at) != Some(&b'\\') {
+                self.at = (self.at + 1).min(bytes.len());
+                return escaped;
+            }
+            escaped = true;
+            self.at += 2;
+        }
+    }
+
+    fn skip_nested(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            match self.peek() {
+                b'"' => {
+                    self.skip_string();
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                0 => return,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+}
