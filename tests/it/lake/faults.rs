@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{Method, Request, Response};
+use axum::http::{HeaderValue, Method, Request, Response};
 use futures::StreamExt;
 use sodalake::archive::{ArchiveError, ArchiveWriter};
 use sodalake::lake::LakeError;
@@ -56,7 +56,8 @@ enum Fault {
 struct Server {
     fault: Fault,
     stored: Mutex<Option<Bytes>>,
-    requests: Mutex<Vec<String>>,
+    /// The version that each request asked for.
+    requests: Mutex<Vec<Option<HeaderValue>>>,
 }
 
 type Shared = Arc<Server>;
@@ -77,8 +78,8 @@ async fn serve(fault: Fault) -> (Place, Shared) {
 async fn answer(State(server): State<Shared>, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default();
-    let line = format!("{} {}", parts.method, parts.uri);
-    server.requests.lock().unwrap().push(line);
+    let version = parts.headers.get("if-match").cloned();
+    server.requests.lock().unwrap().push(version);
     if let Fault::Refuses(code) = server.fault {
         return status(code);
     }
@@ -298,7 +299,7 @@ async fn not_found_proves_absence_only_if_the_listing_agrees() {
 }
 
 #[tokio::test]
-async fn a_failing_server_is_tried_four_times() {
+async fn a_failing_server_is_asked_four_times_for_the_listed_version() {
     let (place, server) = serve(Fault::Refuses(500)).await;
     let error = place
         .lake()
@@ -306,7 +307,8 @@ async fn a_failing_server_is_tried_four_times() {
         .await
         .unwrap_err();
     assert!(matches!(error, LakeError::Unreachable { .. }), "{error:?}");
-    assert_eq!(server.requests.lock().unwrap().len(), 4);
+    let asked = server.requests.lock().unwrap().clone();
+    assert_eq!(asked, vec![Some(HeaderValue::from_static(ETAG)); 4]);
 }
 
 #[tokio::test]
