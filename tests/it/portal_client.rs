@@ -164,6 +164,21 @@ mod reading {
     use super::*;
 
     #[tokio::test]
+    async fn looks_and_writes_may_move_between_threads() {
+        fn sendable(_: impl Send) {}
+        let stage = Stage::honest(World::of(hex(0))).await;
+        let (reader, writer, table) = (reader(&stage), writer(&stage), known_table().await);
+        sendable(reader.shape(&table.id));
+        sendable(reader.survey(&table, DayRange::one(day())));
+        sendable(reader.keys(&table, day()));
+        sendable(reader.rows(&table, day(), &mut |_| {}));
+        sendable(reader.rows_by_key(&table, &[]));
+        sendable(reader.keys_present(&table, &[]));
+        sendable(writer.upsert(&table, &[]));
+        sendable(writer.delete(&table, &[]));
+    }
+
+    #[tokio::test]
     async fn a_day_is_read_whole_by_keyset() {
         let stage = Stage::honest(World::of(hex(10))).await;
         let read = read_keys(&stage).await.unwrap();
@@ -178,6 +193,7 @@ mod reading {
             assert_eq!(page.query["$order"], "record_id");
             assert_eq!(page.query["$limit"], "4");
             assert!(!page.query.contains_key("$offset"));
+            assert!(page.headers["accept-encoding"].contains("gzip"));
         }
         assert!(pages[1].query["$where"].ends_with(&format!("record_id > '{}'", hex(4)[3])));
     }
@@ -469,6 +485,24 @@ mod freshness {
         let portal = Portal::open_with(&settings(&stage.url), strict).unwrap();
         let read = Reader::new(portal).keys(&known_table().await, day()).await;
         assert!(matches!(read, Err(ReadError::OutOfDate { .. })));
+    }
+
+    #[tokio::test]
+    async fn answers_without_a_version_do_not_hide_that_others_differ() {
+        let stage = ten(|ask, world, honest| {
+            if ask.is(Kind::Page, 2) {
+                world.version += 1;
+                return world.answer(ask);
+            }
+            match ask.kind {
+                Kind::Count => honest.without("ETag").without("Last-Modified"),
+                _ => honest,
+            }
+        })
+        .await;
+        let read = read_keys(&stage).await.unwrap();
+        assert_eq!((read.count, read.freshness), (10, Freshness::Assumed));
+        assert_eq!(stage.asked(Kind::Page).len(), 6, "the scan was begun anew");
     }
 
     #[tokio::test]
