@@ -597,6 +597,19 @@ mod freshness {
     }
 
     #[tokio::test]
+    async fn a_row_written_again_meanwhile_begins_the_scan_anew() {
+        let stage = Stage::playing(World::of(hex(10)), |ask, world| {
+            if ask.is(Kind::Count, 1) {
+                world.rows[0].updated += 1; // the version lies
+            }
+            world.answer(ask)
+        })
+        .await;
+        read_keys(&stage).await.unwrap();
+        assert_eq!(stage.asked(Kind::Count).len(), 4);
+    }
+
+    #[tokio::test]
     async fn metadata_that_change_meanwhile_begin_the_scan_anew() {
         let stage = ten(|ask, _, honest| {
             if !ask.is(Kind::Metadata, 1) {
@@ -673,6 +686,31 @@ mod contradictions {
     }
 
     #[tokio::test]
+    async fn a_row_identifier_that_is_counted_twice_is_a_contradiction() {
+        let error = fails(Kind::Count, |_, honest| {
+            edited(honest, |rows| rows[0]["sl_keys"] = json!("9"))
+        })
+        .await;
+        assert!(
+            error.to_string().ends_with("10 keys came, 9 were counted"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn rows_older_than_the_newest_counted_are_a_contradiction() {
+        let stage = ten(|ask, _, honest| match ask.kind {
+            Kind::Count => edited(honest, |rows| {
+                rows[0]["sl_newest"] = json!("2021-01-01T00:00:00.000Z");
+            }),
+            _ => honest,
+        })
+        .await;
+        let error = read_rows(&stage).await.unwrap_err();
+        assert!(matches!(error, ReadError::Contradiction { .. }), "{error}");
+    }
+
+    #[tokio::test]
     async fn counts_that_are_none_are_a_contradiction() {
         for body in [
             "[]",
@@ -744,6 +782,13 @@ mod transport {
             honest.fate(Fate::CleanCut(whole - 1))
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_body_broken_in_its_middle_is_read_again_alone() {
+        let stage = survives(Kind::Page, 1, |honest| honest.body("[{\"record_id\":]\n")).await;
+        assert_eq!(stage.asked(Kind::Page).len(), 4);
+        assert_eq!(stage.asked(Kind::Count).len(), 2);
     }
 
     #[tokio::test]
