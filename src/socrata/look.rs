@@ -36,7 +36,21 @@ pub(super) enum Setback {
     Fatal(ReadError),
 }
 
+/// What speaks against an answer.
+enum Doubt {
+    /// Its replica is behind.
+    OutOfDate,
+    /// It is from newer data than the first of the look.
+    Newer,
+    /// It is from other data, older as a rule.
+    Other,
+}
+
 impl Setback {
+    pub(super) fn changed(why: &str) -> Self {
+        Self::Changed(why.into())
+    }
+
     pub(super) fn contradicts(why: impl Into<String>) -> Self {
         Self::Contradicts(why.into())
     }
@@ -108,7 +122,7 @@ impl<'a> Look<'a> {
         query: &Query,
     ) -> Result<Answer, Setback> {
         let tries = self.portal.patience.stale_tries.max(1);
-        let mut doubt = None;
+        let mut doubt = Doubt::OutOfDate;
         for tried in 1..=tries {
             if tried > 1 {
                 self.portal.count_retry("stale");
@@ -126,48 +140,44 @@ impl<'a> Look<'a> {
                 let (id, what) = self.name();
                 return Err(Setback::Fatal(ReadError::Legacy { id, what }));
             }
-            doubt = self.doubt(&answer);
-            match doubt {
-                None => return Ok(answer),
-                Some(Agreement::Newer) => break,
-                Some(_) => {}
+            match self.admit(&answer) {
+                Ok(()) => return Ok(answer),
+                Err(Doubt::Newer) => return Err(Setback::changed("the data have a newer version")),
+                Err(other) => doubt = other,
             }
         }
+        let (id, what) = self.name();
         Err(match doubt {
-            Some(Agreement::Unknown) | None => {
-                let (id, what) = self.name();
-                Setback::Fatal(ReadError::OutOfDate { id, what, tries })
-            }
-            Some(Agreement::Newer) => Setback::Changed("the data have a newer version".into()),
-            Some(Agreement::Older | Agreement::Same | Agreement::Other) => {
-                Setback::Changed("answers come from several versions of the data".into())
+            Doubt::OutOfDate => Setback::Fatal(ReadError::OutOfDate { id, what, tries }),
+            Doubt::Newer | Doubt::Other => {
+                Setback::changed("answers come from several versions of the data")
             }
         })
     }
 
-    /// What speaks against an answer; [`Agreement::Unknown`] is one that is out of date.
-    fn doubt(&mut self, answer: &Answer) -> Option<Agreement> {
-        let stamp = Stamp::of(&answer.headers);
-        let agreement = match &self.first {
-            Some(first) => first.against(&stamp),
-            None if stamp == Stamp::default() => Agreement::Unknown,
-            None => Agreement::Same,
-        };
+    /// Takes an answer in, unless something speaks against it.
+    fn admit(&mut self, answer: &Answer) -> Result<(), Doubt> {
         let is_vouched = match flag(&answer.headers) {
-            Flag::OutOfDate => return Some(Agreement::Unknown),
+            Flag::OutOfDate => return Err(Doubt::OutOfDate),
             Flag::Absent if !self.portal.patience.trust_unflagged => {
-                return Some(Agreement::Unknown);
+                return Err(Doubt::OutOfDate);
             }
             Flag::Absent => false,
             Flag::Fresh => true,
         };
+        let stamp = Stamp::of(&answer.headers);
+        let agreement = match &self.first {
+            Some(first) => first.against(&stamp),
+            None => stamp.against(&stamp),
+        };
         match agreement {
-            Agreement::Older | Agreement::Newer | Agreement::Other => return Some(agreement),
+            Agreement::Newer => return Err(Doubt::Newer),
+            Agreement::Older | Agreement::Other => return Err(Doubt::Other),
             Agreement::Same if is_vouched => {}
             Agreement::Same | Agreement::Unknown => self.freshness = Freshness::Assumed,
         }
-        self.first.get_or_insert(stamp);
-        None
+        self.first.get_or_insert_default().complete(stamp);
+        Ok(())
     }
 
     /// Waits before another attempt, or says why there is none.

@@ -82,9 +82,7 @@ impl<'a> Scan<'a> {
         let shape = self.shape().await?;
         let after = Bracket { shape, tally };
         if before != after {
-            return Err(Setback::Changed(
-                "counts or metadata changed meanwhile".into(),
-            ));
+            return Err(Setback::changed("counts or metadata changed meanwhile"));
         }
         if self.depth == Depth::Rows && newest != after.tally.newest {
             return Err(Setback::contradicts(

@@ -95,6 +95,13 @@ impl Stamp {
             },
         }
     }
+
+    /// Adds what `later`, which agrees or has nothing in common, says beyond this one.
+    pub(super) fn complete(&mut self, later: Self) {
+        let Self { version, modified } = later;
+        self.version = self.version.take().or(version);
+        self.modified = self.modified.take().or(modified);
+    }
 }
 
 impl DataVersion {

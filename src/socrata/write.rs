@@ -15,6 +15,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
+use unicode_normalization::is_nfc;
 
 use super::failure::{self, PortalError, RequestError, WriteError};
 use super::portal::{Answer, Credentials, Portal};
@@ -129,9 +130,11 @@ impl Writer {
     /// If the row identifier is not the key column or a key is empty (nothing is sent), or an
     /// upload fails; uploads before it stay applied.
     pub async fn delete(&self, table: &Table, keys: &[RowKey]) -> Result<WriteSummary, WriteError> {
-        if let Some(ordinal) = keys.iter().position(|key| is_blank(&key.to_string())) {
-            let (id, why) = (table.id.clone(), "its key is empty");
-            return Err(WriteError::Row { id, ordinal, why });
+        for (ordinal, key) in keys.iter().enumerate() {
+            check_key(&key.to_string()).map_err(|why| {
+                let id = table.id.clone();
+                WriteError::Row { id, ordinal, why }
+            })?;
         }
         let keys: Vec<&RowKey> = keys.iter().collect::<BTreeSet<_>>().into_iter().collect();
         let line = |key: &&RowKey| {
@@ -373,8 +376,7 @@ fn chunk<T>(items: &[T], most: usize, line: &dyn Fn(&T) -> String) -> (Bytes, us
 /// A row must have a key, and no field that is an order to the portal, such as `:deleted`.
 fn check_row(table: &Table, row: &Map<String, Value>) -> Result<(), &'static str> {
     match row.get(&table.key_column) {
-        Some(Value::String(key)) if !is_blank(key) => {}
-        Some(Value::String(_)) => return Err("its key is empty"),
+        Some(Value::String(key)) => check_key(key)?,
         Some(_) => return Err("its key is no text"),
         None => return Err("it has no key"),
     }
@@ -384,9 +386,16 @@ fn check_row(table: &Table, row: &Map<String, Value>) -> Result<(), &'static str
     Ok(())
 }
 
-/// Whether a portal would take the key for none: it drops NUL characters.
-fn is_blank(key: &str) -> bool {
-    key.chars().all(|c| c == '\0' || c.is_whitespace())
+/// A portal drops NUL characters and composes the others, so that some keys would hit the row of
+/// another key, or none.
+fn check_key(key: &str) -> Result<(), &'static str> {
+    if key.trim().is_empty() {
+        Err("its key is empty")
+    } else if key.contains('\0') || !is_nfc(key) {
+        Err("a portal would take its key for another")
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -408,8 +417,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_a_portal_takes_for_none_are_blank() {
-        assert!(["", " ", "\0", "\u{a0}\t"].into_iter().all(is_blank));
-        assert!(!is_blank("0"));
+    fn keys_that_a_portal_takes_for_none_or_for_others_are_refused() {
+        for key in ["", " ", "\0", "\u{a0}\t", "a\0", "e\u{301}"] {
+            assert!(check_key(key).is_err(), "{key:?}");
+        }
+        for key in ["0", "\u{e9}", "a b"] {
+            assert!(check_key(key).is_ok(), "{key:?}");
+        }
     }
 }

@@ -164,6 +164,21 @@ mod reading {
     use super::*;
 
     #[tokio::test]
+    async fn looks_and_writes_may_move_between_threads() {
+        fn sendable(_: impl Send) {}
+        let stage = Stage::honest(World::of(hex(0))).await;
+        let (reader, writer, table) = (reader(&stage), writer(&stage), known_table().await);
+        sendable(reader.shape(&table.id));
+        sendable(reader.survey(&table, DayRange::one(day())));
+        sendable(reader.keys(&table, day()));
+        sendable(reader.rows(&table, day(), &mut |_| {}));
+        sendable(reader.rows_by_key(&table, &[]));
+        sendable(reader.keys_present(&table, &[]));
+        sendable(writer.upsert(&table, &[]));
+        sendable(writer.delete(&table, &[]));
+    }
+
+    #[tokio::test]
     async fn a_day_is_read_whole_by_keyset() {
         let stage = Stage::honest(World::of(hex(10))).await;
         let read = read_keys(&stage).await.unwrap();
@@ -178,6 +193,7 @@ mod reading {
             assert_eq!(page.query["$order"], "record_id");
             assert_eq!(page.query["$limit"], "4");
             assert!(!page.query.contains_key("$offset"));
+            assert!(page.headers["accept-encoding"].contains("gzip"));
         }
         assert!(pages[1].query["$where"].ends_with(&format!("record_id > '{}'", hex(4)[3])));
     }
@@ -472,6 +488,24 @@ mod freshness {
     }
 
     #[tokio::test]
+    async fn answers_without_a_version_do_not_hide_that_others_differ() {
+        let stage = ten(|ask, world, honest| {
+            if ask.is(Kind::Page, 2) {
+                world.version += 1;
+                return world.answer(ask);
+            }
+            match ask.kind {
+                Kind::Count => honest.without("ETag").without("Last-Modified"),
+                _ => honest,
+            }
+        })
+        .await;
+        let read = read_keys(&stage).await.unwrap();
+        assert_eq!((read.count, read.freshness), (10, Freshness::Assumed));
+        assert_eq!(stage.asked(Kind::Page).len(), 6, "the scan was begun anew");
+    }
+
+    #[tokio::test]
     async fn a_lagging_replica_that_calls_itself_fresh_is_asked_past() {
         let stage = ten(|ask, world, honest| {
             if !ask.is(Kind::Page, 1) {
@@ -563,6 +597,19 @@ mod freshness {
     }
 
     #[tokio::test]
+    async fn a_row_written_again_meanwhile_begins_the_scan_anew() {
+        let stage = Stage::playing(World::of(hex(10)), |ask, world| {
+            if ask.is(Kind::Count, 1) {
+                world.rows[0].updated += 1; // the version lies
+            }
+            world.answer(ask)
+        })
+        .await;
+        read_keys(&stage).await.unwrap();
+        assert_eq!(stage.asked(Kind::Count).len(), 4);
+    }
+
+    #[tokio::test]
     async fn metadata_that_change_meanwhile_begin_the_scan_anew() {
         let stage = ten(|ask, _, honest| {
             if !ask.is(Kind::Metadata, 1) {
@@ -639,6 +686,31 @@ mod contradictions {
     }
 
     #[tokio::test]
+    async fn a_row_identifier_that_is_counted_twice_is_a_contradiction() {
+        let error = fails(Kind::Count, |_, honest| {
+            edited(honest, |rows| rows[0]["sl_keys"] = json!("9"))
+        })
+        .await;
+        assert!(
+            error.to_string().ends_with("10 keys came, 9 were counted"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn rows_older_than_the_newest_counted_are_a_contradiction() {
+        let stage = ten(|ask, _, honest| match ask.kind {
+            Kind::Count => edited(honest, |rows| {
+                rows[0]["sl_newest"] = json!("2021-01-01T00:00:00.000Z");
+            }),
+            _ => honest,
+        })
+        .await;
+        let error = read_rows(&stage).await.unwrap_err();
+        assert!(matches!(error, ReadError::Contradiction { .. }), "{error}");
+    }
+
+    #[tokio::test]
     async fn counts_that_are_none_are_a_contradiction() {
         for body in [
             "[]",
@@ -710,6 +782,13 @@ mod transport {
             honest.fate(Fate::CleanCut(whole - 1))
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_body_broken_in_its_middle_is_read_again_alone() {
+        let stage = survives(Kind::Page, 1, |honest| honest.body("[{\"record_id\":]\n")).await;
+        assert_eq!(stage.asked(Kind::Page).len(), 4);
+        assert_eq!(stage.asked(Kind::Count).len(), 2);
     }
 
     #[tokio::test]

@@ -179,7 +179,7 @@ impl World {
     pub fn answer(&mut self, ask: &Ask) -> Reply {
         match ask.kind {
             Kind::Metadata => Reply::json(200, &self.metadata()),
-            Kind::Count => self.served(&json!([self.tally(&self.chosen(ask))])),
+            Kind::Count => self.served(&json!([Self::tally(&self.chosen(ask))])),
             Kind::Survey => self.served(&self.survey(ask)),
             Kind::Page | Kind::List => self.served(&self.page(ask)),
             Kind::Write => self.write(ask),
@@ -214,7 +214,7 @@ impl World {
         view
     }
 
-    fn tally(&self, rows: &[&Row]) -> Value {
+    fn tally(rows: &[&Row]) -> Value {
         let keys: std::collections::BTreeSet<_> =
             rows.iter().filter_map(|r| r.key.as_ref()).collect();
         let mut tally =
@@ -231,7 +231,7 @@ impl World {
             days.entry(&row.at[..10]).or_default().push(row);
         }
         let line = |(day, rows): (&str, Vec<&Row>)| {
-            let mut line = self.tally(&rows);
+            let mut line = Self::tally(&rows);
             line["sl_day"] = json!(format!("{day}T00:00:00.000"));
             line.as_object_mut().unwrap().remove("sl_keys");
             line
