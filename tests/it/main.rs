@@ -1,5 +1,5 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
-mod vectors;
 mod lake;
 mod support;
+mod vectors;

@@ -1,10 +1,10 @@
 //! The city against what it claims: the same files for the same seed, in the bytes and shapes of
 //! the lake's Python programs, with the oddities at their rates. Beside it: [`maps`], a portal of
-//! maps; [`plain`], recipes small enough to be seen through; and the tests that need them.
+//! maps, and the tests that derive, upload and break the files.
 
 mod broken;
+mod derived;
 mod maps;
-mod plain;
 mod uploads;
 
 use std::collections::BTreeSet;
