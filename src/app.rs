@@ -1,1 +1,82 @@
 //! Builds the world and the writers from the settings.
+//!
+//! The two are built apart: looking needs no secret that can write, so `check`, `plan`, `derive`
+//! and `explain` never come near [`writers`].
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use crate::archive::{Archive, ArchiveWriter};
+use crate::catalog::{Catalog, CatalogWriter};
+use crate::lake::Lake;
+use crate::ledger::Ledger;
+use crate::reconcile::{Clock, SystemClock, World};
+use crate::repair::Writers;
+use crate::settings::Settings;
+use crate::socrata::{Portal, Reader, Writer};
+
+/// Opens everything a pass can see.
+///
+/// # Errors
+/// If lake, catalog, portal or ledger cannot be opened as the settings say.
+pub async fn world(settings: Arc<Settings>) -> Result<World> {
+    world_at(settings, Arc::new(SystemClock)).await
+}
+
+/// The same by another clock.
+///
+/// # Errors
+/// As [`world`].
+pub async fn world_at(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<World> {
+    let lake = Lake::open(&settings.lake).context("open the lake")?;
+    let catalog = Catalog::open(&settings.catalog, settings.timezone).await;
+    let catalog = catalog.context("open the catalog")?;
+    let portal = Portal::open(&settings.socrata).context("open the portal")?;
+    let ledger = Ledger::open(&settings.ledger)
+        .await
+        .context("open the ledger")?;
+    Ok(World {
+        settings,
+        lake,
+        catalog,
+        socrata: Reader::new(Arc::clone(&portal)),
+        portal,
+        ledger,
+        clock,
+    })
+}
+
+/// Opens everything that can change portal, catalog and archive.
+///
+/// # Errors
+/// If a secret for writing is missing, or one of them cannot be opened.
+pub async fn writers(world: &World) -> Result<Writers> {
+    let settings = &world.settings;
+    let catalog = CatalogWriter::open(&settings.catalog).await;
+    Ok(Writers {
+        portal: Writer::new(Arc::clone(&world.portal), &settings.socrata)
+            .context("open the portal for writing")?,
+        archive: ArchiveWriter::open(&settings.archive).context("open the archive for writing")?,
+        catalog: catalog.context("open the catalog for writing")?,
+        holder: holder(),
+    })
+}
+
+/// Opens the archive for reading.
+///
+/// # Errors
+/// If it cannot be opened as the settings say.
+pub fn archive(settings: &Settings) -> Result<Archive> {
+    Archive::open(&settings.archive).context("open the archive")
+}
+
+/// Who we are, told apart from every other running program: host, process and a number.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "unknown-host",
+        host => host,
+    };
+    format!("{host}:{}:{}", std::process::id(), uuid::Uuid::new_v4())
+}

@@ -26,7 +26,7 @@ use crate::settings::LakeSettings;
 /// Longest key of an object in S3, GCS and Azure, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
 /// Longest a listing may take, all its pages together: a day has some hundred files.
-const LIST_WITHIN: Duration = Duration::from_secs(300);
+const LIST_WITHIN: Duration = Duration::from_mins(5);
 /// Room made for a file before its first byte came.
 const FIRST_ROOM: u64 = 16 << 20;
 

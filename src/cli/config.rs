@@ -1,7 +1,8 @@
 //! `config check` and `config show`: the settings as the program reads them.
 
 use super::style::{Tone, paint, print};
-use super::{Common, ConfigCommand, Exit, Format, recipes};
+use super::{Common, ConfigCommand, Exit, Format};
+use crate::expected::recipes;
 use crate::settings::{Line, Mode, Settings, SettingsError, environment};
 
 /// The settings that the command line names.
@@ -9,7 +10,8 @@ use crate::settings::{Line, Mode, Settings, SettingsError, environment};
 /// # Errors
 /// If they cannot be read or are not right.
 pub fn load(common: &Common) -> Result<Settings, SettingsError> {
-    Settings::load(common.config.as_deref(), environment()?, &recipes())
+    let recipes: Vec<_> = recipes().iter().map(|recipe| recipe.facts()).collect();
+    Settings::load(common.config.as_deref(), environment()?, &recipes)
 }
 
 /// Carries the command out.

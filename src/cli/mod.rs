@@ -7,7 +7,10 @@
 mod args;
 pub mod config;
 mod exit;
-mod recipes;
+mod look;
+mod mend;
+mod report;
+mod select;
 pub mod style;
 
 use std::net::SocketAddr;
@@ -21,7 +24,6 @@ pub use exit::{Exit, UsageError};
 
 use crate::model::Day;
 use crate::telemetry::Telemetry;
-use recipes::recipes;
 
 const CODES: &str = "\
 Exit codes: 0 in step or done, 1 findings remain, 2 usage or configuration, 3 held by a guard,
@@ -32,7 +34,7 @@ Start with `sodalake demo`; with a real city, `sodalake doctor`.";
 
 /// Keeps what a city publishes on Socrata equal to what its data lake says
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = CODES, max_term_width = 100, propagate_version = true)]
+#[command(version, after_help = CODES, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -324,22 +326,18 @@ pub fn parse() -> Cli {
 ///
 /// # Errors
 /// If it could not be carried out; [`Exit::of`] tells the code.
-#[expect(
-    clippy::unused_async,
-    reason = "all commands but `config` talk to services"
-)]
-pub async fn run(cli: Cli, _telemetry: &Telemetry) -> anyhow::Result<Exit> {
+pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),
+        Command::Check(args) => look::check(args, &common, telemetry).await,
+        Command::Plan(args) => look::plan(args, &common, telemetry).await,
+        Command::Apply(args) => mend::apply(args, &common, telemetry).await,
+        Command::Repair(args) => mend::repair(args, &common, telemetry).await,
+        Command::Restore(args) => mend::restore(args, &common).await,
         Command::Demo(_)
-        | Command::Check(_)
-        | Command::Plan(_)
-        | Command::Apply(_)
-        | Command::Repair(_)
         | Command::Derive(_)
         | Command::Explain(_)
-        | Command::Restore(_)
         | Command::Days(_)
         | Command::Mark(_)
         | Command::Doctor

@@ -162,6 +162,8 @@ pub struct FileSeen {
     pub file: ReadyFile,
     /// The variant its rows are expected under.
     pub variant: Variant,
+    /// Whether its rows are known for certain. If not, none of them is published.
+    pub certain: bool,
     /// How its derivation ended.
     pub outcome: FileOutcome,
     /// Rows it has on the looked-at day.
@@ -190,6 +192,8 @@ pub struct Findings {
     pub files: Vec<FileSeen>,
     /// Why the look cannot be trusted, if it cannot.
     pub doubts: Vec<Doubt>,
+    /// The lake's side as one text: equal texts, equal files.
+    pub lake: String,
     /// Rows that should stand on the day.
     pub expected: u64,
     /// Rows that stand on the day.

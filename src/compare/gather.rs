@@ -7,7 +7,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::expected::{DeriveError, DerivedRow, FileOutcome, FileText, Line, Recipe, Variant};
-use crate::model::{Cell, CellError, ColumnType, Day, Row, RowKey, TableShape, Value};
+use crate::model::{Cell, CellError, ColumnType, Day, RowKey, TableShape, Value};
 
 /// The types of a recipe's columns on the portal, in the recipe's order.
 #[derive(Clone, Debug)]
@@ -206,6 +206,14 @@ pub fn gather(
 }
 
 impl FileKeys {
+    /// Every key the file has, on whatever day.
+    pub fn every_key(&self) -> impl Iterator<Item = &RowKey> {
+        let today = self.today.iter().map(|row| &row.key);
+        let far = self.misdated.iter().map(|row| &row.key);
+        let unfit = self.unfit.iter().filter_map(|row| row.key.as_ref());
+        today.chain(&self.spilled).chain(far).chain(unfit)
+    }
+
     fn sort_in(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>) {
         let Asked {
             file,
@@ -250,28 +258,4 @@ impl FileKeys {
             self.spilled.push(key);
         }
     }
-}
-
-/// Derives a file again and hands over the rows that `wanted` asks for by their ordinal.
-///
-/// # Errors
-/// If the file proves nothing.
-pub fn rows(
-    recipe: &dyn Recipe,
-    text: &FileText<'_>,
-    variant: Variant,
-    mut wanted: impl FnMut(u32) -> bool,
-    mut each: impl FnMut(u32, Row),
-) -> Result<(), DeriveError> {
-    recipe.derive(text, variant, &mut |line| match line {
-        Line::Row(row) if wanted(row.ordinal) => each(
-            row.ordinal,
-            Row {
-                key: row.key.clone(),
-                values: row.values.to_vec(),
-            },
-        ),
-        Line::Row(_) | Line::Unpublishable(_) => {}
-    })?;
-    Ok(())
 }

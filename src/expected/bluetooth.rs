@@ -284,14 +284,14 @@ impl<'a> Id<'a> {
     }
 }
 
-/// A number's digits, without a point if it is whole.
+/// A number's digits: all of them and no point if it is whole.
 fn number(raw: Raw<'_>) -> String {
     match value(raw) {
-        Value::Float(number) if number == 0.0 => "0".into(),
-        Value::Float(number) if number.is_finite() => format!("{number}"),
-        other => other
-            .text()
-            .map_or_else(String::new, |text| text.into_owned()),
+        Value::Float(0.0) => "0".into(),
+        Value::Float(number) if number.is_finite() && number.fract() == 0.0 => {
+            format!("{number:.0}")
+        }
+        other => other.text().map_or_else(String::new, Cow::into_owned),
     }
 }
 

@@ -576,3 +576,300 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    use super::super::text::value;
+    use super::*;
+    use crate::model::Value;
+
+    fn read(json: &str) -> Result<Value, Fault> {
+        Document::read(json.as_bytes(), []).map(|document: Document<'_, 0>| value(document.root))
+    }
+
+    fn offset(json: &[u8]) -> usize {
+        let document: Result<Document<'_, 0>, Fault> = Document::read(json, []);
+        document.unwrap_err().offset
+    }
+
+    #[test]
+    fn integers_floats_and_texts_are_told_apart() {
+        assert_eq!(read("15").unwrap(), Value::Int("15".into()));
+        assert_eq!(read("15.0").unwrap(), Value::Float(15.0));
+        assert_eq!(read("15e0").unwrap(), Value::Float(15.0));
+        assert_eq!(read("\"15\"").unwrap(), Value::Text("15".into()));
+        assert_eq!(read("-0").unwrap(), Value::Int("0".into()));
+        assert_eq!(read("-0.0").unwrap().text().unwrap(), "-0.0");
+        let long = "9".repeat(400);
+        assert_eq!(read(&long).unwrap(), Value::Int(long.into()));
+        assert_eq!(read("-Infinity").unwrap(), Value::Float(f64::NEG_INFINITY));
+        assert_eq!(read("1e999").unwrap(), Value::Float(f64::INFINITY));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_kept_and_a_pair_is_joined() {
+        assert_eq!(
+            read(r#""\ud83d\ude00\u00e9""#).unwrap(),
+            Value::Text("😀é".into())
+        );
+        let lone = |json: &str| Value::LoneSurrogate(json.into());
+        assert_eq!(read(r#""\uD83D""#).unwrap(), lone(r#""\ud83d""#));
+        assert_eq!(
+            read(r#""\ude00\ud83dé""#).unwrap(),
+            lone(r#""\ude00\ud83d\u00e9""#)
+        );
+    }
+
+    #[test]
+    fn of_equal_names_the_last_stands() {
+        let json = br#"{"a": 1, "b": [], "\u0061": 2, "data": {"data": 4}}"#;
+        let document = Document::read(json, ["a", "data", "c"]).unwrap();
+        let [a, data, c] = document.members;
+        assert_eq!(a.unwrap().json(), "2");
+        assert_eq!(data.unwrap().member("data").unwrap().json(), "4");
+        assert!(c.is_none());
+        let nested = read(r#"[{"a": 1, "b": null, "a": [true]}]"#).unwrap();
+        assert_eq!(nested.text().unwrap(), "[{'a': [True], 'b': None}]");
+    }
+
+    #[test]
+    fn faults_are_found_where_they_are() {
+        for (json, at) in [
+            ("", 0),
+            ("{\"a\": 1} x", 9),
+            ("{\"a\": 1,}", 8),
+            ("[1 2]", 3),
+            ("[1, \"abc", 4),
+            ("\"a\u{1}\"", 2),
+            ("\"\\ud8\"", 1),
+            ("01", 1),
+            ("-NaN", 1),
+            ("1.", 2),
+            ("\u{feff}1", 0),
+        ] {
+            assert_eq!(offset(json.as_bytes()), at, "{json:?}");
+        }
+        assert_eq!(offset(b"[\"a\xff\"]"), 3);
+    }
+
+    #[test]
+    fn hostile_nesting_is_refused_and_not_followed() {
+        let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(DEEPEST)).is_ok());
+        assert_eq!(offset(nested(DEEPEST + 1).as_bytes()), DEEPEST);
+        assert_eq!(offset("{\"a\":".repeat(1_000_000).as_bytes()), 5 * DEEPEST);
+    }
+
+    /// Pieces of JSON, of what Python takes for it, and of neither.
+    const PIECES: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "\t",
+        "\u{b}",
+        "\u{a0}",
+        "\"a\"",
+        "\"b\"",
+        "\"\"",
+        "\"\\ud83d\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ude00\\ud83d\"",
+        "\"\\u0061\"",
+        "\"\\u00e9'\"",
+        "\"é\u{7f}\u{ad}\"",
+        "\"\\/\\b\\f\\n\\r\\t\\\\\\\"\"",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\t\"",
+        "\"",
+        "\\",
+        "'",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "-NaN",
+        "nan",
+        "null",
+        "true",
+        "false",
+        "None",
+        "nul",
+        "0",
+        "-0",
+        "-",
+        "01",
+        "15",
+        "15.0",
+        "1.",
+        ".5",
+        "1e5",
+        "1E+2",
+        "1e",
+        "1e400",
+        "-0.0",
+        "5e-324",
+        "0.30000000000000004",
+        "1e22",
+        "1e23",
+        "1e16",
+        "123456789012345678901234",
+        "0.0001",
+        "0.00001",
+        "2.5e-7",
+        "+1",
+        "0x1",
+        "1_0",
+        "\u{feff}",
+        "/*",
+        "\u{1}",
+        "\u{1f600}",
+    ];
+
+    /// Documents that Python takes.
+    fn good() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            prop::sample::select(PIECES)
+                .prop_filter("a value", |piece| read(piece).is_ok())
+                .prop_map(str::to_owned),
+            any::<f64>().prop_map(|number| format!("{number:e}")),
+            any::<i64>().prop_map(|number| number.to_string()),
+            "\"[ -!#-\\[\\]-~éß語😀]{0,12}\"",
+        ];
+        let name =
+            prop::sample::select(vec!["\"a\"", "\"b\"", "\"\\u0061\"", "\"\\ud83d\"", "\"\""]);
+        leaf.prop_recursive(4, 24, 5, move |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..5);
+            let object = prop::collection::vec((name.clone(), inner), 0..5);
+            prop_oneof![
+                list.prop_map(|entries| format!("[{}]", entries.join(" , "))),
+                object.prop_map(|members| {
+                    let members = members
+                        .iter()
+                        .map(|(name, value)| format!("{name}: {value}"));
+                    format!("{{ {} }}", members.collect::<Vec<_>>().join(",\n"))
+                }),
+            ]
+        })
+    }
+
+    fn odd() -> impl Strategy<Value = Vec<u8>> {
+        let soup = prop::collection::vec(prop::sample::select(PIECES), 1..7);
+        let piece = prop::sample::select(PIECES);
+        prop_oneof![
+            good().prop_map(String::into_bytes),
+            soup.prop_map(|pieces| pieces.concat().into_bytes()),
+            (good(), any::<prop::sample::Index>(), piece).prop_map(|(json, at, piece)| {
+                let mut bytes = json.into_bytes();
+                let at = at.index(bytes.len() + 1);
+                bytes.splice(at..at, piece.bytes());
+                bytes
+            }),
+            (good(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(json, at, byte)| {
+                let mut bytes = json.into_bytes();
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                bytes
+            }),
+        ]
+    }
+
+    /// Reads documents as hex, a line each; answers with the hex of each one's `str()`.
+    const PYTHON: &str = r"
+import json, sys
+if hasattr(sys, 'set_int_max_str_digits'):
+    sys.set_int_max_str_digits(0)
+for line in sys.stdin:
+    try:
+        text = str(json.loads(bytes.fromhex(line).decode('utf-8')))
+    except ValueError:
+        print('refused')
+    else:
+        try:
+            print(text.encode('utf-8').hex())
+        except UnicodeEncodeError:
+            print('surrogate')
+";
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+    }
+
+    fn ask_python(documents: &[Vec<u8>]) -> Vec<String> {
+        let mut python = Command::new("python3")
+            .args(["-c", PYTHON])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed to compare with it");
+        let lines: Vec<String> = documents.iter().map(|bytes| hex(bytes)).collect();
+        let mut stdin = python.stdin.take().unwrap();
+        let writer =
+            std::thread::spawn(move || stdin.write_all((lines.join("\n") + "\n").as_bytes()));
+        let output = python.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn python_reads_the_same_out_of_odd_documents() {
+        let mut runner = TestRunner::deterministic();
+        let strategy = odd();
+        let documents: Vec<Vec<u8>> = (0..6000)
+            .map(|_| strategy.new_tree(&mut runner).unwrap().current())
+            .collect();
+        let answers = ask_python(&documents);
+        assert_eq!(answers.len(), documents.len());
+        let (mut taken, mut refused) = (0, 0);
+        for (bytes, answer) in documents.iter().zip(answers) {
+            let document: Result<Document<'_, 0>, Fault> = Document::read(bytes, []);
+            let ours = match document {
+                Err(_) => "refused".into(),
+                Ok(document) => value(document.root)
+                    .text()
+                    .map_or("surrogate".into(), |text| hex(text.as_bytes())),
+            };
+            assert_eq!(ours, answer, "{:?}", String::from_utf8_lossy(bytes));
+            *(if ours == "refused" {
+                &mut refused
+            } else {
+                &mut taken
+            }) += 1;
+        }
+        assert!(
+            taken > 1000 && refused > 1000,
+            "{taken} taken, {refused} refused"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), odd in odd()) {
+            for bytes in [bytes, odd] {
+                if let Ok(document) = Document::read(&bytes, ["a"]) {
+                    let _ = value(document.root);
+                    let _ = document.root.is_falsy();
+                }
+            }
+        }
+    }
+}

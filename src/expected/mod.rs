@@ -12,6 +12,8 @@ mod bluetooth;
 mod gridsmart;
 mod json;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod text;
 mod time;
 mod wavetronix;

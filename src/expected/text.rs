@@ -5,6 +5,7 @@
 //! recipe never resets the hasher within a file, so that a row's key hashes every row before it.
 //! Values are written over those of the row before, since a day has hundreds of thousands.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -92,9 +93,9 @@ pub(super) fn repr(raw: Raw<'_>) -> String {
         }
         Kind::List => repr_list(raw),
         Kind::Object => repr_object(raw),
-        Kind::Null | Kind::Bool | Kind::Number => value(raw)
-            .text()
-            .map_or_else(String::new, |text| text.into_owned()),
+        Kind::Null | Kind::Bool | Kind::Number => {
+            value(raw).text().map_or_else(String::new, Cow::into_owned)
+        }
     }
 }
 
@@ -263,5 +264,67 @@ impl Keys {
                 chain.clone().finalize().into()
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::Document;
+    use super::*;
+
+    fn of(json: &str) -> Value {
+        let document: Document<'_, 0> = Document::read(json.as_bytes(), []).unwrap();
+        value(document.root)
+    }
+
+    #[test]
+    fn lists_and_objects_have_the_text_python_gives_them() {
+        for (json, text) in [
+            ("[]", "[]"),
+            ("{ }", "{}"),
+            (
+                r#"[1, 1.0, "1", null, true, NaN]"#,
+                "[1, 1.0, '1', None, True, nan]",
+            ),
+            (
+                r#"{"a": {"b": -0, "c": -0.0}}"#,
+                "{'a': {'b': 0, 'c': -0.0}}",
+            ),
+            (
+                r#"["it's", "\"", "\n\u007f\u00e9\ud83d"]"#,
+                r#"["it's", '"', '\n\x7fé\ud83d']"#,
+            ),
+        ] {
+            let value = of(json);
+            assert_eq!(value.text().unwrap(), text);
+            assert_eq!(value.json(), json);
+        }
+    }
+
+    #[test]
+    fn stripping_takes_what_python_takes() {
+        let blank = "\u{1c}\u{1f}\u{a0}\u{3000}\u{85}\t \n";
+        let text = format!("{blank}A{blank}B{blank}");
+        assert_eq!(
+            strip(Wtf8::new(text.as_str())),
+            Wtf8::new(format!("A{blank}B").as_str())
+        );
+        assert_eq!(strip(Wtf8::new("\u{200b}")), Wtf8::new("\u{200b}"));
+        assert!(strip(Wtf8::new(blank)).is_empty());
+    }
+
+    #[test]
+    fn a_value_written_over_another_leaves_nothing_of_it() {
+        let mut slot = Value::Null;
+        for text in ["", "abc", "xyz", "é", "abcdef", ""] {
+            put_text(&mut slot, text);
+            assert_eq!(slot, Value::Text(text.into()));
+        }
+        for number in [0, 9, 10, 1_000_000, u32::MAX] {
+            put_int(&mut slot, number);
+            assert_eq!(slot, Value::Int(number.to_string().into()));
+        }
+        put_value(&mut slot, &Value::Null);
+        assert_eq!(slot, Value::Null);
     }
 }

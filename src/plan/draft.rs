@@ -85,6 +85,7 @@ fn publish(
         key: row.row.key.clone(),
         row: upload(row, &target.dataset.key_column, with.columns),
         why,
+        before: None,
     };
     rows.iter().map(action).collect()
 }
@@ -140,7 +141,9 @@ impl Draft {
 
     fn publish_missing(&mut self, findings: &Findings, with: Drafting<'_>) {
         let target = &findings.target;
-        let missing = publish(&findings.missing, WhyPublish::Missing, target, with);
+        let certain = |row: &&ExpectedRow| findings.files[row.file as usize].certain;
+        let missing: Vec<ExpectedRow> = findings.missing.iter().filter(certain).cloned().collect();
+        let missing = publish(&missing, WhyPublish::Missing, target, with);
         let far = publish(
             &findings.misdated_missing,
             WhyPublish::Missing,

@@ -135,25 +135,6 @@ pub struct Approval {
     pub digest: String,
 }
 
-/// What a person has said of a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MarkKind {
-    /// Its data are lost; there is nothing to mend.
-    KnownLost,
-    /// Hands off.
-    Hold,
-}
-
-impl fmt::Display for MarkKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::KnownLost => "known-lost",
-            Self::Hold => "hold",
-        })
-    }
-}
-
 /// What the guards must know beside the draft and the rails.
 #[derive(Clone, Debug)]
 pub struct Circumstances {
@@ -161,8 +142,8 @@ pub struct Circumstances {
     pub mode: Mode,
     /// The hours in which repairs are made, and the wall time now in the dataset's zone.
     pub hours: (Hours, NaiveTime),
-    /// What a person has said of the day, and why.
-    pub mark: Option<(MarkKind, String)>,
+    /// Why a person holds the day, if one does.
+    pub mark: Option<String>,
     /// The portal's row identifier.
     pub row_identifier: Option<String>,
     /// When this very draft was seen first (UTC), if before, and now.
@@ -360,9 +341,9 @@ fn hours(circumstances: &Circumstances) -> Option<Breach> {
 }
 
 fn mark(circumstances: &Circumstances) -> Option<Breach> {
-    circumstances.mark.as_ref().map(|(kind, reason)| Breach {
+    circumstances.mark.as_ref().map(|reason| Breach {
         guard: Guard::Mark,
-        text: format!("marked {kind}: {}", reason.escape_debug()),
+        text: format!("marked hold: {}", reason.escape_debug()),
     })
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json};
 use crate::model::{DatasetDay, Entry, PublishedRow, RowKey};
 
 pub use draft::{Draft, Drafting, Size};
-pub use guards::{Approval, Breach, Circumstances, Guard, MarkKind, Refusal};
+pub use guards::{Approval, Breach, Circumstances, Guard, Refusal};
 pub use render::{PlanFile, PlanFileError, PlanHeader};
 
 /// Why a row is published.
@@ -83,6 +83,8 @@ pub enum Action {
         row: Map<String, Json>,
         /// The reason.
         why: WhyPublish,
+        /// The row as it stood, if it did.
+        before: Option<PublishedRow>,
     },
     /// Remove a row.
     Purge {
@@ -111,6 +113,20 @@ pub enum Action {
         /// The reason.
         why: WhyRecatalog,
     },
+}
+
+impl Action {
+    /// Whether only a look at contents can find it again.
+    #[must_use]
+    pub fn needs_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish {
+                why: WhyPublish::Altered,
+                ..
+            }
+        )
+    }
 }
 
 /// The order in which a plan's actions are carried out.
@@ -153,6 +169,12 @@ impl Plan {
     #[must_use]
     pub fn looked_at(&self) -> DateTime<Utc> {
         self.draft.looked_at
+    }
+
+    /// How much it touches.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.draft.size()
     }
 
     /// Its steps, for whoever carries it out.

@@ -24,6 +24,8 @@ const PREFIX: &str = "SODALAKE__";
 /// All layers, and what is wrong with the names in them.
 pub(super) struct Layers {
     config: Config,
+    /// The lowest layer alone, for a section that the file has as something else.
+    defaults: Config,
     /// Where each key that is not at its default came from, by path: `dataset[0].id`.
     origins: BTreeMap<String, Origin>,
     /// The name of each `[[dataset]]`, where it has one, and the line it begins on.
@@ -68,13 +70,19 @@ impl Layers {
                 Err(problem) => problems.push(problem),
             }
         }
-        let config = merge(text, overrides).map_err(|error| SettingsError::Syntax {
-            path: path.into(),
-            line: 1,
-            what: error.to_string(),
-        })?;
+        let failed = |error: config::ConfigError| match &problems[..] {
+            [] => SettingsError::Syntax {
+                path: path.into(),
+                line: 1,
+                what: error.to_string(),
+            },
+            known => SettingsError::Refused(known.to_vec()),
+        };
+        let config = merge(text, overrides).map_err(failed)?;
+        let defaults = merge("", Vec::new()).map_err(failed)?;
         Ok(Self {
             config,
+            defaults,
             origins,
             datasets,
             problems,
@@ -83,7 +91,8 @@ impl Layers {
 
     /// The value at `place`, whichever layer it came from.
     pub(super) fn find(&self, place: &str) -> Option<Found> {
-        let value: config::Value = self.config.get(place).ok()?;
+        let own = self.config.get::<config::Value>(place);
+        let value = own.or_else(|_| self.defaults.get(place)).ok()?;
         let origin = self.origins.get(place).cloned();
         Some(Found {
             value: value.kind,
@@ -151,7 +160,11 @@ fn place_of(name: &str, datasets: &[(Option<String>, Origin)]) -> Result<String,
     let rest = name[PREFIX.len()..].to_lowercase();
     let parts: Vec<&str> = rest.split("__").collect();
     let refuse = |what| Problem {
-        key: rest.replace("__", "."),
+        key: if rest.is_empty() {
+            name.into()
+        } else {
+            rest.replace("__", ".")
+        },
         origin: Some(Origin::Environment(name.into())),
         what,
     };
@@ -170,6 +183,9 @@ fn place_of(name: &str, datasets: &[(Option<String>, Origin)]) -> Result<String,
         }
         [section, key] if section != "dataset" && keys::is_known(section, key) => {
             Ok(format!("{section}.{key}"))
+        }
+        [section] if keys::is_section(section) => {
+            Err(refuse(format!("names a section; want {name}__KEY")))
         }
         _ => Err(refuse(unknown(&rest.replace("__", ".")))),
     }
@@ -258,7 +274,8 @@ impl<'a> Walk<'a> {
             || unknown(name),
             |near| format!("unknown key; did you mean [{near}]?"),
         );
-        self.refuse(name, span, what);
+        let quoted = name.contains('.').then(|| format!("\"{name}\""));
+        self.refuse(quoted.unwrap_or_else(|| name.into()), span, what);
     }
 
     fn dataset(&mut self, one: &Spanned<DeValue<'_>>) {

@@ -184,23 +184,24 @@ fn database(r: &mut Reader, section: &str) -> Read<(Url, Option<SecretString>)> 
 }
 
 fn without_password(mut url: Url) -> (Url, Option<SecretString>) {
-    let in_place = url
-        .password()
-        .map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-    let (secret, kept): (Vec<_>, Vec<_>) = url
-        .query_pairs()
-        .into_owned()
-        .partition(|(name, _)| name == "password");
-    let in_query = secret.into_iter().next().map(|(_, text)| text);
-    if in_place.is_some() && url.set_password(None).is_err() {
-        url.set_query(None);
-    }
-    if in_query.is_some() {
-        url.set_query(None);
-        if !kept.is_empty() {
-            url.query_pairs_mut().extend_pairs(kept);
-        }
-    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let in_place = url.password().map(decoded);
+    // Cannot fail: only a URL with a host has a password.
+    let _ = url.set_password(None);
+    let query = url.query().unwrap_or_default().to_owned();
+    let mut in_query = None;
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| match pair.strip_prefix("password=") {
+            Some(text) => {
+                in_query = Some(decoded(text));
+                false
+            }
+            None => !pair.is_empty(),
+        })
+        .collect();
+    let kept = kept.join("&");
+    url.set_query(Some(kept.as_str()).filter(|kept| !kept.is_empty()));
     (url, in_place.or(in_query).map(SecretString::from))
 }
 
@@ -275,7 +276,7 @@ fn notify(r: &mut Reader) -> Read<NotifySettings> {
         return Ok(NotifySettings { webhook: None });
     };
     let raw = Raw::Text(secrecy::ExposeSecret::expose_secret(&text).to_owned());
-    match v::url(WEB, "https://hooks.example/...")(&raw) {
+    match v::hook(&raw) {
         Ok(url) => Ok(NotifySettings {
             webhook: Some(SecretUrl::new(url)),
         }),
@@ -367,11 +368,13 @@ fn datasets(
     zone: chrono_tz::Tz,
 ) -> Read<Vec<DatasetSettings>> {
     if r.layers().datasets() == 0 {
-        r.note(Problem {
-            key: "dataset".into(),
-            origin: None,
-            what: "not set; want at least one [[dataset]] with name, id and recipe".into(),
-        });
+        if !r.is_refused("dataset") {
+            r.note(Problem {
+                key: "dataset".into(),
+                origin: None,
+                what: "not set; want at least one [[dataset]] with name, id and recipe".into(),
+            });
+        }
         return Err(Noted);
     }
     let read: Vec<_> = (0..r.layers().datasets())

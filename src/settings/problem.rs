@@ -81,7 +81,11 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, origin, what } = self;
-        write!(f, "{}", key.escape_debug())?;
+        write!(
+            f,
+            "{}",
+            key.escape_debug().to_string().replace("\\\"", "\"")
+        )?;
         if let Some(origin) = origin {
             write!(f, " ({origin})")?;
         }

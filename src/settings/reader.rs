@@ -74,6 +74,11 @@ impl Reader {
         });
     }
 
+    /// Whether anything is wrong with this very key already.
+    pub(super) fn is_refused(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| problem.key == key)
+    }
+
     /// Notes a problem that is not one value's.
     pub(super) fn note(&mut self, problem: Problem) {
         self.problems.push(problem);
@@ -149,7 +154,7 @@ impl Reader {
     }
 
     fn plain_secret(&mut self, place: &str) -> Read<Option<SecretString>> {
-        let text = self.optional(place, values::line)?;
+        let text = self.optional(place, values::secret)?;
         Ok(text.map(SecretString::from))
     }
 

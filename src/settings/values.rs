@@ -103,7 +103,8 @@ fn texts(all: Vec<config::Value>) -> Option<Vec<String>> {
 /// Whatever in a text could be the secret of a URL, struck out, also where it is no proper URL.
 fn strike(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return text.into();
+        let doubtful = text.contains('@') || text.to_lowercase().contains("pass");
+        return if doubtful { "****".into() } else { text.into() };
     };
     let rest = rest.rsplit_once('@').map_or_else(
         || rest.to_owned(),
@@ -113,10 +114,18 @@ fn strike(text: &str) -> String {
         },
     );
     let rest = match rest.split_once('?') {
-        Some((path, query)) if query.to_lowercase().contains("pass") => format!("{path}?****"),
-        _ => rest,
+        Some((path, _)) => format!("{path}?****"),
+        None => rest,
     };
     format!("{scheme}://{rest}")
+}
+
+/// A secret. What `config show` prints in a secret's place is not one.
+pub(super) fn secret(raw: &Raw) -> Parsed<String> {
+    line(raw)
+        .ok()
+        .filter(|text| text != "****")
+        .ok_or_else(|| "the secret itself, a text on one line".into())
 }
 
 /// A text on one line, not empty.
@@ -253,17 +262,19 @@ pub(super) fn bytes_text(size: u64) -> String {
 /// A zone of the IANA database.
 pub(super) fn zone(raw: &Raw) -> Parsed<Tz> {
     let text = raw.text().unwrap_or_default();
-    text.parse().map_err(|_| {
-        let near = chrono_tz::TZ_VARIANTS
-            .iter()
-            .map(|zone| zone.name())
-            .min_by_key(|name| strsim::osa_distance(&name.to_lowercase(), &text.to_lowercase()))
-            .filter(|name| strsim::osa_distance(&name.to_lowercase(), &text.to_lowercase()) <= 4);
-        match near {
-            Some(near) => format!("a zone of the IANA database; did you mean \"{near}\"?"),
-            None => "a zone of the IANA database such as \"America/Chicago\"".into(),
-        }
+    text.parse().map_err(|_| match nearest_zone(text) {
+        Some(near) => format!("a zone of the IANA database; did you mean \"{near}\"?"),
+        None => "a zone of the IANA database such as \"America/Chicago\"".into(),
     })
+}
+
+fn nearest_zone(text: &str) -> Option<&'static str> {
+    let distance = |name: &str| strsim::osa_distance(&name.to_lowercase(), &text.to_lowercase());
+    chrono_tz::TZ_VARIANTS
+        .iter()
+        .map(|zone| zone.name())
+        .min_by_key(|name| distance(name))
+        .filter(|name| distance(name) <= text.len() / 4)
 }
 
 /// `observe` or `repair`.
@@ -351,10 +362,21 @@ pub(super) fn url(schemes: &'static [&'static str], example: &str) -> impl Fn(&R
                 if !url.username().is_empty() || url.password().is_some() {
                     return Err(format!("{want}, without user or password in it"));
                 }
+                if url.query().is_some() || url.fragment().is_some() {
+                    return Err(format!("{want}, without '?' or '#'"));
+                }
                 host(url, &want)
             }
         }
     }
+}
+
+/// An address to send messages to; it may hold whatever secrets it likes.
+pub(super) fn hook(raw: &Raw) -> Parsed<Url> {
+    raw.text()
+        .and_then(|text| text.parse::<Url>().ok())
+        .filter(|url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url)))
+        .ok_or_else(|| "an https URL, or http to a loopback host".into())
 }
 
 fn host(url: Url, want: &str) -> Parsed<Url> {

@@ -258,7 +258,7 @@ async fn another_version_is_never_read(place: Place) {
         etag: None,
         ..second
     };
-    let late = FileStamp {
+    let older = FileStamp {
         modified: untagged.modified - chrono::TimeDelta::seconds(2),
         ..untagged.clone()
     };
@@ -266,7 +266,7 @@ async fn another_version_is_never_read(place: Place) {
         size: 6,
         ..untagged
     };
-    for stamp in [late, long] {
+    for stamp in [older, long] {
         let error = lake.read(&file, &stamp).await.unwrap_err();
         assert!(matches!(error, LakeError::Changed { .. }), "{error:?}");
     }

@@ -3,3 +3,7 @@
 mod lake;
 mod support;
 mod vectors;
+mod config_command;
+mod settings;
+mod vectors;
+mod portal_client;

@@ -4,9 +4,11 @@
 //! that every value, the kind of every number and every key count.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use serde_json::Value as Json;
 use sodalake::expected::{
     Counter, DeriveError, FileOutcome, FileText, Line, Recipe, Unpublishable, Variant, recipes,
@@ -51,7 +53,7 @@ fn ascii(json: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
+                write!(text, "\\u{unit:04x}").unwrap();
             }
         }
     }
@@ -129,7 +131,8 @@ fn told(case: &Path) -> Vec<Told> {
             } else {
                 Counter::Separate
             };
-            let number = |name: &str| file[name].as_u64().unwrap_or_default() as usize;
+            let number =
+                |name: &str| usize::try_from(file[name].as_u64().unwrap_or_default()).unwrap();
             files.push(Told {
                 outcome: file["outcome"].as_str().unwrap().to_owned(),
                 dataset: file["dataset"].as_str().unwrap_or_default().to_owned(),
@@ -169,12 +172,11 @@ fn compare(case: &Path, file: &Told) -> usize {
         "{}",
         file.pointer
     );
-    let counted = (outcome.rows as usize, outcome.unpublishable as usize);
-    assert_eq!(counted, (derived.lines.len(), lost.len()));
-    let kept = wanted
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !lost.contains(&(*at as u32)));
+    let counted =
+        [outcome.rows, outcome.unpublishable].map(|count| usize::try_from(count).unwrap());
+    assert_eq!(counted, [derived.lines.len(), lost.len()]);
+    let is_lost = |at: usize| lost.iter().any(|row| *row as usize == at);
+    let kept = wanted.iter().enumerate().filter(|(at, _)| !is_lost(*at));
     for ((_, wanted), (ordinal, line)) in kept.zip(&derived.lines) {
         assert_eq!(line, wanted, "{} row {ordinal}", file.pointer);
     }
@@ -270,4 +272,57 @@ fn matched_rows_do_not_depend_on_the_counter() {
         derive(&case, pointer, Variant { keys, counter }).lines
     };
     assert_eq!(lines(Counter::Shared), lines(Counter::Separate));
+}
+
+/// Every recipe's file of an ordinary day.
+const ORDINARY: [&str; 5] = [
+    "2019/06/05/gs/Burnet_Richcreek_gs_2019-06-05_agg15.json",
+    "2019/06/05/bt/Austin_bt_2019-06-05_matched.json",
+    "2019/06/05/bt/Austin_bt_2019-06-05_traf_match_summary.json",
+    "2019/06/05/bt/Austin_bt_2019-06-05_unmatched.json",
+    "2019/06/05/wt/Austin_wt_2019-06-05.json",
+];
+
+/// Derives bytes that take the place of a file.
+fn derive_bytes(pointer: &str, bytes: &[u8], companion: Option<&[u8]>) -> bool {
+    let path = LakePath(pointer.into());
+    let file = FileText {
+        path: &path,
+        bytes,
+        companion: companion.map(|bytes| (&path, bytes)),
+    };
+    let variant = Variant {
+        keys: KeyRecipe::Row,
+        counter: Counter::Shared,
+    };
+    recipe_of(pointer)
+        .derive(&file, variant, &mut |_| ())
+        .is_ok()
+}
+
+proptest! {
+    #[test]
+    fn a_file_cut_short_anywhere_proves_nothing(pick in 0usize..5, cut in any::<prop::sample::Index>()) {
+        let case = vectors().join("plain-day");
+        let bytes = object(&case, ORDINARY[pick]).unwrap();
+        let short = &bytes[..cut.index(bytes.len())];
+        prop_assert!(!derive_bytes(ORDINARY[pick], short, None));
+        let whole = object(&case, ORDINARY[3]).unwrap();
+        prop_assert!(!derive_bytes(ORDINARY[3], &whole, Some(short)));
+        prop_assert!(derive_bytes(ORDINARY[3], &whole, None));
+    }
+
+    #[test]
+    fn no_change_of_a_file_makes_a_recipe_panic(
+        pick in 0usize..5,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, ".{0,4}"), 1..5),
+    ) {
+        let mut bytes = object(&vectors().join("plain-day"), ORDINARY[pick]).unwrap();
+        for (at, length, text) in changes {
+            let at = at.index(bytes.len());
+            let end = (at + length).min(bytes.len());
+            bytes.splice(at..end, text.bytes());
+        }
+        derive_bytes(ORDINARY[pick], &bytes, Some(&bytes));
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! Takes `s3://`, `gs://`, `az://`, `file:///folder` and `memory:///` (each opening of the last is
 //! a store of its own). Credentials come from the environment, by the names that `object_store`'s
-//! builders know: `AWS_*`, `GOOGLE_*`, `AZURE_*`, or from the instance's role. Answers for three
+//! builders know: `AWS_*`, `GOOGLE_*`, `AZURE_*`, or from the instance's role. Answers for four
 //! rules: nothing is sent in the clear except to this machine, a request is tried a bounded number
-//! of times, and a folder must exist. What may be read or written is left to the callers.
+//! of times, a listing is whole, and a folder must exist. What may be read or written is left to the callers.
+
+mod listing;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -24,12 +26,14 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::{Host, Url};
 
+use self::listing::CheckedListings;
+
 /// Environment variables by name; only those of the URL's kind of store are looked at.
 pub type Environment = BTreeMap<String, String>;
 
 /// Tries of one request in all: 4, within a minute.
 const RETRIES: usize = 3;
-const RETRY_WITHIN: Duration = Duration::from_secs(60);
+const RETRY_WITHIN: Duration = Duration::from_mins(1);
 /// Longest a whole request may take, and longest it may stand still. The library's own 30 seconds
 /// for the whole would cut off a large file on a slow line.
 const REQUEST_WITHIN: &str = "600s";
@@ -250,6 +254,7 @@ macro_rules! configured {
             .with_config($key::Client(ClientConfigKey::Timeout), REQUEST_WITHIN)
             .with_config($key::Client(ClientConfigKey::ReadTimeout), STALLED_AFTER)
             .with_retry(retry())
+            .with_http_connector(CheckedListings)
     }};
 }
 
@@ -383,5 +388,119 @@ impl Bucket {
         let file = folder.files.path_to_filesystem(path)?;
         let target = tokio::fs::canonicalize(file).await;
         Ok(target.map_or(true, |target| target.starts_with(&folder.root)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(url: &str, environment: &[(&str, &str)]) -> Result<Bucket, OpenError> {
+        let pair = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+        let target = Target {
+            url: &url.parse().unwrap(),
+            endpoint: None,
+            region: None,
+        };
+        target.open(&environment.iter().map(pair).collect())
+    }
+
+    #[test]
+    fn nothing_goes_in_the_clear_but_to_this_machine() {
+        for endpoint in [
+            "http://127.0.0.1:9000",
+            "http://[::1]:9000",
+            "http://localhost",
+            "https://s3.example",
+        ] {
+            open("s3://lake", &[("AWS_ENDPOINT_URL", endpoint)]).unwrap();
+        }
+        for name in ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
+            let plain = [
+                (name, "http://u:hunter2@s3.example"),
+                ("AWS_ALLOW_HTTP", "true"),
+            ];
+            let error = open("s3://lake", &plain).unwrap_err();
+            assert!(matches!(error, OpenError::PlainHttp { .. }), "{error:?}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        let near = [("AWS_ENDPOINT_URL", "http://127.0.0.1.example")];
+        assert!(matches!(
+            open("s3://lake", &near),
+            Err(OpenError::PlainHttp { .. })
+        ));
+        let azure = [
+            ("AZURE_STORAGE_ENDPOINT", "http://blob.example"),
+            ("AZURE_STORAGE_ACCOUNT_NAME", "a"),
+        ];
+        assert!(matches!(
+            open("az://lake", &azure),
+            Err(OpenError::PlainHttp { .. })
+        ));
+        let google = [("GOOGLE_BASE_URL", "http://gcs.example")];
+        assert!(matches!(
+            open("gs://lake", &google),
+            Err(OpenError::PlainHttp { .. })
+        ));
+    }
+
+    #[test]
+    fn every_kind_of_store_opens_and_no_other() {
+        let azure = [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "a"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "a2V5"),
+        ];
+        open("az://lake/folder", &azure).unwrap();
+        open("gs://lake/folder", &[("GOOGLE_SKIP_SIGNATURE", "true")]).unwrap();
+        open("s3://lake/folder", &[]).unwrap();
+        open("memory:///", &[]).unwrap();
+        for url in [
+            "https://example.com/lake",
+            "ftp://example.com",
+            "file://host/lake",
+        ] {
+            assert!(
+                matches!(open(url, &[]), Err(OpenError::Url { .. })),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_would_be_ignored_is_refused() {
+        let endpoint = "http://127.0.0.1:9000".parse().unwrap();
+        let target = Target {
+            url: &"memory:///".parse().unwrap(),
+            endpoint: Some(&endpoint),
+            region: None,
+        };
+        let error = target.open(&Environment::new()).unwrap_err();
+        assert!(matches!(error, OpenError::NotS3 { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_secret_of_the_environment_is_not_shown() {
+        let secrets = [
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ];
+        let bucket = open("s3://lake", &secrets).unwrap();
+        assert_eq!(format!("{bucket:?}"), "Bucket(s3://lake)");
+    }
+
+    #[test]
+    fn a_local_file_without_rights_is_a_denial() {
+        let denied = |kind| object_store::Error::Generic {
+            store: "test",
+            source: Box::new(io::Error::from(kind)),
+        };
+        assert_eq!(
+            Trouble::of(&denied(io::ErrorKind::PermissionDenied)),
+            Trouble::Denied
+        );
+        assert_eq!(
+            Trouble::of(&denied(io::ErrorKind::StorageFull)),
+            Trouble::Unknown
+        );
     }
 }

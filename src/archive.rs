@@ -1,1 +1,0 @@
-//! Every row before it is purged, and the way back.

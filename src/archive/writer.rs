@@ -1,0 +1,196 @@
+//! Storing and expiring archives.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use bytes::Bytes;
+use chrono::{DateTime, Days, Utc};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use uuid::Uuid;
+
+use super::format::{Content, Packer, Reader};
+use super::{
+    Archive, ArchiveError, ArchiveHeader, ArchiveReceipt, ArchivedRow, FOLDER, LINES_AT_A_TIME,
+    fits, object_name, pass_of, receipt,
+};
+use crate::bucket::{Environment, Trouble, environment};
+use crate::model::Entry;
+use crate::settings::ArchiveSettings;
+
+/// All archives, with the right to store and remove them.
+#[derive(Clone, Debug)]
+pub struct ArchiveWriter {
+    archive: Archive,
+    keep_days: u32,
+}
+
+impl ArchiveWriter {
+    /// Opens the archive that the settings name, with credentials from the environment. Nothing is
+    /// asked of a remote store yet.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Open`].
+    pub fn open(settings: &ArchiveSettings) -> Result<Self, ArchiveError> {
+        Self::open_with(settings, &environment())
+    }
+
+    /// The same, with variables other than those of the process.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Open`].
+    pub fn open_with(
+        settings: &ArchiveSettings,
+        environment: &Environment,
+    ) -> Result<Self, ArchiveError> {
+        Ok(Self {
+            archive: Archive::open_with(settings, environment)?,
+            keep_days: settings.keep_days,
+        })
+    }
+
+    /// The same archives, read only.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Stores rows and entries, then reads the object back and compares it line by line: only when
+    /// this has returned may a row be purged. In a local folder the file is written under another
+    /// name, flushed and renamed, and its folder flushed. An archive that stands there is never
+    /// overwritten; the very same one counts as stored, for an answer may have been lost.
+    ///
+    /// # Errors
+    /// If it is not certain that the archive stands. An object that was written and did not come
+    /// back as it was is removed again, if it can be.
+    pub async fn store(
+        &self,
+        header: &ArchiveHeader,
+        rows: &[ArchivedRow],
+        entries: &[Entry],
+    ) -> Result<ArchiveReceipt, ArchiveError> {
+        let path = object_name(header);
+        let packed = pack(header, rows, entries).await;
+        let packed = Bytes::from(packed.map_err(|source| ArchiveError::Pack {
+            path: path.clone(),
+            source,
+        })?);
+        fits(&path, packed.len() as u64)?;
+        let location = Path::from(path.as_str());
+        let is_new = self.create(&location, &packed).await?;
+        let found = self.archive.fetch(&location).await?;
+        let same = match found == packed {
+            true => compare(&found, header, rows, entries).await,
+            false if is_new => Err(format!("{} bytes for {}", found.len(), packed.len())),
+            false => return Err(ArchiveError::Exists { path }),
+        };
+        match same {
+            Ok(()) => Ok(receipt(&path, &packed, rows.len(), entries.len())),
+            Err(what) => {
+                if is_new {
+                    // What matters is reported below; a rest is refused when it is read.
+                    let _ = self.archive.bucket.store.delete(&location).await;
+                }
+                Err(ArchiveError::Unfaithful { path, what })
+            }
+        }
+    }
+
+    /// Whether it was created; `false`: something stands there.
+    async fn create(&self, location: &Path, packed: &Bytes) -> Result<bool, ArchiveError> {
+        let options = PutOptions::from(PutMode::Create);
+        let store = &self.archive.bucket.store;
+        match store
+            .put_opts(location, packed.clone().into(), options)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if Trouble::of(&error) == Trouble::Exists => Ok(false),
+            Err(source) => Err(ArchiveError::Write {
+                path: location.to_string(),
+                source,
+            }),
+        }
+    }
+
+    /// Removes archives written more than `archive.keep_days` days before `now`, but none of the
+    /// passes in `keep` and nothing that is not an archive. Returns what it removed.
+    ///
+    /// # Errors
+    /// If they could not be listed, or one could not be removed; those before it are.
+    pub async fn expire(
+        &self,
+        now: DateTime<Utc>,
+        keep: &BTreeSet<Uuid>,
+    ) -> Result<Vec<String>, ArchiveError> {
+        let Some(limit) = now.checked_sub_days(Days::new(self.keep_days.into())) else {
+            return Ok(Vec::new());
+        };
+        let mut removed = Vec::new();
+        for meta in self.archive.objects(FOLDER).await? {
+            let kept = pass_of(&meta.location).is_none_or(|pass| keep.contains(&pass));
+            if kept || meta.last_modified >= limit {
+                continue;
+            }
+            self.remove(&meta.location).await?;
+            removed.push(meta.location.to_string());
+        }
+        Ok(removed)
+    }
+
+    async fn remove(&self, location: &Path) -> Result<(), ArchiveError> {
+        match self.archive.bucket.store.delete(location).await {
+            Err(error) if Trouble::of(&error) != Trouble::Absent => Err(ArchiveError::Remove {
+                path: location.to_string(),
+                source: error,
+            }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn pack(
+    header: &ArchiveHeader,
+    rows: &[ArchivedRow],
+    entries: &[Entry],
+) -> io::Result<Vec<u8>> {
+    let mut packer = Packer::new(header)?;
+    for some in rows.chunks(LINES_AT_A_TIME) {
+        some.iter().try_for_each(|row| packer.row(row))?;
+        tokio::task::yield_now().await;
+    }
+    entries.iter().try_for_each(|entry| packer.entry(entry))?;
+    packer.finish()
+}
+
+/// Whether the packed lines say exactly what was to be archived: a checksum would not notice a
+/// value that JSON cannot carry.
+async fn compare(
+    packed: &[u8],
+    header: &ArchiveHeader,
+    rows: &[ArchivedRow],
+    entries: &[Entry],
+) -> Result<(), String> {
+    let (mut reader, found) = Reader::open(packed).map_err(|damage| damage.what)?;
+    if found != *header {
+        return Err("another header".into());
+    }
+    let (mut rows_left, mut entries_left) = (rows.iter(), entries.iter());
+    while let Some(content) = reader.next().map_err(|damage| damage.what)? {
+        let same = match content {
+            Content::Row(row) => rows_left.next() == Some(&row),
+            Content::Entry(entry) => entries_left.next() == Some(&entry),
+        };
+        let done = rows.len() - rows_left.len() + entries.len() - entries_left.len();
+        if !same {
+            return Err(format!("line {} differs", done + 1));
+        }
+        if done.is_multiple_of(LINES_AT_A_TIME) {
+            tokio::task::yield_now().await;
+        }
+    }
+    match rows_left.len() + entries_left.len() {
+        0 => Ok(()),
+        left => Err(format!("{left} lines are missing")),
+    }
+}

@@ -1,0 +1,183 @@
+//! `check` and `plan`: looking, and writing down what a repair would do.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+
+use super::style::print;
+use super::{Common, Depth, Exit, Format, LookArgs, PlanArgs, config, report, select};
+use crate::app;
+use crate::compare;
+use crate::model::{DatasetDay, DayRange};
+use crate::plan::{Breach, Draft};
+use crate::reconcile::{self, Report, World};
+use crate::telemetry::Telemetry;
+
+/// How many days are looked at side by side. Requests are bounded by the settings; this bounds
+/// the files in memory.
+const SIDE_BY_SIDE: usize = 4;
+
+impl From<Depth> for compare::Depth {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::Survey => Self::Survey,
+            Depth::Keys => Self::Keys,
+            Depth::Content => Self::Content,
+        }
+    }
+}
+
+/// The world that the command line's settings describe.
+pub(super) async fn world(common: &Common) -> anyhow::Result<Arc<World>> {
+    let settings = config::load(common)?;
+    Ok(Arc::new(app::world(Arc::new(settings)).await?))
+}
+
+/// `sodalake check`.
+pub(super) async fn check(
+    args: LookArgs,
+    common: &Common,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Exit> {
+    let world = world(common).await?;
+    let targets = select::days(&world.settings, &args, world.clock.now())?;
+    let reports = match common.depth {
+        Some(Depth::Survey) => survey(&world, targets, telemetry).await?,
+        depth => {
+            let depth = depth.map_or(compare::Depth::Keys, Into::into);
+            look_at(&world, targets, depth, telemetry).await
+        }
+    };
+    tell(&reports, common.format, "check")?;
+    Ok(report::exit(&reports))
+}
+
+/// Looks at every day, several side by side, and reports them in order.
+pub(super) async fn look_at(
+    world: &Arc<World>,
+    targets: Vec<DatasetDay>,
+    depth: compare::Depth,
+    telemetry: &Telemetry,
+) -> Vec<Report> {
+    let steps = telemetry.steps();
+    steps.begin("check", targets.len() as u64);
+    let one = |target: DatasetDay| {
+        let world = Arc::clone(world);
+        tokio::spawn(async move { reconcile::check(&world, &target, depth).await })
+    };
+    let mut looks = futures::stream::iter(targets)
+        .map(one)
+        .buffered(SIDE_BY_SIDE);
+    let mut reports = Vec::new();
+    while let Some(look) = looks.next().await {
+        let report = look.expect("a look neither panics nor is cancelled");
+        steps.at(&report.target.to_string());
+        steps.advance(1);
+        reports.push(report);
+    }
+    steps.end();
+    reports
+}
+
+/// Surveys each dataset with one query and looks only at the suspects.
+async fn survey(
+    world: &Arc<World>,
+    targets: Vec<DatasetDay>,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Vec<Report>> {
+    let mut reports = Vec::new();
+    for days in targets.chunk_by(|a, b| a.dataset.name == b.dataset.name) {
+        let (Some(first), Some(last)) = (days.first(), days.last()) else {
+            continue;
+        };
+        let range = DayRange {
+            from: first.day,
+            to: last.day.next(),
+        };
+        let surveyed = reconcile::survey(world, &first.dataset, range).await;
+        let surveyed = surveyed.with_context(|| format!("survey {}", first.dataset.name))?;
+        let suspects = surveyed.iter().filter(|(_, unchanged)| !unchanged);
+        let suspects: Vec<DatasetDay> = suspects.map(|(target, _)| target.clone()).collect();
+        let mut looked = look_at(world, suspects, compare::Depth::Keys, telemetry)
+            .await
+            .into_iter();
+        for (target, unchanged) in surveyed {
+            let report = if unchanged {
+                Some(Report::skipped(&target))
+            } else {
+                looked.next()
+            };
+            reports.extend(report);
+        }
+    }
+    Ok(reports)
+}
+
+/// Writes the reports to stdout.
+pub(super) fn tell(reports: &[Report], format: Format, command: &str) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Text => report::to_text(reports, command),
+        Format::Json => reports
+            .iter()
+            .map(|one| format!("{}\n", report::to_json(one)))
+            .collect(),
+    };
+    print(&text).context("write to stdout")
+}
+
+/// `sodalake plan`.
+pub(super) async fn plan(
+    args: PlanArgs,
+    common: &Common,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Exit> {
+    let world = world(common).await?;
+    let targets = select::days(&world.settings, &args.look, world.clock.now())?;
+    let depth = common.depth.map_or(compare::Depth::Keys, Into::into);
+    let steps = telemetry.steps();
+    steps.begin("plan", targets.len() as u64);
+    let (mut reports, mut lines) = (Vec::new(), Vec::new());
+    for target in targets {
+        steps.at(&target.to_string());
+        let (report, drafted) = match reconcile::draft(&world, &target, depth, false).await {
+            Ok(drafted) => drafted,
+            Err(error) => (Report::failed(&target, depth, &error), None),
+        };
+        lines.extend(drafted.iter().flat_map(rendered));
+        reports.push(report);
+        steps.advance(1);
+    }
+    steps.end();
+    match &args.out {
+        Some(file) => {
+            write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
+            tell(&reports, common.format, "plan")?;
+        }
+        None => print(
+            &lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        )?,
+    }
+    Ok(report::exit(&reports))
+}
+
+fn rendered((draft, held): &(Draft, Vec<Breach>)) -> Vec<String> {
+    draft.render(held.clone())
+}
+
+/// Written beside and renamed, so that a plan is there whole or not at all.
+fn write_whole(path: &std::path::Path, lines: &[String]) -> std::io::Result<()> {
+    let beside = path.with_extension("part");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&beside)?);
+    for line in lines {
+        writeln!(file, "{line}")?;
+    }
+    file.into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?
+        .sync_all()?;
+    std::fs::rename(&beside, path)
+}

@@ -1,0 +1,182 @@
+//! `repair`, `apply` and `restore`: the commands that change something.
+
+use anyhow::Context as _;
+
+use super::look::{tell, world};
+use super::style::{print, thousands};
+use super::{ApplyArgs, Common, Exit, Format, RepairArgs, RestoreArgs, UsageError, report, select};
+use crate::app;
+use crate::compare::Depth;
+use crate::model::RowKey;
+use crate::plan::{Approval, PlanFile, Strategy};
+use crate::reconcile::{self, Asked, Report, World};
+use crate::repair::{self, Writers};
+use crate::telemetry::Telemetry;
+
+/// `sodalake repair`.
+pub(super) async fn repair(
+    args: RepairArgs,
+    common: &Common,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Exit> {
+    let world = world(common).await?;
+    let writers = app::writers(&world).await?;
+    let targets = select::days(&world.settings, &args.look, world.clock.now())?;
+    let depth = common.depth.map_or(Depth::Keys, Into::into);
+    let asked = Asked {
+        rewrite: args.rewrite,
+        wait: true,
+        ..Asked::default()
+    };
+    let steps = telemetry.steps();
+    steps.begin("repair", targets.len() as u64);
+    let mut reports = Vec::new();
+    for target in targets {
+        steps.at(&target.to_string());
+        reports.push(reconcile::repair(&world, &writers, &target, depth, &asked).await);
+        steps.advance(1);
+    }
+    steps.end();
+    tell(&reports, common.format, "repair")?;
+    Ok(report::exit(&reports))
+}
+
+/// `sodalake apply`.
+pub(super) async fn apply(
+    args: ApplyArgs,
+    common: &Common,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Exit> {
+    let name = args.plan.display();
+    let text = std::fs::read_to_string(&args.plan).with_context(|| format!("read plan {name}"))?;
+    let read = PlanFile::read(&text).map_err(anyhow::Error::new);
+    let plans = read.map_err(|error| UsageError(format!("read plan {name}: {error:#}")))?;
+    let approved = approval(&plans, args.approve.as_deref())?;
+    let world = world(common).await?;
+    for plan in &plans {
+        suits(plan, &world)?;
+    }
+    let writers = app::writers(&world).await?;
+    let steps = telemetry.steps();
+    steps.begin("apply", plans.len() as u64);
+    let mut reports = Vec::new();
+    for plan in &plans {
+        steps.at(&format!("{} {}", plan.header.dataset, plan.header.day));
+        reports.push(carry_out(plan, approved.as_ref(), &world, &writers, common).await?);
+        steps.advance(1);
+    }
+    steps.end();
+    tell(&reports, common.format, "apply")?;
+    Ok(report::exit(&reports))
+}
+
+/// The approval, which must name one of the plans; a beginning of 12 digits or more is enough.
+fn approval(plans: &[PlanFile], digest: Option<&str>) -> Result<Option<Approval>, UsageError> {
+    let Some(wanted) = digest else {
+        return Ok(None);
+    };
+    let named = |plan: &&PlanFile| wanted.len() >= 12 && plan.header.digest.starts_with(wanted);
+    match plans.iter().find(named) {
+        Some(plan) => Ok(Some(Approval {
+            digest: plan.header.digest.clone(),
+        })),
+        None => Err(UsageError(format!(
+            "approve {}: no plan in the file has this digest (12 digits at least)",
+            wanted.escape_debug()
+        ))),
+    }
+}
+
+fn suits(plan: &PlanFile, world: &World) -> Result<(), UsageError> {
+    let header = &plan.header;
+    let what = format!("apply the plan of {} {}", header.dataset, header.day);
+    if plan.digest() != header.digest {
+        return Err(UsageError(format!(
+            "{what}: its steps are not those its digest names; it was altered"
+        )));
+    }
+    let portal = world.settings.socrata.url.as_str();
+    if header.portal != portal {
+        let theirs = header.portal.escape_debug();
+        return Err(UsageError(format!(
+            "{what}: it is for {theirs}, the settings say {portal}"
+        )));
+    }
+    let dataset = &select::dataset(&world.settings, header.dataset.as_str())?.dataset;
+    if dataset.id != header.id {
+        return Err(UsageError(format!(
+            "{what}: it is for {}, the settings say {}",
+            header.id, dataset.id
+        )));
+    }
+    Ok(())
+}
+
+async fn carry_out(
+    plan: &PlanFile,
+    approved: Option<&Approval>,
+    world: &World,
+    writers: &Writers,
+    common: &Common,
+) -> anyhow::Result<Report> {
+    let header = &plan.header;
+    let target = select::day(&world.settings, header.dataset.as_str(), header.day)?;
+    let asked = Asked {
+        rewrite: header.strategy == Strategy::Rewrite,
+        approval: approved.filter(|yes| yes.digest == header.digest).cloned(),
+        only_digest: Some(header.digest.clone()),
+        wait: true,
+    };
+    let altered = plan.actions.iter().any(crate::plan::Action::needs_content);
+    let default = if altered { Depth::Content } else { Depth::Keys };
+    let depth = common.depth.map_or(default, Into::into);
+    Ok(reconcile::repair(world, writers, &target, depth, &asked).await)
+}
+
+/// `sodalake restore`.
+pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Result<Exit> {
+    let pass = args.pass.parse().map_err(|_| {
+        UsageError(format!(
+            "read pass '{}': want the id that a repair printed",
+            args.pass.escape_debug()
+        ))
+    })?;
+    let world = world(common).await?;
+    let archived = app::archive(&world.settings)?.load(pass).await?;
+    let writers = app::writers(&world).await?;
+    let key = args.key.as_deref().map(RowKey::new);
+    let mut worst = Exit::Ok;
+    for mut archived in archived {
+        if args.day.is_some_and(|day| day != archived.header.day) {
+            continue;
+        }
+        if let Some(key) = &key {
+            archived
+                .rows
+                .retain(|row| row.row.key.as_ref() == Some(key));
+            archived.entries.clear();
+        }
+        let target = select::day(
+            &world.settings,
+            archived.header.dataset.as_str(),
+            archived.header.day,
+        )?;
+        let restored = repair::restore(&world, &writers, &target, &archived).await?;
+        worst = worst.and(if restored.is_whole() {
+            Exit::Ok
+        } else {
+            Exit::Unconfirmed
+        });
+        let text = match common.format {
+            Format::Json => format!("{}\n", serde_json::to_string(&restored)?),
+            Format::Text => format!(
+                "{target}: {} of {} rows put back and seen, {} catalog entries\n",
+                thousands(restored.seen),
+                thousands(restored.rows),
+                restored.entries,
+            ),
+        };
+        print(&text)?;
+    }
+    Ok(worst)
+}

@@ -1,1 +1,0 @@
-//! The world, and one pass through it, top to bottom.

@@ -1,0 +1,253 @@
+//! The second derivation: the rows that turned out to matter, whole.
+//!
+//! The first pass over the files keeps keys only. Where sides differ, the files concerned are
+//! derived once more, under the variant that was chosen, and only missing, altered and collided
+//! rows are kept; all others just pass by the search for kin of the unexpected rows.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::compare::gather::{self, Misdated, Placed};
+use crate::compare::keys::{Collision, ExpectedKeys, KeyDifference};
+use crate::compare::twins::KinSearch;
+use crate::compare::{Altered, Change, Doubt, ExpectedRow, Findings};
+use crate::expected::{DerivedRow, Line, Variant};
+use crate::model::{Cell, PublishedRow, Row, RowKey};
+
+use super::LookError;
+use super::look::{Candidate, Looking};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Missing,
+    Far,
+    Altered,
+}
+
+/// Which rows of which files must be derived again, and what for.
+pub(super) struct Wanted {
+    roles: HashMap<(u32, u32), Role>,
+    collided: HashMap<(u32, u32), Option<u64>>,
+    collisions: Vec<Collision>,
+}
+
+impl Wanted {
+    pub(super) fn new(
+        expected: &ExpectedKeys,
+        differ: &KeyDifference,
+        altered: &BTreeSet<RowKey>,
+        far: &[Misdated],
+    ) -> Self {
+        let place = |row: &Placed| (row.file, row.ordinal);
+        let missing = differ.missing.iter().map(|row| (place(row), Role::Missing));
+        let far = far.iter().map(|row| ((row.file, row.ordinal), Role::Far));
+        let altered = (expected.standing.iter())
+            .filter(|row| altered.contains(&row.key))
+            .map(|row| (place(row), Role::Altered));
+        let sides = |collision: &Collision| [place(&collision.stands), place(&collision.replaced)];
+        Self {
+            roles: missing.chain(far).chain(altered).collect(),
+            collided: expected
+                .collisions
+                .iter()
+                .flat_map(sides)
+                .map(|at| (at, None))
+                .collect(),
+            collisions: expected.collisions.clone(),
+        }
+    }
+
+    fn needs(&self, file: u32) -> bool {
+        self.roles
+            .keys()
+            .chain(self.collided.keys())
+            .any(|(of, _)| *of == file)
+    }
+
+    /// Collisions whose two rows really differ: a row repeated word by word is none.
+    fn differing(self) -> Vec<Collision> {
+        let digest = |row: &Placed| {
+            self.collided
+                .get(&(row.file, row.ordinal))
+                .copied()
+                .flatten()
+        };
+        (self.collisions.iter())
+            .filter(|collision| digest(&collision.stands) != digest(&collision.replaced))
+            .cloned()
+            .collect()
+    }
+}
+
+struct Taking<'a> {
+    looking: &'a Looking<'a>,
+    wanted: Wanted,
+    kin: KinSearch,
+    altered: Vec<ExpectedRow>,
+}
+
+impl Taking<'_> {
+    fn take(&mut self, file: u32, row: &DerivedRow<'_>, standing: bool, findings: &mut Findings) {
+        let place = (file, row.ordinal);
+        let role = self.wanted.roles.get(&place).copied();
+        let collided = self.wanted.collided.contains_key(&place);
+        if role.is_none() && !collided && !standing {
+            return;
+        }
+        let Ok(cells) = self.looking.columns.cells(row.values) else {
+            return;
+        };
+        if collided {
+            self.wanted
+                .collided
+                .insert(place, Some(gather::digest(&cells)));
+        }
+        if standing {
+            self.kin.offer(row.key, &cells);
+        }
+        if let Some(role) = role {
+            let whole = Row {
+                key: row.key.clone(),
+                values: row.values.to_vec(),
+            };
+            let whole = ExpectedRow {
+                row: whole,
+                cells,
+                file,
+            };
+            match role {
+                Role::Missing => findings.missing.push(whole),
+                Role::Far => findings.misdated_missing.push(whole),
+                Role::Altered => self.altered.push(whole),
+            }
+        }
+    }
+}
+
+impl Looking<'_> {
+    /// Fills the findings with whole rows: missing, altered, twins, orphans, collisions.
+    pub(super) async fn fill_in(
+        &self,
+        files: &[Candidate],
+        expected: &ExpectedKeys,
+        wanted: Wanted,
+        unexpected: &[RowKey],
+        findings: &mut Findings,
+    ) -> Result<(), LookError> {
+        let strangers = self.published_rows(unexpected).await?;
+        let identity = self.recipe.facts().identity;
+        let day_column = &self.target.dataset.day_column;
+        let kin = KinSearch::new(&self.columns, identity, day_column, strangers);
+        let mut taking = Taking {
+            looking: self,
+            wanted,
+            kin,
+            altered: Vec::new(),
+        };
+        for (index, file) in (0u32..).zip(files) {
+            if taking.kin.is_empty() && !taking.wanted.needs(index) {
+                continue;
+            }
+            let standing = standing_in(index, expected, taking.kin.is_empty());
+            let variant = file.keys().variant;
+            let derived = self
+                .with_text(&file.source, |text| {
+                    self.recipe.derive(text, variant, &mut |line| match line {
+                        Line::Row(row) => {
+                            let stands = standing.contains(&row.ordinal);
+                            taking.take(index, &row, stands, findings);
+                        }
+                        Line::Unpublishable(_) => {}
+                    })
+                })
+                .await;
+            if let Err(error) = derived {
+                findings
+                    .doubts
+                    .push(Doubt::Unreadable(super::chain(&error)));
+            }
+        }
+        let Taking {
+            wanted,
+            kin,
+            altered,
+            ..
+        } = taking;
+        findings.collided = wanted.differing();
+        (findings.twins, findings.orphans) = kin.finish(&rekeyed_by(files, unexpected));
+        findings.altered = self.altered(altered).await?;
+        Ok(())
+    }
+
+    /// Published rows by key: one by one where they are few, by reading the day where not.
+    pub(super) async fn published_rows(
+        &self,
+        keys: &[RowKey],
+    ) -> Result<Vec<PublishedRow>, LookError> {
+        let rows = super::published_rows(self.world, &self.table, self.target.day, keys).await?;
+        Ok(rows)
+    }
+
+    async fn altered(&self, expected: Vec<ExpectedRow>) -> Result<Vec<Altered>, LookError> {
+        let keys: Vec<RowKey> = expected.iter().map(|row| row.row.key.clone()).collect();
+        let mut published: HashMap<RowKey, PublishedRow> =
+            (self.published_rows(&keys).await?.into_iter())
+                .filter_map(|row| row.key.clone().map(|key| (key, row)))
+                .collect();
+        let pair = |expected: ExpectedRow| {
+            let published = published.remove(&expected.row.key)?;
+            let stands = self.columns.published(&published.fields);
+            let changes = changes(self.columns.names(), &stands, &expected.cells);
+            (!changes.is_empty()).then_some(Altered {
+                expected,
+                published,
+                changes,
+            })
+        };
+        Ok(expected.into_iter().filter_map(pair).collect())
+    }
+}
+
+fn changes(names: &[&'static str], published: &[Cell], expected: &[Cell]) -> Vec<Change> {
+    (names.iter().zip(published).zip(expected))
+        .filter(|((_, published), expected)| published != expected)
+        .map(|((column, published), expected)| Change {
+            column,
+            published: published.clone(),
+            expected: expected.clone(),
+        })
+        .collect()
+}
+
+fn standing_in(file: u32, expected: &ExpectedKeys, nobody_asks: bool) -> HashSet<u32> {
+    if nobody_asks {
+        return HashSet::new();
+    }
+    let rows = expected.standing.iter().filter(|row| row.file == file);
+    rows.map(|row| row.ordinal).collect()
+}
+
+/// Unexpected keys that a file's rows have under a variant that was not chosen, with that variant
+/// and the key of the same row under the chosen one.
+fn rekeyed_by(files: &[Candidate], unexpected: &[RowKey]) -> HashMap<RowKey, (Variant, RowKey)> {
+    let mut known = HashMap::new();
+    for file in files {
+        let chosen: HashMap<u32, &RowKey> = file
+            .keys()
+            .today
+            .iter()
+            .map(|row| (row.ordinal, &row.key))
+            .collect();
+        for tried in &file.tried {
+            let theirs = tried
+                .today
+                .iter()
+                .filter(|row| unexpected.binary_search(&row.key).is_ok());
+            for row in theirs {
+                if let Some(key) = chosen.get(&row.ordinal) {
+                    known.insert(row.key.clone(), (tried.variant, (*key).clone()));
+                }
+            }
+        }
+    }
+    known
+}

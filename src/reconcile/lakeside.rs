@@ -1,0 +1,314 @@
+//! The lake's side of one dataset-day: which files hold its rows, and what casts doubt on them.
+//!
+//! The catalog says which ready files exist, the lake's listing says which objects do. Only where
+//! both agree is the lake proven: a catalogued file that is gone, an object beside them that
+//! nobody catalogued, or a day with far fewer files than usual leaves the day unproven.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::compare::Doubt;
+use crate::expected::Facts;
+use crate::model::{Coverage, DatasetDay, Day, Entry, FileStamp, LakePath, ReadyFile};
+
+use super::{LookError, World};
+
+/// How many days back the usual number of files is taken from.
+const USUAL_DAYS: i64 = 28;
+
+/// A file of the day, and the companion without which it cannot be derived with certainty.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub file: ReadyFile,
+    /// Its companion, if the ready layer has it.
+    pub companion: Option<ReadyFile>,
+}
+
+/// What the lake has for a dataset-day.
+#[derive(Clone, Debug)]
+pub struct LakeSide {
+    /// The files, in the publisher's order.
+    pub sources: Vec<Source>,
+    /// What casts doubt on them.
+    pub doubts: Vec<Doubt>,
+    /// Bases of which the ready layer or the lake has a file on the day itself.
+    pub bases: BTreeSet<String>,
+    /// How many files a day usually has.
+    pub usual: u64,
+    listing: BTreeMap<LakePath, FileStamp>,
+    days: (Day, Day),
+}
+
+/// Whether a file name is that of a ready file of this source, day and ext, and of which base.
+fn base_of<'a>(path: &'a LakePath, source: &str, day: Day, ext: &str) -> Option<&'a str> {
+    let name = path.0.rsplit('/').next().unwrap_or(&path.0);
+    let joint = if ext.contains('.') { '_' } else { '.' };
+    name.strip_suffix(&format!("_{source}_{day}{joint}{ext}"))
+}
+
+async fn list(
+    world: &World,
+    source: &str,
+    days: (Day, Day),
+) -> Result<BTreeMap<LakePath, FileStamp>, LookError> {
+    let mut listing = BTreeMap::new();
+    let mut day = days.0;
+    while day <= days.1 {
+        listing.extend(
+            world
+                .lake
+                .list(source, day)
+                .await
+                .map_err(LookError::lake)?,
+        );
+        day = day.next();
+    }
+    Ok(listing)
+}
+
+async fn entries(
+    world: &World,
+    target: &DatasetDay,
+    from: Day,
+    to: Day,
+) -> Result<Vec<Entry>, LookError> {
+    let dataset = &target.dataset;
+    let window = Coverage {
+        start: from.start(dataset.zone),
+        end: to.end(dataset.zone),
+    };
+    let repository = &world.settings.lake.repository;
+    let entries = world
+        .catalog
+        .entries(repository, &dataset.source, window)
+        .await;
+    Ok((entries.map_err(LookError::catalog)?.into_iter())
+        .filter(|entry| (from..=to).contains(&entry.day(dataset.zone)))
+        .collect())
+}
+
+fn median(mut counts: Vec<u64>) -> u64 {
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).copied().unwrap_or(0)
+}
+
+async fn usual(world: &World, target: &DatasetDay) -> Result<u64, LookError> {
+    let before = entries(
+        world,
+        target,
+        target.day.plus(-USUAL_DAYS),
+        target.day.plus(-1),
+    )
+    .await?;
+    let mut counts: BTreeMap<Day, u64> = BTreeMap::new();
+    for entry in before
+        .iter()
+        .filter(|entry| entry.key.id_ext == target.dataset.ext)
+    {
+        *counts.entry(entry.day(target.dataset.zone)).or_default() += 1;
+    }
+    Ok(median(counts.into_values().collect()))
+}
+
+impl LakeSide {
+    /// Lists the lake and reads the ready layer's entries for the days whose files can hold rows
+    /// of `target`: its own and, where rows begin early, those after it.
+    ///
+    /// # Errors
+    /// If the lake cannot be listed or the catalog cannot be read.
+    pub async fn read(
+        world: &World,
+        target: &DatasetDay,
+        facts: &Facts,
+    ) -> Result<Self, LookError> {
+        let last = target.day.plus(i64::from(facts.spill_days));
+        Self::between(world, target, facts, (target.day, last)).await
+    }
+
+    /// The same for any stretch of days, both ends included.
+    ///
+    /// # Errors
+    /// If the lake cannot be listed or the catalog cannot be read.
+    pub async fn between(
+        world: &World,
+        target: &DatasetDay,
+        facts: &Facts,
+        days: (Day, Day),
+    ) -> Result<Self, LookError> {
+        let dataset = &target.dataset;
+        let ready = entries(world, target, days.0, days.1).await?;
+        let mut side = Self {
+            sources: Vec::new(),
+            doubts: Vec::new(),
+            bases: BTreeSet::new(),
+            usual: usual(world, target).await?,
+            listing: list(world, &dataset.source, days).await?,
+            days,
+        };
+        let mut files = Vec::new();
+        for entry in &ready {
+            let ours = entry.key.id_ext == dataset.ext;
+            if ours && entry.day(dataset.zone) == target.day {
+                side.bases.insert(entry.key.id_base.clone());
+            }
+            if ours || Some(entry.key.id_ext.as_str()) == facts.companion {
+                files.extend(side.find(world, target, entry).await?);
+            }
+        }
+        side.pair(files, &dataset.ext);
+        side.doubt_strays(target, facts, &ready);
+        Ok(side)
+    }
+
+    async fn find(
+        &mut self,
+        world: &World,
+        target: &DatasetDay,
+        entry: &Entry,
+    ) -> Result<Option<ReadyFile>, LookError> {
+        let path = LakePath(entry.pointer.clone());
+        let listed = self.listing.get(&path).cloned();
+        let stamp = match listed {
+            Some(stamp) => Some(stamp),
+            None => world.lake.stat(&path).await.map_err(LookError::lake)?,
+        };
+        let Some(stamp) = stamp else {
+            self.doubts.push(Doubt::Gone(path));
+            return Ok(None);
+        };
+        let day = entry.day(target.dataset.zone);
+        let entry = entry.clone();
+        Ok(Some(ReadyFile {
+            entry,
+            path,
+            day,
+            stamp,
+        }))
+    }
+
+    fn pair(&mut self, files: Vec<ReadyFile>, ext: &str) {
+        let (ours, companions): (Vec<_>, Vec<_>) = files
+            .into_iter()
+            .partition(|file| file.entry.key.id_ext == ext);
+        self.sources = (ours.into_iter())
+            .map(|file| {
+                let same = |other: &&ReadyFile| {
+                    other.day == file.day && other.entry.key.id_base == file.entry.key.id_base
+                };
+                let companion = companions.iter().find(same).cloned();
+                Source { file, companion }
+            })
+            .collect();
+    }
+
+    fn doubt_strays(&mut self, target: &DatasetDay, facts: &Facts, ready: &[Entry]) {
+        let dataset = &target.dataset;
+        let pointers: BTreeSet<&str> = ready.iter().map(|entry| entry.pointer.as_str()).collect();
+        let exts = [Some(dataset.ext.as_str()), facts.companion];
+        let mut day = self.days.0;
+        while day <= self.days.1 {
+            for path in self
+                .listing
+                .keys()
+                .filter(|path| !pointers.contains(path.0.as_str()))
+            {
+                let named = |ext| base_of(path, &dataset.source, day, ext);
+                let Some(base) = exts.iter().flatten().find_map(|ext| named(ext)) else {
+                    continue;
+                };
+                self.doubts.push(Doubt::Unlisted(path.clone()));
+                if day == target.day {
+                    self.bases.insert(base.to_owned());
+                }
+            }
+            day = day.next();
+        }
+    }
+
+    /// Doubts from the number of the day's own files. `something_stands`: rows or entries of the
+    /// day exist.
+    pub fn doubt_number(&mut self, target: &DatasetDay, least_share: f64, something_stands: bool) {
+        let own = self
+            .sources
+            .iter()
+            .filter(|source| source.file.day == target.day);
+        let found = own.count() as u64;
+        #[expect(clippy::cast_precision_loss, reason = "numbers of files are small")]
+        let few = (found as f64) < least_share * self.usual as f64;
+        if found == 0 && (self.usual > 0 || something_stands) {
+            self.doubts.push(Doubt::NoFiles);
+        } else if few {
+            self.doubts.push(Doubt::FewFiles {
+                found,
+                usual: self.usual,
+            });
+        }
+    }
+
+    /// Lists again, and doubts every file that came, went or changed since.
+    ///
+    /// # Errors
+    /// If the lake cannot be listed.
+    pub async fn doubt_changes(
+        &mut self,
+        world: &World,
+        target: &DatasetDay,
+    ) -> Result<(), LookError> {
+        let now = list(world, &target.dataset.source, self.days).await?;
+        let paths: BTreeSet<&LakePath> = self.listing.keys().chain(now.keys()).collect();
+        let changed = |path: &&&LakePath| self.listing.get(**path) != now.get(**path);
+        let changed: Vec<Doubt> = paths
+            .iter()
+            .filter(changed)
+            .map(|path| Doubt::Changed((*path).clone()))
+            .collect();
+        self.doubts.extend(changed);
+        Ok(())
+    }
+
+    /// Path, size and stamp of every file, as one text: equal texts, equal files.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let files = self
+            .sources
+            .iter()
+            .flat_map(|source| std::iter::once(&source.file).chain(&source.companion));
+        let line = |file: &ReadyFile| {
+            let stamp = &file.stamp;
+            format!(
+                "{}\t{}\t{:?}\t{}\n",
+                file.path, stamp.size, stamp.etag, stamp.modified
+            )
+        };
+        files.map(line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_files_are_known_by_their_names() {
+        let day: Day = "2019-06-05".parse().unwrap();
+        let base = |path: &str, source, ext| {
+            base_of(&LakePath(path.to_owned()), source, day, ext).map(str::to_owned)
+        };
+        let gs = "2019/06/05/gs/Parmer&FM 734_McNeil_gs_2019-06-05_agg15.json";
+        assert_eq!(
+            base(gs, "gs", "agg15.json").as_deref(),
+            Some("Parmer&FM 734_McNeil")
+        );
+        assert_eq!(base(gs, "gs", "agg60.json"), None);
+        let wt = "2019/06/05/wt/Austin_wt_2019-06-05.json";
+        assert_eq!(base(wt, "wt", "json").as_deref(), Some("Austin"));
+        let stray = "2019/06/05/wt/Austin_wt_2019-06-05_unit_data.json";
+        assert_eq!(base(stray, "wt", "json"), None);
+    }
+
+    #[test]
+    fn the_median_shrugs_off_single_days() {
+        assert_eq!(median(vec![60, 60, 1, 61, 60]), 60);
+        assert_eq!(median(vec![]), 0);
+    }
+}

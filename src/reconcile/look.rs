@@ -1,0 +1,581 @@
+//! One look at one dataset-day from all three sides.
+//!
+//! In order: the table's shape, the lake's files, their keys, the published keys, and only where
+//! these differ the rows themselves: the files are derived a second time for the rows that matter,
+//! and the unexpected published rows are read whole, since they must be archived before they can
+//! be purged. Nothing is kept from one look to the next.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
+use crate::compare::keys::{self, ExpectedKeys, KeyDifference};
+use crate::compare::twins::Kinship;
+use crate::compare::{
+    Depth, Doubt, ExpectedRow, FileSeen, Findings, MisdatedRow, Repeated, catalog,
+};
+use crate::expected::{FileText, Recipe, Variant};
+use crate::model::{Coverage, Dataset, DatasetDay, Entry, PublishedRow, RowKey};
+use crate::socrata::Table;
+
+use super::detail::Wanted;
+use super::lakeside::{LakeSide, Source};
+use super::{LookError, World};
+
+/// A look's findings, and the table they were found in.
+#[derive(Debug)]
+pub struct Look {
+    /// What was found.
+    pub findings: Findings,
+    /// The table.
+    pub table: Table,
+    /// Its columns in the recipe's order.
+    pub columns: Columns,
+}
+
+/// One file of the day while it is looked at.
+pub(super) struct Candidate {
+    pub(super) source: Source,
+    /// Its keys under each variant that was tried; the chosen one is `chosen`.
+    pub(super) tried: Vec<FileKeys>,
+    chosen: usize,
+    certain: bool,
+}
+
+impl Candidate {
+    pub(super) fn keys(&self) -> &FileKeys {
+        &self.tried[self.chosen]
+    }
+}
+
+/// The portal's side: every key, and whole rows where they were read anyway.
+#[derive(Default)]
+struct Published {
+    keys: Vec<RowKey>,
+    digests: Option<HashMap<RowKey, u64>>,
+    repeated: Vec<Repeated>,
+    newest: Option<chrono::DateTime<chrono::Utc>>,
+    count: u64,
+}
+
+pub(super) struct Looking<'a> {
+    pub(super) world: &'a World,
+    pub(super) target: &'a DatasetDay,
+    pub(super) recipe: &'static dyn Recipe,
+    pub(super) table: Table,
+    pub(super) columns: Columns,
+    pub(super) depth: Depth,
+}
+
+/// The recipe a dataset names.
+///
+/// # Errors
+/// If there is none of that name; the settings see to it that there is.
+pub(super) fn recipe_of(dataset: &Dataset) -> Result<&'static dyn Recipe, LookError> {
+    crate::expected::recipe(&dataset.recipe)
+        .ok_or_else(|| LookError::Recipe(dataset.recipe.clone()))
+}
+
+/// Looks at one dataset-day and says where the three sides disagree.
+///
+/// # Errors
+/// If a side could not be read at all. Doubts about what was read are in the findings.
+pub async fn look(world: &World, target: &DatasetDay, depth: Depth) -> Result<Look, LookError> {
+    let recipe = recipe_of(&target.dataset)?;
+    let looked_at = world.clock.now();
+    let table = world.table(&target.dataset).await?;
+    let columns = Columns::of(recipe, &table.shape)?;
+    let looking = Looking {
+        world,
+        target,
+        recipe,
+        table,
+        columns,
+        depth,
+    };
+    let findings = looking.findings(looked_at).await?;
+    Ok(Look {
+        findings,
+        table: looking.table,
+        columns: looking.columns,
+    })
+}
+
+impl Looking<'_> {
+    async fn findings(
+        &self,
+        looked_at: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Findings, LookError> {
+        let facts = self.recipe.facts();
+        let mut side = LakeSide::read(self.world, self.target, facts).await?;
+        let mut files = self.derive_all(&mut side).await;
+        let published = self.published().await?;
+        let mut expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
+        let mut differ = keys::difference(&expected.standing, &published.keys);
+        if !(differ.missing.is_empty() && differ.unexpected.is_empty()) {
+            self.choose_variants(&mut files, &mut side, &published.keys)
+                .await;
+            expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
+            differ = keys::difference(&expected.standing, &published.keys);
+        }
+        let entries = self.entries().await?;
+        let something_stands = published.count > 0 || !entries.is_empty();
+        side.doubt_number(self.target, self.rails().min_files_share, something_stands);
+
+        let mut findings = Findings {
+            target: self.target.clone(),
+            depth: self.depth,
+            looked_at,
+            files: Vec::new(),
+            doubts: Vec::new(),
+            lake: side.fingerprint(),
+            expected: expected.standing.len() as u64,
+            published: published.count,
+            newest: published.newest,
+            missing: Vec::new(),
+            twins: Vec::new(),
+            orphans: Vec::new(),
+            altered: Vec::new(),
+            repeated: published.repeated.clone(),
+            collided: Vec::new(),
+            misdated: Vec::new(),
+            misdated_missing: Vec::new(),
+            unpublishable: files
+                .iter()
+                .flat_map(|file| file.keys().unfit.clone())
+                .collect(),
+            catalog: Vec::new(),
+        };
+        let vouched = self.vouched(&files).await?;
+        differ.unexpected.retain(|key| !vouched.contains(key));
+        let altered = altered_keys(&expected.standing, &published);
+        let far = self.misdated(&files, &mut findings).await?;
+        let wanted = Wanted::new(&expected, &differ, &altered, &far);
+        self.fill_in(&files, &expected, wanted, &differ.unexpected, &mut findings)
+            .await?;
+        self.drop_vouched_elsewhere(&mut findings).await?;
+        self.doubt_numbering(&mut files, &published.keys, &mut findings);
+        self.catalogued(&files, &side, &entries, &mut findings)
+            .await?;
+        side.doubt_changes(self.world, self.target).await?;
+        findings.doubts.splice(0..0, side.doubts);
+        Ok(findings)
+    }
+
+    fn rails(&self) -> &crate::settings::Rails {
+        self.world.rails(&self.target.dataset)
+    }
+
+    async fn bytes(&self, file: &crate::model::ReadyFile) -> Result<Bytes, LookError> {
+        self.world
+            .lake
+            .read(&file.path, &file.stamp)
+            .await
+            .map_err(LookError::lake)
+    }
+
+    /// Reads a file and its companion and hands their text to `work`.
+    pub(super) async fn with_text<T>(
+        &self,
+        source: &Source,
+        work: impl FnOnce(&FileText<'_>) -> Result<T, crate::expected::DeriveError>,
+    ) -> Result<T, LookError> {
+        let bytes = self.bytes(&source.file).await?;
+        let companion = match &source.companion {
+            Some(companion) => Some((&companion.path, self.bytes(companion).await?)),
+            None => None,
+        };
+        let text = FileText {
+            path: &source.file.path,
+            bytes: &bytes,
+            companion: companion
+                .as_ref()
+                .map(|(path, bytes)| (*path, bytes.as_ref())),
+        };
+        tokio::task::block_in_place(|| work(&text)).map_err(LookError::Derive)
+    }
+
+    fn asked(&self, index: usize, source: &Source) -> Asked<'_> {
+        Asked {
+            file: u32::try_from(index).unwrap_or(u32::MAX),
+            file_day: source.file.day,
+            day: self.target.day,
+            columns: &self.columns,
+            contents: self.depth == Depth::Content,
+        }
+    }
+
+    fn variants(&self) -> Vec<Variant> {
+        let facts = self.recipe.facts();
+        keys::variants(facts.key_recipes, facts.counters)
+    }
+
+    /// Every file under today's likeliest variant. A file that proves nothing becomes a doubt.
+    async fn derive_all(&self, side: &mut LakeSide) -> Vec<Candidate> {
+        let likeliest = self.variants()[0];
+        let mut files: Vec<Candidate> = Vec::new();
+        for source in side.sources.clone() {
+            let asked = self.asked(files.len(), &source);
+            let gathered = self
+                .with_text(&source, |text| {
+                    gather::gather(self.recipe, text, likeliest, asked)
+                })
+                .await;
+            match gathered {
+                Ok(keys) => files.push(Candidate {
+                    source,
+                    tried: vec![keys],
+                    chosen: 0,
+                    certain: true,
+                }),
+                Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
+            }
+        }
+        files
+    }
+
+    /// Tries the other variants of every file that does not stand whole under the likeliest.
+    async fn choose_variants(
+        &self,
+        files: &mut [Candidate],
+        side: &mut LakeSide,
+        published: &[RowKey],
+    ) {
+        let variants = self.variants();
+        for (index, file) in files.iter_mut().enumerate() {
+            for &variant in variants.iter().skip(1) {
+                let asked = self.asked(index, &file.source);
+                let gathered = self
+                    .with_text(&file.source, |text| {
+                        gather::gather(self.recipe, text, variant, asked)
+                    })
+                    .await;
+                match gathered {
+                    Ok(keys) => file.tried.push(keys),
+                    Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
+                }
+            }
+            file.chosen = keys::choose(&file.tried, published, self.target.dataset.keys);
+        }
+    }
+
+    async fn published(&self) -> Result<Published, LookError> {
+        let day = self.target.day;
+        if self.depth != Depth::Content {
+            let read = self.world.socrata.keys(&self.table, day).await?;
+            let repeated = (read.repeated.into_iter())
+                .map(|(key, sids)| Repeated { key, sids })
+                .collect();
+            return Ok(Published {
+                keys: read.keys,
+                digests: None,
+                repeated,
+                newest: read.newest,
+                count: read.count,
+            });
+        }
+        let mut published = Published::default();
+        let mut digests = HashMap::new();
+        let mut by_key: BTreeMap<Option<RowKey>, Vec<String>> = BTreeMap::new();
+        let read = self
+            .world
+            .socrata
+            .rows(&self.table, day, &mut |row: PublishedRow| {
+                let cells = self.columns.published(&row.fields);
+                if let Some(key) = row.key.clone() {
+                    digests.insert(key, gather::digest(&cells));
+                }
+                by_key.entry(row.key).or_default().push(row.sid);
+            })
+            .await?;
+        published.count = read.rows;
+        published.newest = read.newest;
+        for (key, sids) in by_key {
+            if key.is_none() || sids.len() > 1 {
+                published.repeated.push(Repeated {
+                    key: key.clone(),
+                    sids,
+                });
+            }
+            published.keys.extend(key);
+        }
+        published.digests = Some(digests);
+        Ok(published)
+    }
+
+    async fn entries(&self) -> Result<Vec<Entry>, LookError> {
+        let dataset = &self.target.dataset;
+        let last = self
+            .target
+            .day
+            .plus(i64::from(self.recipe.facts().spill_days));
+        let window = Coverage {
+            start: self.target.day.start(dataset.zone),
+            end: last.end(dataset.zone),
+        };
+        let repository = &self.world.settings.catalog.repository;
+        let entries = self
+            .world
+            .catalog
+            .entries(repository, &dataset.source, window)
+            .await;
+        entries.map_err(LookError::catalog)
+    }
+
+    /// Published keys that rows of the lake explain though they are not expected on the day: rows
+    /// that cannot be published (and once were), and strays of far files.
+    async fn vouched(&self, files: &[Candidate]) -> Result<BTreeSet<RowKey>, LookError> {
+        let (dataset, day) = (&self.target.dataset.name, self.target.day);
+        let strays = self
+            .world
+            .ledger
+            .strays(dataset, day)
+            .await
+            .map_err(LookError::ledger)?;
+        let unfit = files
+            .iter()
+            .flat_map(|file| &file.tried)
+            .flat_map(|keys| &keys.unfit);
+        Ok(unfit
+            .filter_map(|row| row.key.clone())
+            .chain(strays)
+            .collect())
+    }
+
+    /// Looks up the day's misdated rows by key, and remembers on which days they stand.
+    async fn misdated(
+        &self,
+        files: &[Candidate],
+        findings: &mut Findings,
+    ) -> Result<Vec<Misdated>, LookError> {
+        let own = files
+            .iter()
+            .filter(|file| file.source.file.day == self.target.day);
+        let rows: Vec<Misdated> = own.flat_map(|file| file.keys().misdated.clone()).collect();
+        let places: Vec<(RowKey, crate::model::Day)> =
+            rows.iter().map(|row| (row.key.clone(), row.day)).collect();
+        let dataset = &self.target.dataset.name;
+        let ledger = &self.world.ledger;
+        ledger
+            .set_strays(dataset, self.target.day, &places)
+            .await
+            .map_err(LookError::ledger)?;
+        if rows.is_empty() {
+            return Ok(rows);
+        }
+        let keys: Vec<RowKey> = rows.iter().map(|row| row.key.clone()).collect();
+        let present = self.world.socrata.keys_present(&self.table, &keys).await?;
+        findings.misdated = (rows.iter())
+            .map(|row| MisdatedRow {
+                row: row.clone(),
+                published: present.contains(&row.key),
+            })
+            .collect();
+        Ok(rows
+            .into_iter()
+            .filter(|row| !present.contains(&row.key))
+            .collect())
+    }
+
+    /// Orphans that files of the neighbouring days hold are none: the lake vouches for them.
+    async fn drop_vouched_elsewhere(&self, findings: &mut Findings) -> Result<(), LookError> {
+        if findings.orphans.is_empty() {
+            return Ok(());
+        }
+        let facts = self.recipe.facts();
+        let day = self.target.day;
+        let read_to = day.plus(i64::from(facts.spill_days));
+        let mut orphans: BTreeSet<RowKey> = findings
+            .orphans
+            .iter()
+            .filter_map(|row| row.key.clone())
+            .collect();
+        for near in [day.plus(-1), read_to.next()] {
+            let mut side = LakeSide::between(self.world, self.target, facts, (near, near)).await?;
+            for source in std::mem::take(&mut side.sources) {
+                for variant in self.variants() {
+                    let asked = self.asked(0, &source);
+                    let gathered = self
+                        .with_text(&source, |text| {
+                            gather::gather(self.recipe, text, variant, asked)
+                        })
+                        .await;
+                    match gathered {
+                        Ok(keys) => keys.every_key().for_each(|key| {
+                            orphans.remove(key);
+                        }),
+                        Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
+                    }
+                }
+            }
+            findings.doubts.extend(side.doubts);
+        }
+        findings
+            .orphans
+            .retain(|row| row.key.as_ref().is_none_or(|key| orphans.contains(key)));
+        Ok(())
+    }
+
+    /// A file whose device numbers depend on what else was published is certain only if it stands
+    /// whole, or if every row that stands is explained.
+    fn doubt_numbering(
+        &self,
+        files: &mut [Candidate],
+        published: &[RowKey],
+        findings: &mut Findings,
+    ) {
+        if self.recipe.facts().counters.len() < 2 {
+            return;
+        }
+        let by_recipe = |how: &Kinship| matches!(how, Kinship::Rekeyed(Some(_)));
+        let unexplained = findings.orphans.len()
+            + findings
+                .twins
+                .iter()
+                .filter(|twin| !by_recipe(&twin.how))
+                .count();
+        for file in files
+            .iter_mut()
+            .filter(|file| file.source.companion.is_some())
+        {
+            file.certain = unexplained == 0 || keys::stands_whole(file.keys(), published);
+            if !file.certain {
+                findings
+                    .doubts
+                    .push(Doubt::Numbering(file.source.file.path.clone()));
+            }
+        }
+    }
+
+    async fn catalogued(
+        &self,
+        files: &[Candidate],
+        side: &LakeSide,
+        entries: &[Entry],
+        findings: &mut Findings,
+    ) -> Result<(), LookError> {
+        let dataset = &self.target.dataset;
+        let ours: Vec<Entry> = entries
+            .iter()
+            .filter(|entry| entry.key.id_ext == dataset.ext)
+            .cloned()
+            .collect();
+        for file in files {
+            let seen = self.seen(file, entries, &ours).await?;
+            findings.files.push(seen);
+        }
+        let missing = |file: u32| {
+            let day = findings
+                .missing
+                .iter()
+                .filter(|row| row.file == file)
+                .count();
+            let far = findings
+                .misdated_missing
+                .iter()
+                .filter(|row| row.file == file)
+                .count();
+            (day + far) as u64
+        };
+        let zone = dataset.zone;
+        let day = self.target.day;
+        let id = dataset.id.as_str();
+        findings.catalog =
+            catalog::compare(day, zone, id, &findings.files, &missing, &side.bases, &ours);
+        Ok(())
+    }
+
+    async fn seen(
+        &self,
+        file: &Candidate,
+        entries: &[Entry],
+        ours: &[Entry],
+    ) -> Result<FileSeen, LookError> {
+        let zone = self.target.dataset.zone;
+        let keys = file.keys();
+        let ready = &file.source.file;
+        let own_day = ready.day == self.target.day;
+        let entry = catalog::entry_of(ready, ours, zone).cloned();
+        let spilled_missing = match (&entry, own_day) {
+            (None, true) if keys.spilled.is_empty() => Some(0),
+            (None, true) => {
+                let present = self
+                    .world
+                    .socrata
+                    .keys_present(&self.table, &keys.spilled)
+                    .await?;
+                let absent = keys.spilled.iter().filter(|key| !present.contains(key));
+                Some(absent.count() as u64)
+            }
+            (Some(_), _) | (None, false) => None,
+        };
+        let base = |entry: &&Entry| {
+            entry.key.id_base == ready.entry.key.id_base && entry.day(zone) == ready.day
+        };
+        Ok(FileSeen {
+            file: ready.clone(),
+            variant: keys.variant,
+            certain: file.certain,
+            outcome: keys.outcome.clone(),
+            rows: keys.today.len() as u64,
+            own_day,
+            entry,
+            covered_by: entries.iter().filter(base).cloned().collect(),
+            spilled_missing,
+        })
+    }
+}
+
+/// Every published and every expected row of a day, whole: what a rewrite needs.
+///
+/// # Errors
+/// If portal or lake cannot be read.
+pub(super) async fn whole_day(
+    world: &World,
+    seen: &Look,
+) -> Result<(Vec<PublishedRow>, Vec<ExpectedRow>), LookError> {
+    let target = &seen.findings.target;
+    let mut published = Vec::new();
+    let mut keep = |row| published.push(row);
+    world
+        .socrata
+        .rows(&seen.table, target.day, &mut keep)
+        .await?;
+    let looking = Looking {
+        world,
+        target,
+        recipe: recipe_of(&target.dataset)?,
+        table: seen.table.clone(),
+        columns: seen.columns.clone(),
+        depth: Depth::Keys,
+    };
+    let mut side = LakeSide::read(world, target, looking.recipe.facts()).await?;
+    let files = looking.derive_all(&mut side).await;
+    let expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
+    let nothing = KeyDifference {
+        missing: expected.standing.clone(),
+        unexpected: Vec::new(),
+    };
+    let wanted = Wanted::new(&expected, &nothing, &BTreeSet::new(), &[]);
+    let mut findings = seen.findings.clone();
+    findings.missing.clear();
+    looking
+        .fill_in(&files, &expected, wanted, &[], &mut findings)
+        .await?;
+    Ok((published, findings.missing))
+}
+
+fn altered_keys(expected: &[Placed], published: &Published) -> BTreeSet<RowKey> {
+    let Some(digests) = &published.digests else {
+        return BTreeSet::new();
+    };
+    (expected.iter())
+        .filter(|row| {
+            digests
+                .get(&row.key)
+                .is_some_and(|digest| *digest != row.digest)
+        })
+        .map(|row| row.key.clone())
+        .collect()
+}

@@ -1,0 +1,528 @@
+//! One pass over one dataset-day, and its outcome.
+//!
+//! `check` looks. `repair` looks, drafts, asks the guards, lets the difference persist, carries the
+//! plan out under the dataset's lease, and looks again: what that second look says is the outcome,
+//! whatever the steps in between believed.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::Serialize;
+
+use crate::compare::{Counts, Depth, Findings, cause};
+use crate::ledger::{DayRecord, LeaseAnswer, Mark, MarkKind};
+use crate::model::{DatasetDay, Day, KeyRecipe};
+use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
+use crate::repair::{self, Effects, RepairError, Writers};
+use crate::settings::Republish;
+
+use super::{Look, LookError, World, chain, look};
+
+/// How a dataset-day stands. Names as in reports, metrics and the ledger.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing to mend.
+    InStep,
+    /// Findings remain.
+    Differs,
+    /// Findings were mended, and a second look found none.
+    Repaired,
+    /// A guard keeps the findings from being mended.
+    Held,
+    /// Lake or portal could not be read with certainty.
+    Unproven,
+    /// Mended, and not yet seen on the portal.
+    Unconfirmed,
+    /// Too young to judge.
+    Unsettled,
+    /// A person knows that the day's data are lost.
+    KnownLost,
+    /// Unchanged since it was found in step.
+    Skipped,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::InStep,
+        Self::Differs,
+        Self::Repaired,
+        Self::Held,
+        Self::Unproven,
+        Self::Unconfirmed,
+        Self::Unsettled,
+        Self::KnownLost,
+        Self::Skipped,
+    ];
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::InStep => "in-step",
+            Self::Differs => "differs",
+            Self::Repaired => "repaired",
+            Self::Held => "held",
+            Self::Unproven => "unproven",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Unsettled => "unsettled",
+            Self::KnownLost => "known-lost",
+            Self::Skipped => "skipped",
+        })
+    }
+}
+
+/// What a pass changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// Rows published.
+    pub published_rows: u64,
+    /// Rows purged.
+    pub purged_rows: u64,
+    /// Catalog entries changed.
+    pub catalog_changes: u64,
+}
+
+/// The outcome of one pass.
+#[derive(Debug)]
+pub struct Report {
+    /// The dataset-day.
+    pub target: DatasetDay,
+    /// How closely it was looked at.
+    pub depth: Depth,
+    /// How it stands.
+    pub state: State,
+    /// Why it stands so, where that needs saying.
+    pub why: Option<String>,
+    /// The likely cause of what was found.
+    pub cause: Option<String>,
+    /// How many of each finding were found, before anything was mended.
+    pub counts: Counts,
+    /// Rows expected.
+    pub expected: u64,
+    /// Rows published, before anything was mended.
+    pub published: u64,
+    /// The key recipe of most of its rows.
+    pub keys: Option<KeyRecipe>,
+    /// What was changed.
+    pub done: Done,
+    /// The veto, if there was one.
+    pub refusal: Option<Refusal>,
+    /// The pass in ledger and archive, if anything was changed.
+    pub pass: Option<uuid::Uuid>,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether another program of ours holds the dataset's lease.
+    pub leased_away: bool,
+    /// Whether a service failed, as against answers that could not be trusted.
+    pub service_failed: bool,
+    /// What the first look found, for those who want to see the rows.
+    pub findings: Option<Findings>,
+}
+
+/// What a caller asks of a repair.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Wipe the day and write it new.
+    pub rewrite: bool,
+    /// A person's yes to one very draft.
+    pub approval: Option<Approval>,
+    /// Refuse unless the draft has this digest.
+    pub only_digest: Option<String>,
+    /// Wait until the difference has persisted, instead of reporting that it has not yet.
+    pub wait: bool,
+}
+
+impl Report {
+    pub(super) fn new(target: &DatasetDay, depth: Depth, state: State) -> Self {
+        Self {
+            target: target.clone(),
+            depth,
+            state,
+            why: None,
+            cause: None,
+            counts: Counts::default(),
+            expected: 0,
+            published: 0,
+            keys: None,
+            done: Done::default(),
+            refusal: None,
+            pass: None,
+            took: Duration::ZERO,
+            leased_away: false,
+            service_failed: false,
+            findings: None,
+        }
+    }
+
+    fn of(findings: Findings) -> Self {
+        let state = match (findings.doubts.first(), findings.in_step()) {
+            (Some(_), _) => State::Unproven,
+            (None, true) => State::InStep,
+            (None, false) => State::Differs,
+        };
+        let mut report = Self::new(&findings.target, findings.depth, state);
+        report.why = doubts(&findings);
+        report.cause = cause::of(&findings);
+        report.counts = findings.counts();
+        report.expected = findings.expected;
+        report.published = findings.published;
+        report.keys = findings.keys();
+        report.findings = Some(findings);
+        report
+    }
+
+    /// The report of a day that could not be looked at.
+    #[must_use]
+    pub fn failed(target: &DatasetDay, depth: Depth, error: &LookError) -> Self {
+        let mut report = Self::new(target, depth, State::Unproven);
+        report.why = Some(chain(error));
+        report.service_failed = error.is_service();
+        report
+    }
+}
+
+fn doubts(findings: &Findings) -> Option<String> {
+    let mut doubts = findings.doubts.iter().map(ToString::to_string);
+    let first = doubts.next()?;
+    let more = doubts.count();
+    Some(if more == 0 {
+        first
+    } else {
+        format!("{first}, and {more} more doubts")
+    })
+}
+
+/// A day that is not looked at, and why.
+async fn excused(world: &World, target: &DatasetDay) -> Result<Option<(State, String)>, LookError> {
+    let zone = target.dataset.zone;
+    let today = Day::at(world.clock.now(), zone);
+    let settle = world.of(&target.dataset).schedule.settle_days;
+    let age = target.day.days_until(today);
+    if age < i64::from(settle) {
+        let why = format!("{age} days old, judged after {settle} (schedule.settle_days)");
+        return Ok(Some((State::Unsettled, why)));
+    }
+    let mark = mark(world, target, today).await?;
+    let lost = mark.filter(|mark| mark.kind == MarkKind::KnownLost);
+    Ok(lost.map(|mark| (State::KnownLost, mark.reason)))
+}
+
+async fn mark(world: &World, target: &DatasetDay, today: Day) -> Result<Option<Mark>, LookError> {
+    let marks = world.ledger.marks(Some(&target.dataset.name)).await;
+    let mut marks = marks.map_err(LookError::ledger)?.into_iter();
+    let in_force =
+        |mark: &Mark| mark.day == target.day && mark.until.is_none_or(|until| today < until);
+    Ok(marks.find(in_force))
+}
+
+/// Looks at a dataset-day, touches nothing, and notes in the ledger how it stands.
+pub async fn check(world: &World, target: &DatasetDay, depth: Depth) -> Report {
+    let begun = std::time::Instant::now();
+    let mut report = match checked(world, target, depth).await {
+        Ok(report) => report,
+        Err(error) => Report::failed(target, depth, &error),
+    };
+    report.took = begun.elapsed();
+    note(world, &report, None).await;
+    report
+}
+
+async fn checked(world: &World, target: &DatasetDay, depth: Depth) -> Result<Report, LookError> {
+    if let Some((state, why)) = excused(world, target).await? {
+        let mut report = Report::new(target, depth, state);
+        report.why = Some(why);
+        return Ok(report);
+    }
+    Ok(Report::of(look(world, target, depth).await?.findings))
+}
+
+/// Notes in the ledger how a day stands. A ledger that cannot be written is a warning: the look
+/// itself stands without it.
+async fn note(world: &World, report: &Report, digest: Option<String>) {
+    let state = match report.state {
+        State::Repaired => State::InStep,
+        State::Skipped => return,
+        other => other,
+    };
+    let record = DayRecord {
+        dataset: report.target.dataset.name.clone(),
+        day: report.target.day,
+        state: state.to_string(),
+        since: world.clock.now(),
+        looked_at: world.clock.now(),
+        why: report.why.clone(),
+        cause: report.cause.clone(),
+        counts: serde_json::to_value(report.counts).unwrap_or_default(),
+        fingerprint: super::survey::fingerprint_if_in_step(report),
+        digest,
+    };
+    if let Err(error) = world.ledger.set_day(&record).await {
+        tracing::warn!(day = %report.target, "failed to note the day's state: {}", chain(&error));
+    }
+}
+
+/// Looks, and drafts what a repair would do, with what would hold it.
+///
+/// # Errors
+/// If a side could not be read.
+pub async fn draft(
+    world: &World,
+    target: &DatasetDay,
+    depth: Depth,
+    rewrite: bool,
+) -> Result<(Report, Option<(Draft, Vec<Breach>)>), LookError> {
+    let begun = std::time::Instant::now();
+    if let Some((state, why)) = excused(world, target).await? {
+        let mut report = Report::new(target, depth, state);
+        report.why = Some(why);
+        return Ok((report, None));
+    }
+    let seen = look(world, target, depth).await?;
+    let draft = drafted(world, &seen, rewrite).await?;
+    let circumstances = circumstances(world, &seen, &draft, None).await?;
+    let breaches = draft.breaches(world.rails(&target.dataset), &circumstances);
+    let mut report = Report::of(seen.findings);
+    report.took = begun.elapsed();
+    note(world, &report, Some(draft.digest())).await;
+    Ok((report, (!draft.is_empty()).then_some((draft, breaches))))
+}
+
+async fn drafted(world: &World, seen: &Look, rewrite: bool) -> Result<Draft, LookError> {
+    let settings = &world.settings;
+    let with = Drafting {
+        portal: settings.socrata.url.as_str(),
+        columns: &seen.columns,
+        repository: &settings.catalog.repository,
+        native: settings.republish == Republish::Native,
+        command: matches!(settings.republish, Republish::Command(_)),
+    };
+    if !rewrite {
+        return Ok(Draft::of(&seen.findings, with));
+    }
+    let (published, expected) = super::look::whole_day(world, seen).await?;
+    Ok(Draft::rewrite(&seen.findings, published, &expected, with))
+}
+
+async fn circumstances(
+    world: &World,
+    seen: &Look,
+    draft: &Draft,
+    approval: Option<Approval>,
+) -> Result<Circumstances, LookError> {
+    let target = &seen.findings.target;
+    let (name, day) = (&target.dataset.name, target.day);
+    let settings = world.of(&target.dataset);
+    let now = world.clock.now();
+    let wall = now.with_timezone(&target.dataset.zone).time();
+    let ledger = &world.ledger;
+    let digest = (!draft.is_empty()).then(|| draft.digest());
+    let sight = ledger.sight(name, day, digest.as_deref(), now).await;
+    let held = mark(world, target, Day::at(now, target.dataset.zone)).await?;
+    let day_ago = now - TimeDelta::hours(24);
+    let week_ago = now - TimeDelta::days(7);
+    Ok(Circumstances {
+        mode: world.settings.mode,
+        hours: (settings.schedule.repair_hours, wall),
+        mark: held
+            .filter(|mark| mark.kind == MarkKind::Hold)
+            .map(|mark| mark.reason),
+        row_identifier: seen.table.shape.row_identifier.clone(),
+        seen: (sight.map_err(LookError::ledger)?, now),
+        purged_24h: ledger
+            .purged_since(name, day_ago)
+            .await
+            .map_err(LookError::ledger)?,
+        repairs: ledger
+            .repairs_since(name, day, week_ago)
+            .await
+            .map_err(LookError::ledger)?,
+        approval,
+    })
+}
+
+/// One whole pass: look, draft, guards, repair, look again.
+pub async fn repair(
+    world: &World,
+    writers: &Writers,
+    target: &DatasetDay,
+    depth: Depth,
+    asked: &Asked,
+) -> Report {
+    let begun = std::time::Instant::now();
+    let mut report = match repaired(world, writers, target, depth, asked).await {
+        Ok(report) => report,
+        Err(error) => Report::failed(target, depth, &error),
+    };
+    report.took = begun.elapsed();
+    let digest = report
+        .refusal
+        .as_ref()
+        .map(|refusal| refusal.digest.clone());
+    note(world, &report, digest).await;
+    report
+}
+
+enum Vetted {
+    Nothing,
+    Stale(String),
+    Refused(Refusal),
+    Plan(Box<Plan>),
+}
+
+async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookError> {
+    let draft = drafted(world, seen, asked.rewrite).await?;
+    let circumstances = circumstances(world, seen, &draft, asked.approval.clone()).await?;
+    if draft.is_empty() {
+        return Ok(Vetted::Nothing);
+    }
+    let digest = draft.digest();
+    if asked
+        .only_digest
+        .as_ref()
+        .is_some_and(|only| *only != digest)
+    {
+        return Ok(Vetted::Stale(digest));
+    }
+    let rails = world.rails(&seen.findings.target.dataset);
+    Ok(match draft.vet(rails, &circumstances) {
+        Ok(plan) => Vetted::Plan(Box::new(plan)),
+        Err(refusal) => Vetted::Refused(refusal),
+    })
+}
+
+async fn repaired(
+    world: &World,
+    writers: &Writers,
+    target: &DatasetDay,
+    depth: Depth,
+    asked: &Asked,
+) -> Result<Report, LookError> {
+    if let Some((state, why)) = excused(world, target).await? {
+        let mut report = Report::new(target, depth, state);
+        report.why = Some(why);
+        return Ok(report);
+    }
+    let mut seen = look(world, target, depth).await?;
+    let mut vetted = vet(world, &seen, asked).await?;
+    if let Vetted::Refused(refusal) = &vetted
+        && asked.wait
+        && refusal
+            .breaches
+            .iter()
+            .all(|breach| breach.guard == Guard::Recheck)
+    {
+        tokio::time::sleep(world.rails(&target.dataset).recheck_after).await;
+        seen = look(world, target, depth).await?;
+        vetted = vet(world, &seen, asked).await?;
+    }
+    let mut report = Report::of(seen.findings.clone());
+    match vetted {
+        Vetted::Nothing => {}
+        Vetted::Stale(digest) => {
+            report.state = State::Held;
+            report.why = Some(format!(
+                "the plan is stale: the day would now be mended by plan {digest}"
+            ));
+        }
+        Vetted::Refused(refusal) => {
+            report.state = if report.state == State::Unproven {
+                State::Unproven
+            } else {
+                State::Held
+            };
+            report.why = Some(join(report.why.take(), refusal.to_string()));
+            report.refusal = Some(refusal);
+        }
+        Vetted::Plan(plan) => carried_out(world, writers, &seen, *plan, &mut report).await?,
+    }
+    Ok(report)
+}
+
+fn join(why: Option<String>, more: String) -> String {
+    why.map_or(more.clone(), |why| format!("{why}; {more}"))
+}
+
+async fn carried_out(
+    world: &World,
+    writers: &Writers,
+    seen: &Look,
+    plan: Plan,
+    report: &mut Report,
+) -> Result<(), LookError> {
+    let target = report.target.clone();
+    let lease = repair::Lease::take(world, writers, &target.dataset.name).await;
+    let lease = match lease.map_err(LookError::ledger)? {
+        Ok(lease) => lease,
+        Err(LeaseAnswer::HeldBy { holder, until }) => {
+            report.leased_away = true;
+            report.why = Some(format!(
+                "{holder} holds the lease of {} until {until}",
+                target.dataset.name
+            ));
+            return Ok(());
+        }
+        Err(LeaseAnswer::Granted { .. }) => return Ok(()),
+    };
+    let mut effects = Effects::default();
+    let ended = repair::carry_out(plan, world, writers, seen, &lease, &mut effects).await;
+    report.done = Done {
+        published_rows: effects.published,
+        purged_rows: effects.purged,
+        catalog_changes: effects.catalog,
+    };
+    report.pass = Some(effects.pass);
+    let outcome = settle(world, report, ended).await;
+    let Effects {
+        pass,
+        published,
+        purged,
+        catalog,
+        dropped: _,
+    } = effects;
+    let now = world.clock.now();
+    let state = report.state.to_string();
+    let ended = world
+        .ledger
+        .end_pass(pass, now, &state, purged, published, catalog)
+        .await;
+    lease.release().await;
+    ended.map_err(LookError::ledger)?;
+    outcome
+}
+
+/// Looks again and lets that look decide how the pass ended.
+async fn settle(
+    world: &World,
+    report: &mut Report,
+    ended: Result<(), RepairError>,
+) -> Result<(), LookError> {
+    let depth = report.depth;
+    match ended {
+        Ok(()) => {
+            let again = look(world, &report.target, depth).await?.findings;
+            let after = Report::of(again);
+            report.state = if after.state == State::InStep {
+                State::Repaired
+            } else {
+                after.state
+            };
+            report.why = after
+                .why
+                .or(after.cause.filter(|_| after.state != State::InStep));
+        }
+        Err(RepairError::Unconfirmed { .. }) => {
+            report.state = State::Unconfirmed;
+            report.why = ended.err().map(|error| chain(&error));
+        }
+        Err(error) => {
+            report.state = State::Differs;
+            report.service_failed = true;
+            report.why = Some(format!("failed to {}", chain(&error)));
+        }
+    }
+    Ok(())
+}

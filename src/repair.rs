@@ -1,1 +1,0 @@
-//! The writers: carries a plan out, in the one safe order.

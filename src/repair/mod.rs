@@ -1,0 +1,176 @@
+//! The writers: carries a plan out, in the one safe order.
+//!
+//! Mending: archive, publish missing and altered rows, see them published, purge, see them gone,
+//! correct the catalog. Readers never see a hole, and stopping anywhere does no harm: the next
+//! pass looks at what is there and goes on.
+//! Rewriting wipes the day first, by its nature; there the catalog's entries go before anything
+//! else, so that if we die the existing publisher fills the day again.
+//!
+//! Nothing is chosen here. The only thing that may change between plan and deed is that less is
+//! done: a row that is no longer what it was when it was judged drops out.
+
+mod lease;
+mod restore;
+mod steps;
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::archive::{ArchiveError, ArchiveWriter};
+use crate::catalog::{CatalogError, CatalogWriter};
+use crate::ledger::{LedgerError, PassKind, PassRecord};
+use crate::model::RowKey;
+use crate::plan::{Plan, Strategy};
+use crate::reconcile::{Look, World};
+use crate::settings::Republish;
+use crate::socrata::{ReadError, WriteError, Writer};
+
+pub use lease::Lease;
+pub use restore::{RestoreError, Restored, restore};
+
+/// Everything that can change the portal and the catalog.
+pub struct Writers {
+    /// The portal.
+    pub portal: Writer,
+    /// The archive.
+    pub archive: ArchiveWriter,
+    /// The catalog.
+    pub catalog: CatalogWriter,
+    /// Who we are, in leases: host, process and a number of our own.
+    pub holder: String,
+}
+
+/// What a pass has changed so far.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// The pass, in ledger and archive.
+    pub pass: Uuid,
+    /// Rows published.
+    pub published: u64,
+    /// Rows purged.
+    pub purged: u64,
+    /// Catalog entries changed.
+    pub catalog: u64,
+    /// Rows that changed since they were judged, and were left alone.
+    pub dropped: u64,
+}
+
+/// A repair that did not come to its end. What it did before is in the ledger, and the next pass
+/// goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The archive could not be written: nothing was purged.
+    #[error("archive rows before they are purged")]
+    Archive(#[from] ArchiveError),
+    /// The portal refused or failed a write.
+    #[error("write to the portal")]
+    Write(#[from] WriteError),
+    /// The portal could not be read.
+    #[error("read the portal between two steps")]
+    Read(#[from] ReadError),
+    /// The catalog could not be changed.
+    #[error("correct the catalog")]
+    Catalog(#[from] CatalogError),
+    /// The ledger could not be written: nothing more was done.
+    #[error("write the ledger")]
+    Ledger(#[from] LedgerError),
+    /// The portal took an upload and refused rows in it.
+    #[error("publish {rows} rows: the portal refused them, {first} the first")]
+    Refused {
+        /// How many.
+        rows: u64,
+        /// The first of them.
+        first: RowKey,
+    },
+    /// A write is not to be seen yet.
+    #[error("see {what} on the portal within {within:?}: {left} rows are not confirmed yet")]
+    Unconfirmed {
+        /// What was written.
+        what: &'static str,
+        /// How long we waited.
+        within: Duration,
+        /// How many rows are left.
+        left: u64,
+    },
+    /// Another program of ours took the lease.
+    #[error("keep the lease of {name}: {holder} has it now")]
+    LeaseLost {
+        /// The lease.
+        name: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// The existing publisher failed.
+    #[error("run the publisher {program:?}: {what}")]
+    Publisher {
+        /// The program.
+        program: String,
+        /// What came of it.
+        what: String,
+    },
+}
+
+/// Carries a plan out. `effects` tells what was done, also if it fails half way.
+///
+/// # Errors
+/// At the first step that fails.
+pub async fn carry_out(
+    plan: Plan,
+    world: &World,
+    writers: &Writers,
+    seen: &Look,
+    lease: &Lease<'_>,
+    effects: &mut Effects,
+) -> Result<(), RepairError> {
+    effects.pass = Uuid::now_v7();
+    begin(&plan, world, effects.pass).await?;
+    let strategy = plan.strategy();
+    let mut steps = steps::Steps::new(plan, world, writers, seen, lease, effects);
+    steps.archive().await?;
+    match strategy {
+        Strategy::Mend => {
+            if let Republish::Command(command) = &world.settings.republish {
+                steps.withdraw().await?;
+                steps.run_publisher(command).await?;
+            }
+            steps.publish().await?;
+            steps.purge().await?;
+            steps.withdraw().await?;
+            steps.enter().await
+        }
+        Strategy::Rewrite => {
+            steps.withdraw().await?;
+            steps.purge().await?;
+            steps.publish().await?;
+            steps.enter().await
+        }
+    }
+}
+
+async fn begin(plan: &Plan, world: &World, pass: Uuid) -> Result<(), RepairError> {
+    let target = plan.target();
+    let now = world.clock.now();
+    for left in world.ledger.unfinished(&target.dataset.name).await? {
+        world
+            .ledger
+            .end_pass(left.id, now, "interrupted", 0, 0, 0)
+            .await?;
+    }
+    let kind = match plan.strategy() {
+        Strategy::Mend => PassKind::Repair,
+        Strategy::Rewrite => PassKind::Rewrite,
+    };
+    let record = PassRecord {
+        id: pass,
+        dataset: target.dataset.name.clone(),
+        day: target.day,
+        kind,
+        started_at: now,
+        digest: plan.digest().to_owned(),
+        summary: serde_json::json!({ "steps": plan.size() }),
+        end: None,
+    };
+    world.ledger.begin_pass(&record).await?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The way back: archived rows and entries of a pass are put where they were, and looked for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use crate::archive::ArchivedDay;
+use crate::catalog::CatalogChange;
+use crate::ledger::{LeaseAnswer, PassKind, PassRecord};
+use crate::model::{DatasetDay, PublishedRow, RowKey};
+use crate::reconcile::{LookError, World, published_rows};
+use crate::socrata::Table;
+
+use super::steps::Patience;
+use super::{Lease, RepairError, Writers};
+
+/// What a restore put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// This restore, as a pass in the ledger.
+    pub pass: Uuid,
+    /// Rows the archive holds of it.
+    pub rows: u64,
+    /// Rows seen on the portal as they were.
+    pub seen: u64,
+    /// Catalog entries put back.
+    pub entries: u64,
+}
+
+impl Restored {
+    /// Whether every row was seen.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.seen == self.rows
+    }
+}
+
+/// The row as it is uploaded: every column of the table, those that were null as null, so that
+/// nothing written meanwhile stays.
+fn upload(row: &PublishedRow, table: &Table) -> Map<String, Json> {
+    let value = |column: &String| row.fields.get(column).cloned().unwrap_or(Json::Null);
+    table
+        .shape
+        .columns
+        .keys()
+        .map(|column| (column.clone(), value(column)))
+        .collect()
+}
+
+/// Puts back what a pass archived of one dataset-day.
+///
+/// # Errors
+/// If another program of ours has the lease, or portal, catalog or ledger fail.
+pub async fn restore(
+    world: &World,
+    writers: &Writers,
+    target: &DatasetDay,
+    archived: &ArchivedDay,
+) -> Result<Restored, RestoreError> {
+    let table = world.table(&target.dataset).await?;
+    let lease = match Lease::take(world, writers, &target.dataset.name)
+        .await
+        .map_err(RepairError::from)?
+    {
+        Ok(lease) => lease,
+        Err(LeaseAnswer::HeldBy { holder, .. }) => {
+            let name = target.dataset.name.to_string();
+            return Err(RepairError::LeaseLost { name, holder }.into());
+        }
+        Err(LeaseAnswer::Granted { .. }) => unreachable!("a granted lease is ours"),
+    };
+    let pass = Uuid::now_v7();
+    let mut restored = Restored {
+        pass,
+        rows: archived.rows.len() as u64,
+        seen: 0,
+        entries: 0,
+    };
+    begin(world, target, archived, pass).await?;
+    let done = put_back(world, writers, &lease, &table, archived, &mut restored).await;
+    let outcome = if done.is_ok() { "restored" } else { "failed" };
+    let now = world.clock.now();
+    let ended = world
+        .ledger
+        .end_pass(pass, now, outcome, 0, restored.seen, restored.entries)
+        .await;
+    lease.release().await;
+    done?;
+    ended.map_err(RepairError::from)?;
+    Ok(restored)
+}
+
+/// A restore that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The table could not be looked up.
+    #[error("look up the table to restore to")]
+    Look(#[from] LookError),
+    /// A step failed.
+    #[error("put archived rows back")]
+    Step(#[from] RepairError),
+}
+
+async fn begin(
+    world: &World,
+    target: &DatasetDay,
+    archived: &ArchivedDay,
+    pass: Uuid,
+) -> Result<(), RepairError> {
+    let record = PassRecord {
+        id: pass,
+        dataset: target.dataset.name.clone(),
+        day: target.day,
+        kind: PassKind::Restore,
+        started_at: world.clock.now(),
+        digest: String::new(),
+        summary: json!({ "of": archived.header.pass, "rows": archived.rows.len() }),
+        end: None,
+    };
+    Ok(world.ledger.begin_pass(&record).await?)
+}
+
+async fn put_back(
+    world: &World,
+    writers: &Writers,
+    lease: &Lease<'_>,
+    table: &Table,
+    archived: &ArchivedDay,
+    restored: &mut Restored,
+) -> Result<(), RepairError> {
+    let rows: Vec<Map<String, Json>> = archived
+        .rows
+        .iter()
+        .map(|row| upload(&row.row, table))
+        .collect();
+    let chunk = world.settings.socrata.chunk_rows.max(1) as usize;
+    for rows in rows.chunks(chunk) {
+        lease.hold().await?;
+        writers.portal.upsert(table, rows).await?;
+    }
+    lease.hold().await?;
+    let entries: Vec<CatalogChange> = archived
+        .entries
+        .iter()
+        .cloned()
+        .map(CatalogChange::Put)
+        .collect();
+    if !entries.is_empty() {
+        restored.entries = writers.catalog.apply(&entries).await?;
+    }
+    see(world, table, archived, restored).await
+}
+
+async fn see(
+    world: &World,
+    table: &Table,
+    archived: &ArchivedDay,
+    restored: &mut Restored,
+) -> Result<(), RepairError> {
+    let wanted: BTreeMap<RowKey, &PublishedRow> = (archived.rows.iter())
+        .filter_map(|row| row.row.key.clone().map(|key| (key, &row.row)))
+        .collect();
+    let keys: Vec<RowKey> = wanted.keys().cloned().collect();
+    let mut patience = Patience::new(world.settings.socrata.confirm_within);
+    loop {
+        let stands = published_rows(world, table, archived.header.day, &keys).await;
+        match stands {
+            Ok(rows) => {
+                let same = |row: &&PublishedRow| {
+                    let was = row.key.as_ref().and_then(|key| wanted.get(key));
+                    was.is_some_and(|was| was.fields == row.fields)
+                };
+                restored.seen = rows.iter().filter(same).count() as u64;
+            }
+            Err(error) if super::steps::is_stale(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if restored.is_whole() {
+            return Ok(());
+        }
+        patience
+            .wait("what was restored", restored.rows - restored.seen)
+            .await?;
+    }
+}

@@ -1,0 +1,408 @@
+//! The steps of a repair. Each is written in the journal before it is taken and after it was.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::archive::{ArchiveHeader, ArchivedRow};
+use crate::catalog::CatalogChange;
+use crate::model::{Entry, PublishedRow, RowKey};
+use crate::plan::{Action, Plan, Strategy, WhyPurge};
+use crate::reconcile::{Look, World, published_rows};
+
+use crate::socrata::ReadError;
+
+use super::{Effects, Lease, RepairError, Writers};
+
+/// After this many fresh reads without a row that the portal counted as an error, it was refused.
+const FRESH_READS_OF_A_REFUSAL: u32 = 3;
+
+/// Pause before the first look for a write, doubled after each.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest pause between two looks for a write.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+struct Upload {
+    key: RowKey,
+    row: Map<String, Json>,
+    before: Option<PublishedRow>,
+}
+
+struct Unwanted {
+    key: RowKey,
+    row: PublishedRow,
+    why: WhyPurge,
+    of: Option<RowKey>,
+}
+
+pub(super) struct Steps<'a> {
+    world: &'a World,
+    writers: &'a Writers,
+    seen: &'a Look,
+    lease: &'a Lease<'a>,
+    effects: &'a mut Effects,
+    strategy: Strategy,
+    publish: Vec<Upload>,
+    purge: Vec<Unwanted>,
+    enter: Vec<(Entry, Option<Entry>)>,
+    withdraw: Vec<Entry>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(
+        plan: Plan,
+        world: &'a World,
+        writers: &'a Writers,
+        seen: &'a Look,
+        lease: &'a Lease<'a>,
+        effects: &'a mut Effects,
+    ) -> Self {
+        let mut steps = Self {
+            world,
+            writers,
+            seen,
+            lease,
+            effects,
+            strategy: plan.strategy(),
+            publish: Vec::new(),
+            purge: Vec::new(),
+            enter: Vec::new(),
+            withdraw: Vec::new(),
+        };
+        for action in plan.into_actions() {
+            match action {
+                Action::Publish {
+                    key,
+                    row,
+                    why: _,
+                    before,
+                } => steps.publish.push(Upload { key, row, before }),
+                Action::Purge { key, row, why, of } => {
+                    steps.purge.push(Unwanted { key, row, why, of })
+                }
+                Action::Enter {
+                    entry,
+                    before,
+                    why: _,
+                } => steps.enter.push((entry, before)),
+                Action::Withdraw { entry, why: _ } => steps.withdraw.push(entry),
+            }
+        }
+        steps
+    }
+
+    async fn journal(&self, step: &str, detail: Json) -> Result<(), RepairError> {
+        let now = self.world.clock.now();
+        self.world
+            .ledger
+            .journal(self.effects.pass, now, step, &detail)
+            .await?;
+        Ok(())
+    }
+
+    /// Stores every row that will be purged or overwritten, and every entry that will change.
+    pub(super) async fn archive(&mut self) -> Result<(), RepairError> {
+        let target = &self.seen.findings.target;
+        let purged = self.purge.iter().map(|row| ArchivedRow {
+            why: row.why.to_string(),
+            row: row.row.clone(),
+        });
+        let altered = self
+            .publish
+            .iter()
+            .filter_map(|upload| upload.before.clone());
+        let altered = altered.map(|row| ArchivedRow {
+            why: "altered".into(),
+            row,
+        });
+        let rows: Vec<ArchivedRow> = purged.chain(altered).collect();
+        let corrected = self.enter.iter().filter_map(|(_, before)| before.clone());
+        let entries: Vec<Entry> = corrected.chain(self.withdraw.iter().cloned()).collect();
+        if rows.is_empty() && entries.is_empty() {
+            return Ok(());
+        }
+        let header = ArchiveHeader {
+            pass: self.effects.pass,
+            portal: self.world.settings.socrata.url.to_string(),
+            dataset: target.dataset.name.clone(),
+            id: target.dataset.id.clone(),
+            day: target.day,
+            key_column: target.dataset.key_column.clone(),
+            recipe: target.dataset.recipe.clone(),
+            made_at: self.world.clock.now(),
+        };
+        let receipt = self.writers.archive.store(&header, &rows, &entries).await?;
+        let detail =
+            json!({ "path": receipt.path, "rows": receipt.rows, "sha256": receipt.sha256 });
+        self.journal("archived", detail).await
+    }
+
+    fn chunk(&self) -> usize {
+        self.world.settings.socrata.chunk_rows.max(1) as usize
+    }
+
+    /// Publishes and waits until every row is seen with its values.
+    pub(super) async fn publish(&mut self) -> Result<(), RepairError> {
+        let uploads = std::mem::take(&mut self.publish);
+        let mut refused = 0;
+        for chunk in uploads.chunks(self.chunk()) {
+            self.lease.hold().await?;
+            self.journal("publishing", json!({ "rows": chunk.len() }))
+                .await?;
+            let rows: Vec<Map<String, Json>> =
+                chunk.iter().map(|upload| upload.row.clone()).collect();
+            let summary = self.writers.portal.upsert(&self.seen.table, &rows).await?;
+            refused += summary.errors;
+            self.effects.published += chunk.len() as u64;
+            self.journal(
+                "published",
+                json!({ "rows": chunk.len(), "errors": summary.errors }),
+            )
+            .await?;
+        }
+        if uploads.is_empty() {
+            return Ok(());
+        }
+        self.see_published(&uploads, refused > 0).await?;
+        self.journal("seen published", json!({ "rows": uploads.len() }))
+            .await
+    }
+
+    async fn see_published(
+        &mut self,
+        uploads: &[Upload],
+        some_refused: bool,
+    ) -> Result<(), RepairError> {
+        let columns = &self.seen.columns;
+        let meant = |row: &Map<String, Json>| columns.published(&row.clone().into_iter().collect());
+        let mut left: HashMap<&RowKey, _> = uploads
+            .iter()
+            .map(|upload| (&upload.key, meant(&upload.row)))
+            .collect();
+        let mut fresh_reads = 0;
+        let mut patience = Patience::new(self.world.settings.socrata.confirm_within);
+        loop {
+            let keys: Vec<RowKey> = left.keys().map(|key| (*key).clone()).collect();
+            match self.reread(&keys).await {
+                Ok(rows) => {
+                    fresh_reads += 1;
+                    for row in rows.values() {
+                        let key = row.key.as_ref();
+                        let same = key
+                            .and_then(|key| left.get(key))
+                            .is_some_and(|cells| *cells == columns.published(&row.fields));
+                        if let (true, Some(key)) = (same, key) {
+                            left.remove(key);
+                        }
+                    }
+                }
+                Err(RepairError::Read(error)) if is_stale(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            if some_refused && fresh_reads >= FRESH_READS_OF_A_REFUSAL {
+                let first = left
+                    .keys()
+                    .min()
+                    .map(|key| (*key).clone())
+                    .expect("some are left");
+                self.effects.published -= left.len() as u64;
+                return Err(RepairError::Refused {
+                    rows: left.len() as u64,
+                    first,
+                });
+            }
+            patience
+                .wait("what was published", left.len() as u64)
+                .await?;
+        }
+    }
+
+    async fn reread(&self, keys: &[RowKey]) -> Result<HashMap<RowKey, PublishedRow>, RepairError> {
+        let day = self.seen.findings.target.day;
+        let rows = published_rows(self.world, &self.seen.table, day, keys).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| row.key.clone().map(|key| (key, row)))
+            .collect())
+    }
+
+    /// Purges, chunk by chunk, each row read again just before.
+    pub(super) async fn purge(&mut self) -> Result<(), RepairError> {
+        let unwanted = std::mem::take(&mut self.purge);
+        let mut purged: Vec<RowKey> = Vec::new();
+        for chunk in unwanted.chunks(self.chunk()) {
+            let keys = self.still_unwanted(chunk).await?;
+            self.effects.dropped += (chunk.len() - keys.len()) as u64;
+            if keys.is_empty() {
+                continue;
+            }
+            self.lease.hold().await?;
+            self.journal("purging", json!({ "purged": keys.len() }))
+                .await?;
+            self.writers.portal.delete(&self.seen.table, &keys).await?;
+            self.effects.purged += keys.len() as u64;
+            self.journal("purged", json!({ "rows": keys.len() }))
+                .await?;
+            purged.extend(keys);
+        }
+        if purged.is_empty() {
+            return Ok(());
+        }
+        self.see_gone(&purged).await?;
+        self.journal(
+            "seen gone",
+            json!({ "rows": purged.len(), "dropped": self.effects.dropped }),
+        )
+        .await
+    }
+
+    /// The keys of those rows that are exactly what they were when they were judged, and whose
+    /// expected row, where they double one, stands.
+    async fn still_unwanted(&self, chunk: &[Unwanted]) -> Result<Vec<RowKey>, RepairError> {
+        let asked: BTreeSet<&RowKey> = chunk
+            .iter()
+            .flat_map(|row| std::iter::once(&row.key).chain(&row.of))
+            .collect();
+        let asked: Vec<RowKey> = asked.into_iter().cloned().collect();
+        let now = self.reread(&asked).await?;
+        let stands = |of: &RowKey| now.contains_key(of);
+        let unchanged = |row: &Unwanted| now.get(&row.key).is_some_and(|found| *found == row.row);
+        let doubled = |row: &Unwanted| {
+            row.of.as_ref().is_none_or(stands) || self.strategy == Strategy::Rewrite
+        };
+        Ok((chunk.iter())
+            .filter(|row| unchanged(row) && doubled(row))
+            .map(|row| row.key.clone())
+            .collect())
+    }
+
+    async fn see_gone(&self, keys: &[RowKey]) -> Result<(), RepairError> {
+        let mut left: HashSet<RowKey> = keys.iter().cloned().collect();
+        let mut patience = Patience::new(self.world.settings.socrata.confirm_within);
+        loop {
+            let asked: Vec<RowKey> = left.iter().cloned().collect();
+            match self.reread(&asked).await {
+                Ok(rows) => left.retain(|key| rows.contains_key(key)),
+                Err(RepairError::Read(error)) if is_stale(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            patience.wait("what was purged", left.len() as u64).await?;
+        }
+    }
+
+    /// Takes entries out of the catalog.
+    pub(super) async fn withdraw(&mut self) -> Result<(), RepairError> {
+        let changes: Vec<CatalogChange> = std::mem::take(&mut self.withdraw)
+            .into_iter()
+            .map(CatalogChange::Remove)
+            .collect();
+        self.recatalog(changes).await
+    }
+
+    /// Enters files as published.
+    pub(super) async fn enter(&mut self) -> Result<(), RepairError> {
+        let now = self.world.clock.now();
+        let stamped = |(entry, _)| {
+            CatalogChange::Put(Entry {
+                processing_date: Some(now),
+                ..entry
+            })
+        };
+        let changes = std::mem::take(&mut self.enter)
+            .into_iter()
+            .map(stamped)
+            .collect();
+        self.recatalog(changes).await
+    }
+
+    async fn recatalog(&mut self, changes: Vec<CatalogChange>) -> Result<(), RepairError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.lease.hold().await?;
+        self.journal("recataloguing", json!({ "entries": changes.len() }))
+            .await?;
+        let changed = self.writers.catalog.apply(&changes).await?;
+        self.effects.catalog += changed;
+        self.journal("recatalogued", json!({ "entries": changed }))
+            .await
+    }
+
+    /// Runs the existing publisher over the day and waits for it.
+    pub(super) async fn run_publisher(&mut self, command: &[String]) -> Result<(), RepairError> {
+        let day = self.seen.findings.target.day;
+        let fill = |part: &String| {
+            part.replace("{from}", &day.to_string())
+                .replace("{to}", &day.next().to_string())
+        };
+        let parts: Vec<String> = command.iter().map(fill).collect();
+        let Some((program, arguments)) = parts.split_first() else {
+            return Ok(());
+        };
+        self.lease.hold().await?;
+        self.journal("running the publisher", json!({ "program": program }))
+            .await?;
+        let failed = |what: String| RepairError::Publisher {
+            program: program.clone(),
+            what,
+        };
+        let status = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        if !status.success() {
+            return Err(failed(status.to_string()));
+        }
+        self.journal("ran the publisher", Json::Null).await
+    }
+}
+
+/// Whether reading again later may help: the portal has not come to rest.
+pub(super) fn is_stale(error: &ReadError) -> bool {
+    matches!(
+        error,
+        ReadError::OutOfDate { .. } | ReadError::Unsteady { .. } | ReadError::Contradiction { .. }
+    )
+}
+
+/// Waits longer and longer, until the deadline for confirming a write.
+pub(super) struct Patience {
+    begun: tokio::time::Instant,
+    within: Duration,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(within: Duration) -> Self {
+        Self {
+            begun: tokio::time::Instant::now(),
+            within,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    pub(super) async fn wait(&mut self, what: &'static str, left: u64) -> Result<(), RepairError> {
+        let spent = self.begun.elapsed();
+        if spent >= self.within {
+            return Err(RepairError::Unconfirmed {
+                what,
+                within: self.within,
+                left,
+            });
+        }
+        tokio::time::sleep(self.pause.min(self.within - spent)).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}

@@ -1,0 +1,793 @@
+//! Settings: the examples load, every key is written down, and whatever is wrong is told with the
+//! key's full name, its place, what was found and what is allowed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret as _;
+use sodalake::expected::recipes;
+use sodalake::model::KeyPolicy;
+use sodalake::settings::{Mode, Republish, Settings, SettingsError};
+
+fn load(path: &Path, env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    let recipes: Vec<_> = recipes().iter().map(|recipe| recipe.facts()).collect();
+    Settings::load(Some(path), env, &recipes)
+}
+
+/// A file that is right; every test breaks or adds something.
+const RIGHT: &str = r#"
+[lake]
+url = "file:///srv/lake"
+[catalog]
+url = "sqlite:///srv/catalog.db"
+[socrata]
+url = "https://data.example"
+[[dataset]]
+name = "camera-counts"
+id = "sh59-i6y9"
+recipe = "gridsmart-agg15"
+"#;
+
+/// [`RIGHT`] with more lines in one of its sections, or with a further section.
+fn with(section: &str, lines: &str) -> String {
+    match section {
+        "" => format!("{lines}\n{RIGHT}"),
+        "dataset" => format!("{RIGHT}{lines}\n"),
+        _ if RIGHT.contains(&format!("[{section}]")) => RIGHT.replace(
+            &format!("[{section}]\n"),
+            &format!("[{section}]\n{lines}\n"),
+        ),
+        _ => format!("[{section}]\n{lines}\n{RIGHT}"),
+    }
+}
+
+/// [`RIGHT`] with one text replaced.
+fn instead(old: &str, new: &str) -> String {
+    assert!(RIGHT.contains(old), "{old}");
+    RIGHT.replace(old, new)
+}
+
+struct Written {
+    folder: tempfile::TempDir,
+    file: PathBuf,
+}
+
+fn write(text: &str) -> Written {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    std::fs::write(&file, text).unwrap();
+    Written { folder, file }
+}
+
+fn read(text: &str, env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    load(&write(text).file, env)
+}
+
+/// The refusal of `text`, with the folder taken out.
+fn refusal(text: &str, env: &[(&str, &str)]) -> String {
+    let written = write(text);
+    let error = load(&written.file, env).expect_err(text);
+    let folder = format!("{}/", written.folder.path().display());
+    error.to_string().replace(&folder, "")
+}
+
+fn examples() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files = std::fs::read_dir(folder).unwrap();
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("config")
+        .join(name)
+}
+
+#[test]
+fn every_example_loads() {
+    assert!(examples().len() >= 2);
+    for file in examples() {
+        load(&file, &[]).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}
+
+/// The keys that stand in `config/sodalake.toml`, commented out or not.
+fn written_keys() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(example("sodalake.toml")).unwrap();
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            section = format!("{}.", line.trim_matches(['[', ']']));
+        }
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if let Some((key, _)) = line.split_once(" = ")
+            && key
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        {
+            keys.insert(format!("{section}{key}"));
+        }
+    }
+    keys
+}
+
+#[test]
+fn every_key_is_written_down_and_every_written_key_exists() {
+    let settings = load(&example("sodalake.toml"), &[]).unwrap();
+    let secret = |key: &str| {
+        ["password", "app_token", "token", "webhook", "username"]
+            .contains(&key.rsplit('.').next().unwrap())
+    };
+    let mut shown = BTreeSet::new();
+    for line in settings.lines() {
+        let key = line.key.replace("dataset.camera-counts.", "dataset.");
+        if key.matches('.').count() > 1 {
+            continue;
+        }
+        if secret(&key) && !(key.starts_with("catalog.user") || key.starts_with("ledger.user")) {
+            shown.insert(format!("{key}_file"));
+        }
+        shown.insert(key);
+    }
+    // A dataset's own rails and schedule: two stand there as examples.
+    shown.insert("dataset.settle_days".into());
+    shown.insert("dataset.max_purge_rows_per_day".into());
+    assert_eq!(written_keys(), shown);
+}
+
+#[test]
+fn the_full_example_holds_the_defaults() {
+    let full = load(&example("sodalake.toml"), &[]).unwrap().lines();
+    let bare = read(RIGHT, &[]).unwrap().lines();
+    let own = ["lake.url", "catalog.url", "socrata.url"];
+    for line in bare {
+        if !line.key.starts_with("dataset.") && !own.contains(&&*line.key) {
+            let other = full.iter().find(|other| other.key == line.key).unwrap();
+            assert_eq!(other.value, line.value, "{}", line.key);
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let settings = read(RIGHT, &[]).unwrap();
+    let defaults: Vec<String> = settings
+        .lines()
+        .into_iter()
+        .filter(|line| line.origin == "default")
+        .map(|line| format!("{} = {}", line.key, line.value.unwrap()))
+        .collect();
+    insta::assert_snapshot!(defaults.join("\n"), @r#"
+    timezone = "America/Chicago"
+    mode = "observe"
+    lake.repository = "atd-datalake-ready"
+    lake.max_file_bytes = "1GiB"
+    catalog.table = "api.data_lake_catalog"
+    catalog.repository = "socrata"
+    socrata.page_rows = 50000
+    socrata.chunk_rows = 10000
+    socrata.max_in_flight = 4
+    socrata.requests_per_second = 20
+    socrata.confirm_within = "2h"
+    socrata.request_timeout = "5m"
+    ledger.url = "sqlite:///var/lib/sodalake/ledger.db"
+    archive.url = "file:///var/lib/sodalake/archive"
+    archive.keep_days = 400
+    schedule.survey = "0 */30 * * * *"
+    schedule.check = "0 0 10 * * *"
+    schedule.audit = "0 0 3 * * SUN"
+    schedule.window_days = 30
+    schedule.settle_days = 2
+    schedule.repair_hours = "10:30-23:00"
+    rails.recheck_after = "10m"
+    rails.max_purge_rows_per_day = 250000
+    rails.max_purge_share_per_day = 0.6
+    rails.max_orphan_rows_per_day = 500
+    rails.max_purge_rows_per_24h = 1000000
+    rails.min_files_share = 0.8
+    rails.max_repairs_per_day = 3
+    republish.mode = "native"
+    http.listen = "127.0.0.1:9464"
+    dataset.camera-counts.keys = "accept"
+    "#);
+}
+
+#[test]
+fn what_is_shown_loads_again_as_the_same() {
+    for file in examples() {
+        let first = load(&file, &[]).unwrap();
+        let second = read(&first.to_toml(), &[]).unwrap();
+        let values = |settings: &Settings| -> Vec<_> {
+            settings
+                .lines()
+                .into_iter()
+                .map(|line| (line.key, line.value))
+                .collect()
+        };
+        assert_eq!(values(&first), values(&second));
+    }
+}
+
+#[test]
+fn the_recipe_fills_what_the_dataset_leaves_out() {
+    let settings = read(
+        &with("dataset", "day_column = \"read_on\"\nkeys = \"migrate\""),
+        &[],
+    )
+    .unwrap();
+    let dataset = &settings.datasets[0].dataset;
+    assert_eq!((&*dataset.source, &*dataset.ext), ("gs", "agg15.json"));
+    assert_eq!(
+        (&*dataset.key_column, &*dataset.day_column),
+        ("record_id", "read_on")
+    );
+    assert_eq!(dataset.keys, KeyPolicy::Migrate);
+    let origin = |key: &str| {
+        settings
+            .origins
+            .of(&format!("dataset.camera-counts.{key}"))
+            .to_string()
+    };
+    assert_eq!(origin("ext"), "recipe gridsmart-agg15");
+    assert!(
+        origin("day_column").ends_with("s.toml:12"),
+        "{}",
+        origin("day_column")
+    );
+    assert_eq!(origin("settle_days"), "default");
+}
+
+#[test]
+fn a_datasets_own_rails_and_schedule_win_for_it_alone() {
+    let text = with("rails", "max_repairs_per_day = 5\nmin_files_share = 1")
+        + "max_repairs_per_day = 2\nrepair_hours = \"22:00-06:00\"\nsettle_days = 7\n"
+        + "[[dataset]]\nname = \"radar\"\nid = \"i626-g7ub\"\nrecipe = \"wavetronix\"\n";
+    let settings = read(&text, &[]).unwrap();
+    let [camera, radar] = &settings.datasets[..] else {
+        panic!("two datasets");
+    };
+    assert_eq!(camera.rails.max_repairs_per_day, 2);
+    assert_eq!(radar.rails.max_repairs_per_day, 5);
+    assert_eq!(
+        (camera.schedule.settle_days, radar.schedule.settle_days),
+        (7, 2)
+    );
+    assert!((camera.rails.min_files_share - 1.0).abs() < f64::EPSILON);
+    assert!(
+        settings
+            .to_toml()
+            .contains("repair_hours = \"22:00-06:00\"")
+    );
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let env = [
+        ("SODALAKE__MODE", "repair"),
+        ("SODALAKE__SOCRATA__PAGE_ROWS", "1000"),
+        ("SODALAKE__RAILS__MAX_PURGE_SHARE_PER_DAY", "0.25"),
+        ("SODALAKE__LAKE__REGION", ""),
+        ("SODALAKE__REPUBLISH__MODE", "command"),
+        (
+            "SODALAKE__REPUBLISH__COMMAND",
+            "[\"publish\", \"{from}\", \"{to}\"]",
+        ),
+        ("SODALAKE__DATASET__CAMERA_COUNTS__KEYS", "migrate"),
+        ("SODALAKE__DATASET__CAMERA_COUNTS__WINDOW_DAYS", "90"),
+        ("SODALAKE_CONFIG", "ignored: no such section"),
+        ("PATH", "/bin"),
+    ];
+    let settings = read(&with("socrata", "page_rows = 2000"), &env).unwrap();
+    assert_eq!(settings.mode, Mode::Repair);
+    assert_eq!(settings.socrata.page_rows, 1000);
+    assert_eq!(settings.lake.region, None);
+    assert!((settings.rails.max_purge_share_per_day - 0.25).abs() < f64::EPSILON);
+    let command = ["publish", "{from}", "{to}"].map(String::from);
+    assert_eq!(settings.republish, Republish::Command(command.into()));
+    assert_eq!(settings.datasets[0].dataset.keys, KeyPolicy::Migrate);
+    assert_eq!(settings.datasets[0].schedule.window_days, 90);
+    assert_eq!(settings.schedule.window_days, 30);
+    assert!(
+        settings
+            .to_toml()
+            .contains("# environment SODALAKE__SOCRATA__PAGE_ROWS")
+    );
+}
+
+#[test]
+fn secrets_come_from_files_next_to_the_settings_too() {
+    let written = write(&with(
+        "socrata",
+        "password_file = \"pw\"\nusername_file = \"user\"",
+    ));
+    std::fs::write(written.folder.path().join("pw"), "hunter2\r\n").unwrap();
+    std::fs::write(written.folder.path().join("user"), "clerk\n").unwrap();
+    let settings = load(&written.file, &[]).unwrap();
+    assert_eq!(
+        settings.socrata.password.as_ref().unwrap().expose_secret(),
+        "hunter2"
+    );
+    assert_eq!(settings.socrata.username.as_deref(), Some("clerk"));
+    let pw = written.folder.path().join("pw");
+    let origin = settings.origins.of("socrata.password").to_string();
+    assert_eq!(origin, format!("secret file {}", pw.display()));
+
+    let env = [("SODALAKE__SOCRATA__PASSWORD", "later")];
+    let settings = load(&written.file, &env).unwrap();
+    assert_eq!(settings.socrata.password.unwrap().expose_secret(), "later");
+}
+
+#[test]
+fn a_databases_password_leaves_its_url() {
+    for (url, left) in [
+        (
+            "postgres://lake:p%40ss@db.example/atd01?sslmode=require",
+            "postgres://lake@db.example/atd01?sslmode=require",
+        ),
+        (
+            "postgres://lake@db.example/atd01?password=p%40ss&sslmode=require",
+            "postgres://lake@db.example/atd01?sslmode=require",
+        ),
+        (
+            "postgresql://lake@db.example/atd01?password=p%40ss",
+            "postgresql://lake@db.example/atd01",
+        ),
+    ] {
+        let settings = read(&instead("sqlite:///srv/catalog.db", url), &[]).unwrap();
+        assert_eq!(settings.catalog.url.as_str(), left);
+        assert_eq!(settings.catalog.password.unwrap().expose_secret(), "p@ss");
+    }
+}
+
+#[test]
+fn secrets_are_nowhere_to_be_read() {
+    let text = instead(
+        "sqlite:///srv/catalog.db",
+        "postgres://lake:s3cret1@db.example/atd01",
+    )
+    .replace(
+        "[socrata]\n",
+        "[socrata]\npassword = \"s3cret2\"\napp_token = \"s3cret3\"\n",
+    ) + "[ledger]\nurl = \"postgres://db.example/l?password=s3cret4\"\n"
+        + "[notify]\nwebhook = \"https://hooks.example/s3cret5?sig=s3cret6\"\n[http]\ntoken = \"s3cret7\"\n";
+    let settings = read(&text, &[]).unwrap();
+    for shown in [
+        settings.to_toml(),
+        format!("{settings:?}"),
+        format!("{:?}", settings.lines()),
+    ] {
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    assert_eq!(settings.to_toml().matches("\"****\"").count(), 6);
+    assert!(
+        settings
+            .notify
+            .webhook
+            .unwrap()
+            .expose()
+            .as_str()
+            .contains("s3cret5")
+    );
+}
+
+#[test]
+fn secrets_are_in_no_error() {
+    for (text, env) in [
+        (with("socrata", "pasword = \"s3cret\""), None),
+        (with("socrata", "password = [\"s3cret\"]"), None),
+        (with("socrata", "password = \"s3cret\\n\""), None),
+        (with("socrata", "password = \"s3cret"), None),
+        (with("socrata", "password = s3cret"), None),
+        (
+            with("notify", "webhook = \"http://hooks.example/s3cret\""),
+            None,
+        ),
+        (with("http", "token = \"s3cret\"\ntoken_file = \"x\""), None),
+        (
+            instead("https://data.example", "https://me:s3cret@data.example"),
+            None,
+        ),
+        (
+            instead("https://data.example", "me:s3cret@data.example"),
+            None,
+        ),
+        (
+            instead("file:///srv/lake", "https://lake.example/?sig=s3cret"),
+            None,
+        ),
+        (
+            instead("sqlite:///srv", "postgres://lake:s3/cret@db:x"),
+            None,
+        ),
+        (
+            instead("sqlite:///srv/catalog.db", "host=db password=s3cret"),
+            None,
+        ),
+        (
+            instead("sqlite:///srv/catalog.db", "mysql://lake:s3cret@db/x"),
+            None,
+        ),
+        (RIGHT.into(), Some(("SODALAKE__SOCRATA__PASWORD", "s3cret"))),
+        (
+            RIGHT.into(),
+            Some(("SODALAKE__SOCRATA__PASSWORD", "s3cret\u{7}")),
+        ),
+    ] {
+        let error = read(&text, env.as_slice()).expect_err(&text);
+        let error = anyhow::Error::from(error);
+        let chain = format!("{error:#} {error:?}");
+        assert!(
+            !chain.contains("s3cret") && !chain.contains("cret@"),
+            "{chain}"
+        );
+    }
+}
+
+#[test]
+fn without_a_file_it_says_where_it_looked_and_how_to_start() {
+    let error = Settings::load(None, [], &[]).unwrap_err().to_string();
+    for part in [
+        "/etc/sodalake/sodalake.toml",
+        "SODALAKE_CONFIG",
+        "sodalake demo",
+        "config/sodalake.toml",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = load(Path::new("/nowhere/s.toml"), &[]).unwrap_err();
+    assert_eq!(error.to_string(), "read settings file /nowhere/s.toml");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_each_once() {
+    let text = instead("file:///srv/lake", "srv/lake").replace("sh59-i6y9", "SH59")
+        + "settle_days = 1\n[rails]\nmin_files_share = 2\n[[dataset]]\nname = \"a\"\nid = \"i626-g7ub\"\nrecipe = \"wavetronix\"\n";
+    insta::assert_snapshot!(refusal(&text, &[("SODALAKE__MOOD", "x")]), @r#"
+    accept the settings: 4 problems
+      mood (environment SODALAKE__MOOD): unknown key; did you mean mode?
+      lake.url (s.toml:3): found "srv/lake"; want a URL such as "s3://atd-datalake-ready"
+      rails.min_files_share (s.toml:14): found 2; want a share from 0 to 1
+      dataset.camera-counts.id (s.toml:10): found "SH59"; want a four-by-four such as "sh59-i6y9"
+    "#);
+}
+
+/// What is wrong, and all that is said of it.
+fn broken() -> Vec<(String, &'static str)> {
+    let second = |lines: &str| format!("{RIGHT}[[dataset]]\n{lines}\n");
+    vec![
+        (
+            with("", "timezone = \"Texas\""),
+            r#"timezone (s.toml:1): found "Texas"; want a zone of the IANA database such as "America/Chicago""#,
+        ),
+        (
+            with("", "timezone = \"america/chicgo\""),
+            r#"timezone (s.toml:1): found "america/chicgo"; want a zone of the IANA database; did you mean "America/Chicago"?"#,
+        ),
+        (
+            with("", "timezone = 6"),
+            r#"timezone (s.toml:1): found 6; want a zone of the IANA database such as "America/Chicago""#,
+        ),
+        (
+            with("", "mode = \"mend\""),
+            r#"mode (s.toml:1): found "mend"; want "observe" or "repair""#,
+        ),
+        (
+            with("", "mode = true"),
+            r#"mode (s.toml:1): found true; want "observe" or "repair""#,
+        ),
+        (
+            with("", "page_rows = 10"),
+            "page_rows (s.toml:1): unknown key; did you mean socrata.page_rows?",
+        ),
+        (
+            with("", "\"lake.url\" = \"file:///x\""),
+            r#""lake.url" (s.toml:1): unknown key; did you mean lake.url?"#,
+        ),
+        (
+            with("", "catalgo = {}"),
+            "catalgo (s.toml:1): unknown key; did you mean [catalog]?",
+        ),
+        (
+            with("", "rails = 5"),
+            "rails (s.toml:1): found a value; want a section [rails]",
+        ),
+        (
+            with("", "dataset = \"x\"").replace("[[dataset]]", "[nothing]"),
+            "2 problems
+  dataset (s.toml:1): found no list; want [[dataset]], once for each
+  nothing (s.toml:9): unknown key; config/sodalake.toml has them all",
+        ),
+        (
+            with("lake", "regoin = \"x\""),
+            "lake.regoin (s.toml:3): unknown key; did you mean lake.region?",
+        ),
+        (
+            with("lake", "region = \"us east\""),
+            r#"lake.region (s.toml:3): found "us east"; want a word of letters, digits and . _ - : in quotes"#,
+        ),
+        (
+            with("lake", "endpoint = \"http://s3.example\""),
+            r#"lake.endpoint (s.toml:3): found "http://s3.example"; want https: http is allowed to a loopback host only"#,
+        ),
+        (
+            with("lake", "max_file_bytes = \"1 PB\""),
+            r#"lake.max_file_bytes (s.toml:3): found "1 PB"; want a size from 1 to 1TiB, such as 1073741824, "1GiB" or "500MB""#,
+        ),
+        (
+            with("lake", "max_file_bytes = -1"),
+            r#"lake.max_file_bytes (s.toml:3): found -1; want a size from 1 to 1TiB, such as 1073741824, "1GiB" or "500MB""#,
+        ),
+        (
+            with("lake", "url2.x = 1"),
+            "lake.url2 (s.toml:3): unknown key; did you mean lake.url?",
+        ),
+        (
+            instead("url = \"file:///srv/lake\"", "# url"),
+            r#"lake.url: not set; want a URL such as "s3://atd-datalake-ready""#,
+        ),
+        (
+            instead("file:///srv/lake", "file://srv/lake"),
+            r#"lake.url (s.toml:3): found "file://srv/lake"; want a URL such as "s3://atd-datalake-ready", with three slashes before the path"#,
+        ),
+        (
+            instead("file:///srv/lake", "ftp://srv/lake"),
+            r#"lake.url (s.toml:3): found "ftp://srv/lake"; want a URL such as "s3://atd-datalake-ready", of s3, s3a, gs, az, azure, abfs, abfss, adl, https, http, file, memory"#,
+        ),
+        (
+            instead("sqlite:///srv/catalog.db", "sqlite://srv/catalog.db"),
+            r#"catalog.url (s.toml:5): found "sqlite://srv/catalog.db"; want a URL such as "postgres://lake@db.example/atd01?sslmode=require", with three slashes before the path"#,
+        ),
+        (
+            with("catalog", "table = \"a; drop table b\""),
+            r#"catalog.table (s.toml:5): found "a; drop table b"; want a table's name such as "api.data_lake_catalog""#,
+        ),
+        (
+            with("catalog", "repository = \"\""),
+            r#"catalog.repository (s.toml:5): found ""; want a word of letters, digits and . _ - : in quotes"#,
+        ),
+        (
+            instead("https://data.example", "http://data.example"),
+            r#"socrata.url (s.toml:7): found "http://data.example"; want https: http is allowed to a loopback host only"#,
+        ),
+        (
+            instead("https://data.example", "http://127.0.0.1.example"),
+            r#"socrata.url (s.toml:7): found "http://127.0.0.1.example"; want https: http is allowed to a loopback host only"#,
+        ),
+        (
+            with("socrata", "page_rows = 0"),
+            "socrata.page_rows (s.toml:7): found 0; want a whole number from 1 to 50000",
+        ),
+        (
+            with("socrata", "page_rows = 50001"),
+            "socrata.page_rows (s.toml:7): found 50001; want a whole number from 1 to 50000",
+        ),
+        (
+            with("socrata", "chunk_rows = \"many\""),
+            r#"socrata.chunk_rows (s.toml:7): found "many"; want a whole number from 1 to 50000"#,
+        ),
+        (
+            with("socrata", "chunk_rows = 1.5"),
+            "socrata.chunk_rows (s.toml:7): found 1.5; want a whole number from 1 to 50000",
+        ),
+        (
+            with("socrata", "chunk_rows = 99999999999999999999"),
+            "socrata.chunk_rows (s.toml:7): found a number too large to read",
+        ),
+        (
+            with("socrata", "max_in_flight = [4]"),
+            "socrata.max_in_flight (s.toml:7): found a list; want a whole number from 1 to 64",
+        ),
+        (
+            with("socrata", "confirm_within = 7200"),
+            r#"socrata.confirm_within (s.toml:7): found 7200; want a duration such as "90s", "10m" or "2h", from 1s to 7days"#,
+        ),
+        (
+            with("socrata", "confirm_within = \"2 fortnights\""),
+            r#"socrata.confirm_within (s.toml:7): found "2 fortnights"; want a duration such as "90s", "10m" or "2h", from 1s to 7days"#,
+        ),
+        (
+            with("socrata", "request_timeout = \"0s\""),
+            r#"socrata.request_timeout (s.toml:7): found "0s"; want a duration such as "90s", "10m" or "2h", from 1s to 1h"#,
+        ),
+        (
+            with("socrata", "password_file = \"/nowhere/pw\""),
+            "socrata.password_file (s.toml:7): cannot read /nowhere/pw: No such file or directory (os error 2)",
+        ),
+        (
+            with("socrata", "password = \"a\"\npassword_file = \"b\""),
+            "socrata.password (s.toml:7): given twice; want either socrata.password or socrata.password_file",
+        ),
+        (
+            with("socrata", "password = \"****\""),
+            "socrata.password (s.toml:7): found ****; want the secret itself, a text on one line",
+        ),
+        (
+            with("schedule", "survey = \"*/30 * * * *\""),
+            r#"schedule.survey (s.toml:2): found "*/30 * * * *"; want six cron fields, seconds first, such as "0 */30 * * * *" (Invalid pattern: Pattern must have 6 fields when seconds are required and years are disallowed.)"#,
+        ),
+        (
+            with("schedule", "check = \"0 0 25 * * *\""),
+            r#"schedule.check (s.toml:2): found "0 0 25 * * *"; want six cron fields, seconds first, such as "0 */30 * * * *" (Component error: Number out of bounds.)"#,
+        ),
+        (
+            with("schedule", "audit = \"0 0 0 30 2 *\""),
+            r#"schedule.audit (s.toml:2): found "0 0 0 30 2 *"; want six cron fields, seconds first, such as "0 */30 * * * *" (this one never comes round)"#,
+        ),
+        (
+            with("schedule", "repair_hours = \"10:30\""),
+            r#"schedule.repair_hours (s.toml:2): found "10:30"; want hours of the day such as "10:30-23:00""#,
+        ),
+        (
+            with("schedule", "repair_hours = \"10:30-25:00\""),
+            r#"schedule.repair_hours (s.toml:2): found "10:30-25:00"; want hours of the day such as "10:30-23:00""#,
+        ),
+        (
+            with("schedule", "settle_days = 30"),
+            "schedule.settle_days (s.toml:2): found 30; want less than window_days, 30",
+        ),
+        (
+            with("rails", "max_purge_share_per_day = 60"),
+            "rails.max_purge_share_per_day (s.toml:2): found 60; want a share from 0 to 1",
+        ),
+        (
+            with("rails", "min_files_share = nan"),
+            "rails.min_files_share (s.toml:2): found NaN; want a share from 0 to 1",
+        ),
+        (
+            with("rails", "max_purge_rows_per_day = -1"),
+            "rails.max_purge_rows_per_day (s.toml:2): found -1; want a whole number from 0 to 1000000000",
+        ),
+        (
+            with("rails", "window_days = 3"),
+            "rails.window_days (s.toml:2): unknown key; did you mean schedule.window_days?",
+        ),
+        (
+            with("republish", "mode = \"sometimes\""),
+            r#"republish.mode (s.toml:2): found "sometimes"; want "native", "command" or "defer""#,
+        ),
+        (
+            with("republish", "mode = \"command\""),
+            r#"republish.command: not set; republish.mode "command" wants it"#,
+        ),
+        (
+            with("republish", "mode = \"command\"\ncommand = [\"publish\"]"),
+            "republish.command (s.toml:3): lacks the range; want {from} and {to} among the arguments",
+        ),
+        (
+            with("notify", "webhook = \"http://hooks.example\""),
+            "notify.webhook (s.toml:2): found ****; want an https URL, or http to a loopback host",
+        ),
+        (
+            with("http", "listen = \"localhost\""),
+            r#"http.listen (s.toml:2): found "localhost"; want an address and port such as "127.0.0.1:9464""#,
+        ),
+        (
+            RIGHT[..RIGHT.find("[[dataset]]").unwrap()].into(),
+            "dataset: not set; want at least one [[dataset]] with name, id and recipe",
+        ),
+        (
+            instead("gridsmart-agg15", "gridsmart"),
+            r#"dataset.camera-counts.recipe (s.toml:11): found "gridsmart"; want one of gridsmart-agg15, bluetooth-summary, bluetooth-matched, bluetooth-unmatched, wavetronix"#,
+        ),
+        (
+            instead("camera-counts", "Camera Counts"),
+            r#"dataset.Camera Counts.name (s.toml:9): found "Camera Counts"; want 1 to 63 of a-z, 0-9 and '-', a letter first"#,
+        ),
+        (
+            instead("sh59-i6y9", "sh59i6y9"),
+            r#"dataset.camera-counts.id (s.toml:10): found "sh59i6y9"; want a four-by-four such as "sh59-i6y9""#,
+        ),
+        (
+            with("dataset", "keys = \"keep\""),
+            r#"dataset.camera-counts.keys (s.toml:12): found "keep"; want "accept" or "migrate""#,
+        ),
+        (
+            with("dataset", "window = 3"),
+            "dataset.camera-counts.window (s.toml:12): unknown key; config/sodalake.toml has them all",
+        ),
+        (
+            with("dataset", "min_files_share = 2"),
+            "dataset.camera-counts.min_files_share (s.toml:12): found 2; want a share from 0 to 1",
+        ),
+        (
+            second("name = \"camera-counts\"\nid = \"i626-g7ub\"\nrecipe = \"wavetronix\""),
+            r#"dataset.camera-counts.name (s.toml:12): found "camera-counts" twice; want each name once"#,
+        ),
+        (
+            second("name = \"radar\"\nid = \"sh59-i6y9\"\nrecipe = \"wavetronix\""),
+            r#"dataset.radar.id (s.toml:12): found "sh59-i6y9", the id of camera-counts too; want each id once"#,
+        ),
+        (
+            second("name = \"sh59-i6y9\"\nid = \"i626-g7ub\"\nrecipe = \"wavetronix\""),
+            "dataset.sh59-i6y9.name (s.toml:12): name and id cross with those of camera-counts; want a name that is no id",
+        ),
+        (
+            second("name = \"again\"\nid = \"i626-g7ub\"\nrecipe = \"gridsmart-agg15\""),
+            "dataset.again.ext (s.toml:12): its files, gs agg15.json, are those of camera-counts; want one dataset for each kind of file, for the catalog has one entry for each file",
+        ),
+        (
+            with("lake", "region = \"a\"\nregion = \"b\""),
+            "parse settings file s.toml, line 4: duplicate key",
+        ),
+        (
+            with("lake", "region = "),
+            "parse settings file s.toml, line 3: string values must be quoted, expected literal string",
+        ),
+        (
+            with("", "timezone = \"\\u001b[2J\\u202e\""),
+            r#"timezone (s.toml:1): found "\u{1b}[2J\u{202e}"; want a zone of the IANA database such as "America/Chicago""#,
+        ),
+    ]
+}
+
+#[test]
+fn each_fault_is_told_with_key_place_found_and_allowed() {
+    for (text, told) in broken() {
+        let refusal = refusal(&text, &[]);
+        let refusal = refusal
+            .strip_prefix("accept the settings: ")
+            .unwrap_or(&refusal);
+        assert_eq!(refusal, told, "\n{text}");
+    }
+}
+
+#[test]
+fn faults_of_the_environment_name_the_variable() {
+    for (name, value, told) in [
+        (
+            "SODALAKE__SOCRATA__PAGE_ROW",
+            "5",
+            "socrata.page_row (environment SODALAKE__SOCRATA__PAGE_ROW): unknown key; did you mean socrata.page_rows?",
+        ),
+        (
+            "SODALAKE__SOCRATA__PAGE_ROWS",
+            "many",
+            r#"socrata.page_rows (environment SODALAKE__SOCRATA__PAGE_ROWS): found "many"; want a whole number from 1 to 50000"#,
+        ),
+        (
+            "SODALAKE__SOCRATA",
+            "5",
+            "socrata (environment SODALAKE__SOCRATA): names a section; want SODALAKE__SOCRATA__KEY",
+        ),
+        (
+            "SODALAKE__",
+            "5",
+            "SODALAKE__ (environment SODALAKE__): unknown key; config/sodalake.toml has them all",
+        ),
+        (
+            "SODALAKE__MODE",
+            "REPAIR",
+            r#"mode (environment SODALAKE__MODE): found "REPAIR"; want "observe" or "repair""#,
+        ),
+        (
+            "SODALAKE__DATASET__CAMERA__KEYS",
+            "migrate",
+            r#"dataset.camera.keys (environment SODALAKE__DATASET__CAMERA__KEYS): no [[dataset]] is named "camera""#,
+        ),
+        (
+            "SODALAKE__DATASET__CAMERA_COUNTS__KEY",
+            "migrate",
+            "dataset.camera_counts.key (environment SODALAKE__DATASET__CAMERA_COUNTS__KEY): unknown key; did you mean dataset.keys?",
+        ),
+        (
+            "SODALAKE__REPUBLISH__COMMAND",
+            "docker run",
+            r#"republish.command (environment SODALAKE__REPUBLISH__COMMAND): found "docker run"; want a list of texts such as ["docker", "run"]"#,
+        ),
+        (
+            "SODALAKE__RAILS__MIN_FILES_SHARE",
+            "80%",
+            r#"rails.min_files_share (environment SODALAKE__RAILS__MIN_FILES_SHARE): found "80%"; want a share from 0 to 1"#,
+        ),
+    ] {
+        let refusal = refusal(RIGHT, &[(name, value)]);
+        let refusal = refusal
+            .strip_prefix("accept the settings: ")
+            .unwrap_or(&refusal);
+        assert_eq!(refusal, told, "{name}={value}");
+    }
+}
