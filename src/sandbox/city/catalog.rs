@@ -13,7 +13,7 @@ use crate::model::{Day, Entry, EntryKey};
 
 const SCHEMA: &str = "
 create table if not exists data_lake_catalog (
-    id integer,
+    id integer primary key,
     repository text not null,
     data_source text not null,
     id_base text not null,
@@ -23,7 +23,7 @@ create table if not exists data_lake_catalog (
     collection_end text,
     processing_date text,
     metadata text,
-    primary key (collection_date, repository, data_source, id_base, id_ext)
+    unique (collection_date, repository, data_source, id_base, id_ext)
 )";
 
 /// The catalog could not be read or written.
@@ -140,8 +140,7 @@ fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<usize> {
         metadata,
     } = entry;
     connection.execute(
-        "insert or replace into data_lake_catalog values \
-         ((select coalesce(max(id), 0) + 1 from data_lake_catalog), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert or replace into data_lake_catalog values (null, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             key.repository,
             key.data_source,

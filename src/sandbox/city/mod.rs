@@ -27,7 +27,7 @@ use chrono::{DateTime, Days, NaiveTime, Utc};
 pub use breakage::{Breakage, BreakageError, Injected, Place, Site};
 pub use catalog::{CityCatalog, CityCatalogError};
 pub use clock::ZONE;
-pub use publisher::{PublishError, Published, Publisher, Recipes, publish_directly};
+pub use publisher::{PublishError, Published, Publisher, Recipes, publish_directly, recipes};
 pub use tables::{Table, TableSpec, Tables, datasets};
 pub use upload::{How, Spelling, Upload, UploadRow, upload};
 

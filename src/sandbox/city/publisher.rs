@@ -13,7 +13,7 @@ use super::catalog::{day_of, published_entry};
 use super::{
     City, CityCatalog, CityCatalogError, GeneratedFile, How, Source, Table, Tables, Upload, upload,
 };
-use crate::expected::{DeriveError, Recipe};
+use crate::expected::{self, DeriveError, Recipe};
 use crate::model::{Day, LakePath};
 
 /// Rows per upload.
@@ -21,6 +21,17 @@ const BLOCK: usize = 10_000;
 
 /// The recipes of the tables that are published; a table that has none is not.
 pub type Recipes<'a> = BTreeMap<Table, &'a dyn Recipe>;
+
+/// The recipes of all five tables.
+///
+/// # Panics
+/// If a table's recipe is not registered, which a test rules out.
+#[must_use]
+pub fn recipes() -> Recipes<'static> {
+    let recipe = |table: Table| expected::recipe(table.recipe());
+    let known = |table| recipe(table).expect("every table's recipe is registered");
+    Table::ALL.map(|table| (table, known(table))).into()
+}
 
 /// What came of publishing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The city against what it claims: the same files for the same seed, in the bytes and shapes of
 //! the lake's Python programs, with the oddities at their rates. Beside it: [`maps`], a portal of
-//! maps; [`plain`], recipes small enough to be seen through; and the tests that need them.
+//! maps, and the tests that derive, upload and break the files.
 
 mod broken;
+mod derived;
 mod maps;
-mod plain;
 mod uploads;
 
 use std::collections::BTreeSet;
@@ -213,6 +213,33 @@ fn a_lake_and_its_catalog_hold_the_same_files() {
     assert!(catalog.remove(&entries[0].key).unwrap());
     assert!(!catalog.remove(&entries[0].key).unwrap());
     assert_eq!(catalog.entries().unwrap().len(), entries.len() - 1);
+}
+
+#[tokio::test]
+async fn the_catalog_is_one_that_sodalake_reads_and_can_correct() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    let days = DayRange::one(day("2020-11-01"));
+    let entries = demo()
+        .write_lake(folder.path(), days, &[Source::Bluetooth])
+        .unwrap();
+    CityCatalog::open(&path).unwrap().insert(&entries).unwrap();
+    let settings = crate::settings::CatalogSettings {
+        url: format!("sqlite://{}", path.display()).parse().unwrap(),
+        password: None,
+        ca_file: None,
+        table: "data_lake_catalog".into(),
+        repository: PUBLISHED.into(),
+    };
+    let catalog = crate::catalog::Catalog::open(&settings, ZONE)
+        .await
+        .unwrap();
+    let window = crate::model::Coverage::of_day(days.from, ZONE);
+    let read = catalog.entries(READY, "bt", window).await.unwrap();
+    assert_eq!(read, entries);
+    let shape = catalog.inspect().await.unwrap();
+    assert_eq!(shape.faults(), [""; 0]);
+    assert_eq!(shape.write_faults(), [""; 0]);
 }
 
 #[test]

@@ -10,15 +10,18 @@ use chrono::DateTime;
 use md5::{Digest, Md5};
 use serde_json::{Value as Json, json};
 
-use super::plain::{CAMERAS, READS};
 use super::{day, demo};
-use crate::expected::{Counter, Recipe};
+use crate::expected::{Counter, Recipe, recipe};
 use crate::model::RowKey;
 use crate::sandbox::city::{
     City, CityCatalog, How, PUBLISHED, Publisher, Recipes, Scale, Source, Spelling, Table, upload,
 };
 
 const DATE: &str = "2020-10-01";
+
+fn cameras() -> &'static dyn Recipe {
+    recipe("gridsmart-agg15").unwrap()
+}
 
 fn burnet(city: &City, date: &str) -> crate::sandbox::city::GeneratedFile {
     let files = city.day_files(Source::Gridsmart, day(date));
@@ -35,13 +38,22 @@ fn a_respelt_key_is_the_md5_of_the_respelt_row() {
     let file = burnet(&demo(), DATE);
     let mut how = How::ordinary(Counter::Shared);
     how.spelling = Some(Spelling::tight_slash());
-    let sent = upload(&CAMERAS, &Table::CameraCounts.spec(), &file, None, &how).unwrap();
+    let sent = upload(cameras(), &Table::CameraCounts.spec(), &file, None, &how).unwrap();
     let row = &sent.rows[0].fields;
-    let text = |name: &str| row[name].as_str().unwrap_or("None").to_owned();
+    let text = |name: &str| match &row[name] {
+        Json::Bool(heavy) => if *heavy { "True" } else { "False" }.to_owned(),
+        value => value.as_str().unwrap_or("None").to_owned(),
+    };
     assert_eq!(text("intersection_name"), "BURNET RD/ RICHCREEK RD");
-    let identity = ["intersection_name", "read_date", "direction", "movement"]
-        .map(text)
-        .concat();
+    let identity = [
+        "intersection_name",
+        "read_date",
+        "heavy_vehicle",
+        "direction",
+        "movement",
+    ]
+    .map(text)
+    .concat();
     let key = RowKey::Md5(Md5::digest(identity.as_bytes()).into()).to_string();
     assert_eq!(sent.rows[0].key, key);
     assert_eq!(row["record_id"], Json::from(key));
@@ -60,7 +72,7 @@ fn the_upload_takes_text_of_everything_in_text_columns_and_no_nan_in_numbers() {
     let nans = String::from_utf8_lossy(&file.bytes).matches("NaN").count();
     assert!(nans > 0);
     let mut how = How::ordinary(Counter::Shared);
-    let sent = upload(&CAMERAS, &Table::CameraCounts.spec(), &file, None, &how).unwrap();
+    let sent = upload(cameras(), &Table::CameraCounts.spec(), &file, None, &how).unwrap();
     assert_eq!(sent.unpublishable, nans as u64);
     let odd = sent
         .rows
@@ -68,7 +80,7 @@ fn the_upload_takes_text_of_everything_in_text_columns_and_no_nan_in_numbers() {
         .filter(|row| row.fields["movement"].is_null());
     assert!(odd.count() > 0, "empty texts and nulls become null");
     how.stop_after = Some(17);
-    let cut = upload(&CAMERAS, &Table::CameraCounts.spec(), &file, None, &how).unwrap();
+    let cut = upload(cameras(), &Table::CameraCounts.spec(), &file, None, &how).unwrap();
     assert_eq!((cut.rows.len(), cut.cut_short), (17, true));
     assert_eq!(cut.rows[..], sent.rows[..17]);
 }
@@ -78,7 +90,7 @@ fn the_clock_changes_fold_some_rows_in_autumn_and_none_in_spring() {
     for (date, folds) in [("2020-11-01", true), ("2020-03-08", false)] {
         let file = burnet(&demo(), date);
         let how = How::ordinary(Counter::Shared);
-        let sent = upload(&CAMERAS, &Table::CameraCounts.spec(), &file, None, &how).unwrap();
+        let sent = upload(cameras(), &Table::CameraCounts.spec(), &file, None, &how).unwrap();
         let (all, standing) = (sent.rows.len(), sent.standing().len());
         if folds {
             assert!(all >= standing + 4, "{all} {standing}");
@@ -135,7 +147,8 @@ async fn files_arrive_in_blocks_of_ten_thousand_and_are_then_catalogued() {
             ..Scale::demo()
         },
     );
-    let recipes: Recipes<'_> = [(Table::DeviceReads, &READS as &dyn Recipe)].into();
+    let reads = recipe("bluetooth-unmatched").unwrap();
+    let recipes: Recipes<'_> = [(Table::DeviceReads, reads)].into();
     let published = publisher(portal)
         .publish_day(
             &city,
@@ -177,7 +190,7 @@ async fn a_publisher_that_dies_or_meets_errors_leaves_no_entry() {
         let at = DateTime::UNIX_EPOCH;
         let table = Table::CameraCounts;
         let outcome = publisher
-            .publish_file(&CAMERAS, table, &file, None, &how, &catalog, at)
+            .publish_file(cameras(), table, &file, None, &how, &catalog, at)
             .await;
         assert_eq!(outcome.is_err(), errors > 0);
         let rows = arrived.lock().unwrap()[0].2;
