@@ -254,6 +254,21 @@ const ADDED: &[(&str, &str, &str)] = &[
         "timezone = \"\\u001b[2J\\u202e\"",
         r#"timezone (s.toml:1): found "\u{1b}[2J\u{202e}"; want a zone of the IANA database such as "America/Chicago""#,
     ),
+    (
+        "rails",
+        "max_purge_share_per_day = 1.01",
+        "rails.max_purge_share_per_day (s.toml:2): found 1.01; want a share from 0 to 1",
+    ),
+    (
+        "schedule",
+        r#"repair_hours = "9:30-23:00""#,
+        r#"schedule.repair_hours (s.toml:2): found "9:30-23:00"; want hours of the day such as "10:30-23:00""#,
+    ),
+    (
+        "republish",
+        "mode = \"command\"\ncommand = [\"publish\", \"{from}\"]",
+        "republish.command (s.toml:3): lacks the range; want {from} and {to} among the arguments",
+    ),
 ];
 
 /// A text, what stands in its place, and what is told.
