@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use sodalake::cli::{self, Cli, Exit};
+use sodalake::cli::{self, Cli, Exit, UsageError};
 use sodalake::telemetry::{Telemetry, Verbosity};
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start(cli: Cli) -> anyhow::Result<Exit> {
     let verbosity = Verbosity::of(cli.common.quiet, cli.common.verbose);
-    let telemetry = Telemetry::start(verbosity, cli.common.log_format)?;
+    let telemetry = Telemetry::start(verbosity, cli.common.log_format)
+        .map_err(|error| UsageError(format!("{error:#}")))?;
     cli::run(cli, &telemetry).await
 }

@@ -1,5 +1,7 @@
 //! `config check` and `config show`: the settings as the program reads them.
 
+use anyhow::Context as _;
+
 use super::style::{Tone, paint, print};
 use super::{Common, ConfigCommand, Exit, Format};
 use crate::expected::recipes;
@@ -27,7 +29,7 @@ pub(super) fn run(command: ConfigCommand, common: &Common) -> anyhow::Result<Exi
         (ConfigCommand::Show, Format::Text) => settings.to_toml(),
         (ConfigCommand::Show, Format::Json) => json_lines(&settings.lines())?,
     };
-    print(&text)?;
+    print(&text).context("write to stdout")?;
     Ok(Exit::Ok)
 }
 

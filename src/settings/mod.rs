@@ -4,9 +4,10 @@
 //! Layers, later ones win: the defaults below, the file, `SODALAKE__SECTION__KEY` from the
 //! environment. Secrets may also be given as `*_file` with a path. This file is only the types, and
 //! its comments are the reference for every key; `keys` names the keys and their defaults, `layers`
-//! lays file and environment over them, `reader` and `values` read one key, `load` puts the whole
+//! lays file and environment over them, `reader` and `values` read one key, `load` and `datasets` put the whole
 //! together, `show` prints it again without secrets.
 
+mod datasets;
 mod fingerprint;
 mod keys;
 mod layers;

@@ -149,8 +149,11 @@ fn wrong_arguments_are_usage() {
         assert_eq!((code, &*out), (2, ""), "{args:?}");
         assert!(!err.is_empty());
     }
-    let (code, _, err) = ran(&["config", "check"], &[("SODALAKE_LOG_FORMAT", "xml")]);
-    assert_eq!(code, 2, "{err}");
+    for env in [("SODALAKE_LOG_FORMAT", "xml"), ("RUST_LOG", "===")] {
+        let (code, _, err) = ran(&["config", "check", "--config", &small()], &[env]);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("xml") || err.contains("RUST_LOG"), "{err}");
+    }
 }
 
 #[test]
