@@ -1,0 +1,3 @@
+//! What the tests stand on: real services, thrown away after use.
+
+pub mod postgres;
