@@ -9,3 +9,5 @@ mod portal_client;
 mod settings;
 mod support;
 mod vectors;
+mod stores;
+mod support;
