@@ -81,7 +81,10 @@ impl ColumnType {
 
     /// Whether `<`, `min` and `$order` work on it.
     pub(super) fn is_ordered(self) -> bool {
-        !matches!(self, ColumnType::Point | ColumnType::Location | ColumnType::Url)
+        !matches!(
+            self,
+            ColumnType::Point | ColumnType::Location | ColumnType::Url
+        )
     }
 }
 
@@ -115,9 +118,10 @@ impl Cell {
 
     pub(super) fn decimal(&self) -> Option<Decimal> {
         match self {
-            Cell::Small(mantissa, scale) => {
-                Some(Decimal { mantissa: i128::from(*mantissa), scale: i32::from(*scale) })
-            }
+            Cell::Small(mantissa, scale) => Some(Decimal {
+                mantissa: i128::from(*mantissa),
+                scale: i32::from(*scale),
+            }),
             Cell::Wide(decimal) => Some(**decimal),
             _ => None,
         }
@@ -285,7 +289,9 @@ pub(super) fn parse_fixed(text: &str) -> Option<i64> {
 
 /// `YYYY-MM-DDTHH:MM:SS.mmm`
 pub(super) fn time_text(at: i64) -> String {
-    let time: NaiveDateTime = DateTime::from_timestamp_millis(at).unwrap_or_default().naive_utc();
+    let time: NaiveDateTime = DateTime::from_timestamp_millis(at)
+        .unwrap_or_default()
+        .naive_utc();
     time.format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
 }
 
@@ -297,9 +303,9 @@ mod tests {
         let kind = ColumnType::named(kind).unwrap();
         match Cell::accept(kind, raw) {
             None => "maltyped".to_owned(),
-            Some(cell) => {
-                cell.json(&RowIds::new("t")).map_or("null".to_owned(), |value| value.to_string())
-            }
+            Some(cell) => cell
+                .json(&RowIds::new("t"))
+                .map_or("null".to_owned(), |value| value.to_string()),
         }
     }
 
@@ -316,11 +322,23 @@ mod tests {
             ("checkbox", "true", "true"),
             ("checkbox", "\"true\"", "maltyped"),
             ("checkbox", "1", "maltyped"),
-            ("calendar_date", "\"2021-06-01\"", "\"2021-06-01T00:00:00.000\""),
-            ("calendar_date", "\"2021-06-01T00:15:00.5\"", "\"2021-06-01T00:15:00.500\""),
+            (
+                "calendar_date",
+                "\"2021-06-01\"",
+                "\"2021-06-01T00:00:00.000\"",
+            ),
+            (
+                "calendar_date",
+                "\"2021-06-01T00:15:00.5\"",
+                "\"2021-06-01T00:15:00.500\"",
+            ),
             ("calendar_date", "\"2021-06-01T00:15:00Z\"", "maltyped"),
             ("calendar_date", "1622505600", "maltyped"),
-            ("date", "\"2021-06-01T00:15:00-05:00\"", "\"2021-06-01T05:15:00.000Z\""),
+            (
+                "date",
+                "\"2021-06-01T00:15:00-05:00\"",
+                "\"2021-06-01T05:15:00.000Z\"",
+            ),
             ("location", "\"nowhere\"", "null"),
             ("number", "null", "null"),
         ] {

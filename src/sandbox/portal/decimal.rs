@@ -13,10 +13,16 @@ pub(super) struct Decimal {
 }
 
 impl Decimal {
-    pub(super) const ZERO: Decimal = Decimal { mantissa: 0, scale: 0 };
+    pub(super) const ZERO: Decimal = Decimal {
+        mantissa: 0,
+        scale: 0,
+    };
 
     pub(super) fn whole(value: u64) -> Decimal {
-        Decimal { mantissa: i128::from(value), scale: 0 }
+        Decimal {
+            mantissa: i128::from(value),
+            scale: 0,
+        }
     }
 
     /// `None` where the text is no decimal number or has more than 38 digits.
@@ -34,7 +40,10 @@ impl Decimal {
         let mantissa = format!("{unsigned}{fraction}").parse::<i128>().ok()?;
         let scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
         let sign = if whole.starts_with('-') { -1 } else { 1 };
-        (scale.abs() < 1000).then_some(Decimal { mantissa: sign * mantissa, scale })
+        (scale.abs() < 1000).then_some(Decimal {
+            mantissa: sign * mantissa,
+            scale,
+        })
     }
 
     /// The text published for this number.
@@ -76,7 +85,10 @@ impl Decimal {
     }
 
     pub(super) fn negated(self) -> Decimal {
-        Decimal { mantissa: -self.mantissa, scale: self.scale }
+        Decimal {
+            mantissa: -self.mantissa,
+            scale: self.scale,
+        }
     }
 
     fn at_scale(self, scale: i32) -> Option<i128> {
@@ -84,7 +96,10 @@ impl Decimal {
         self.mantissa.checked_mul(10_i128.checked_pow(steps)?)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "only where 38 digits do not suffice")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "only where 38 digits do not suffice"
+    )]
     fn rough(self) -> f64 {
         self.mantissa as f64 / 10_f64.powi(self.scale)
     }
@@ -147,6 +162,9 @@ mod tests {
         assert_eq!(number("1.0"), number("1"));
         assert!(number("0.30000000000000004") > number("0.3"));
         assert_eq!(number("0.1").plus(number("0.2")), Some(number("0.3")));
-        assert_eq!(number("10").over(4).map(Decimal::text), Some("2.5".to_owned()));
+        assert_eq!(
+            number("10").over(4).map(Decimal::text),
+            Some("2.5".to_owned())
+        );
     }
 }

@@ -32,8 +32,14 @@ impl Faults {
     /// One fault for the next `times` requests it fits.
     #[must_use]
     pub fn next(times: u64, fault: Fault) -> Faults {
-        let rule = Rule { times: Some(times), ..Rule::always(fault) };
-        Faults { rules: vec![rule], replicas: None }
+        let rule = Rule {
+            times: Some(times),
+            ..Rule::always(fault)
+        };
+        Faults {
+            rules: vec![rule],
+            replicas: None,
+        }
     }
 }
 
@@ -293,15 +299,27 @@ impl Armed {
         for (rule, counter) in self.faults.rules.iter().zip(&mut self.counters) {
             let meets = (rule.on == Operation::Any || rule.on == operation)
                 && rule.fault.fits(operation)
-                && rule.dataset.as_deref().is_none_or(|wanted| Some(wanted) == dataset)
-                && rule.query_contains.as_deref().is_none_or(|text| query.contains(text));
+                && rule
+                    .dataset
+                    .as_deref()
+                    .is_none_or(|wanted| Some(wanted) == dataset)
+                && rule
+                    .query_contains
+                    .as_deref()
+                    .is_none_or(|text| query.contains(text));
             if !meets {
                 continue;
             }
             counter.seen += 1;
-            let most = rule.times.unwrap_or(if rule.nth.is_some() { 1 } else { u64::MAX });
+            let most = rule
+                .times
+                .unwrap_or(if rule.nth.is_some() { 1 } else { u64::MAX });
             let due = counter.seen >= rule.nth.unwrap_or(1) && counter.hit < most;
-            if due && rule.probability.is_none_or(|chance| rng.random::<f64>() < chance) {
+            if due
+                && rule
+                    .probability
+                    .is_none_or(|chance| rng.random::<f64>() < chance)
+            {
                 counter.hit += 1;
                 return Some(rule.fault.clone());
             }
@@ -331,15 +349,26 @@ mod tests {
         assert_eq!(strike(Operation::Read, "limit"), None);
         assert_eq!(strike(Operation::Write, ""), Some(Fault::AppliedThenReset));
         assert_eq!(strike(Operation::Write, ""), None);
-        assert_eq!(strike(Operation::Read, "count(*)"), Some(Fault::Cut { at: CutAt::InString }));
+        assert_eq!(
+            strike(Operation::Read, "count(*)"),
+            Some(Fault::Cut {
+                at: CutAt::InString
+            })
+        );
         assert!(toml::from_str::<Faults>("[[rules]]\nfault = { kind = \"nonsense\" }").is_err());
     }
 
     #[test]
     fn chance_repeats_with_the_seed() {
         let run = || {
-            let rule = Rule { probability: Some(0.5), ..Rule::always(Fault::Reset) };
-            let mut armed = Armed::new(Faults { rules: vec![rule], replicas: None });
+            let rule = Rule {
+                probability: Some(0.5),
+                ..Rule::always(Fault::Reset)
+            };
+            let mut armed = Armed::new(Faults {
+                rules: vec![rule],
+                replicas: None,
+            });
             let mut rng = StdRng::seed_from_u64(7);
             (0..40)
                 .map(|_| armed.strike(Operation::Read, None, "", &mut rng).is_some())

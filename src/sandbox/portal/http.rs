@@ -49,7 +49,8 @@ async fn handle(
     let peer = line.peer.ip().to_string();
     // queries over many rows must not hold up the other connections
     let answered =
-        tokio::task::spawn_blocking(move || portal.answer(&parts, received.as_deref(), &peer)).await;
+        tokio::task::spawn_blocking(move || portal.answer(&parts, received.as_deref(), &peer))
+            .await;
     let reply = answered.unwrap_or_else(|_| Reply::gateway(502));
     if reply.delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(reply.delay_ms)).await;
@@ -61,7 +62,9 @@ async fn handle(
 }
 
 fn request_id(headers: &HeaderMap) -> String {
-    let sent = headers.get("x-socrata-requestid").and_then(|value| value.to_str().ok());
+    let sent = headers
+        .get("x-socrata-requestid")
+        .and_then(|value| value.to_str().ok());
     sent.filter(|id| id.len() == 32)
         .map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
 }
@@ -87,7 +90,11 @@ fn response(mut reply: Reply, gzip: bool, request_id: &str) -> Response {
     }
     let empty = reply.body.is_empty();
     let content = std::mem::take(&mut reply.body);
-    let sent = if empty { Body::empty() } else { body(content, &reply.delivery) };
+    let sent = if empty {
+        Body::empty()
+    } else {
+        body(content, &reply.delivery)
+    };
     let mut response = Response::new(sent);
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -99,10 +106,15 @@ fn response(mut reply: Reply, gzip: bool, request_id: &str) -> Response {
         ("x-socrata-region", "sandbox"),
         ("x-socrata-requestid", request_id),
     ];
-    let own = reply.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let own = reply
+        .headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()));
     for (name, value) in always.into_iter().chain(own) {
         if let Ok(value) = HeaderValue::from_str(value) {
-            response.headers_mut().insert(HeaderName::from_static(name), value);
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
         }
     }
     response
@@ -120,10 +132,13 @@ struct Call<'a> {
 impl Portal {
     fn answer(&self, parts: &Parts, body: Option<&[u8]>, peer: &str) -> Reply {
         let query = parts.uri.query().unwrap_or_default();
-        let params: Vec<(String, String)> =
-            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let shown: Vec<String> =
-            params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let params: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let shown: Vec<String> = params
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let mut record = RequestRecord {
             at: self.now(),
             method: parts.method.to_string(),
@@ -156,7 +171,10 @@ impl Portal {
         params: Vec<(String, String)>,
         record: &mut RequestRecord,
     ) -> Result<Reply, Reply> {
-        let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or(0, |target| target.as_str().len());
         if target > self.inner.options.max_uri_bytes {
             return Err(Reply::html(414, "Request-URI Too Large"));
         }
@@ -178,7 +196,13 @@ impl Portal {
             return Err(reply);
         }
         let unpacked = unpacked(&parts.headers, body, self.inner.options.max_body_bytes)?;
-        let call = Call { parts, segments, params, body: &unpacked, fault };
+        let call = Call {
+            parts,
+            segments,
+            params,
+            body: &unpacked,
+            fault,
+        };
         let mut reply = self.dispatch(&call);
         drop(running);
         match call.fault {
@@ -194,13 +218,18 @@ impl Portal {
 
     fn strike(&self, operation: Operation, dataset: Option<&str>, query: &str) -> Option<Fault> {
         let mut rng = self.inner.rng.lock();
-        self.inner.armed.lock().strike(operation, dataset, query, &mut rng)
+        self.inner
+            .armed
+            .lock()
+            .strike(operation, dataset, query, &mut rng)
     }
 
     /// The reply of a fault that strikes before anything is done.
     fn instead(&self, fault: &Fault, parts: &Parts) -> Option<Reply> {
         Some(match fault {
-            Fault::Throttled { retry_after_seconds } => throttled(*retry_after_seconds),
+            Fault::Throttled {
+                retry_after_seconds,
+            } => throttled(*retry_after_seconds),
             Fault::Accepted { hint } => self.accepted(*hint, parts),
             Fault::LockConflict => Reply::failed(
                 500,
@@ -209,10 +238,16 @@ impl Portal {
                 &json!({"tag": Uuid::now_v7().to_string()}),
             ),
             Fault::Gateway { status } => Reply::gateway(*status),
-            Fault::EmptyGatewayTimeout => Reply { status: 504, ..Reply::default() },
-            Fault::Unavailable => {
-                Reply::failed(503, "service-unavailable", "Service unavailable", &json!({}))
-            }
+            Fault::EmptyGatewayTimeout => Reply {
+                status: 504,
+                ..Reply::default()
+            },
+            Fault::Unavailable => Reply::failed(
+                503,
+                "service-unavailable",
+                "Service unavailable",
+                &json!({}),
+            ),
             Fault::QueryTimeout => Reply::failed(
                 408,
                 "request-timeout",
@@ -220,7 +255,10 @@ impl Portal {
                 &json!({"customTimeout": null}),
             ),
             Fault::LoginPage => Reply::login_page(),
-            Fault::Reset => Reply { delivery: Delivery::Unsent, ..Reply::gateway(502) },
+            Fault::Reset => Reply {
+                delivery: Delivery::Unsent,
+                ..Reply::gateway(502)
+            },
             _ => return None,
         })
     }
@@ -240,7 +278,9 @@ impl Portal {
     }
 
     fn throttle(&self, who: &str) -> Result<(), Reply> {
-        let Some(throttle) = &self.inner.options.throttle else { return Ok(()) };
+        let Some(throttle) = &self.inner.options.throttle else {
+            return Ok(());
+        };
         let length = i64::from(throttle.seconds.max(1));
         let now = self.now().timestamp();
         let window = now.div_euclid(length);
@@ -258,19 +298,33 @@ impl Portal {
     }
 
     fn check_token(&self, token: Option<&str>) -> Result<(), Reply> {
-        let known = |token: &str| self.inner.options.app_tokens.iter().any(|known| known == token);
+        let known = |token: &str| {
+            self.inner
+                .options
+                .app_tokens
+                .iter()
+                .any(|known| known == token)
+        };
         match token {
-            Some(token) if !known(token) => {
-                Err(Reply::refused(403, "permission_denied", "Invalid app_token specified"))
-            }
+            Some(token) if !known(token) => Err(Reply::refused(
+                403,
+                "permission_denied",
+                "Invalid app_token specified",
+            )),
             _ => Ok(()),
         }
     }
 
     fn login(&self, headers: &HeaderMap) -> Result<Option<&User>, Reply> {
-        let Some(sent) = text(headers, header::AUTHORIZATION) else { return Ok(None) };
-        let decoded = sent.strip_prefix("Basic ").and_then(|coded| STANDARD.decode(coded).ok());
-        let pair = decoded.and_then(|pair| String::from_utf8(pair).ok()).unwrap_or_default();
+        let Some(sent) = text(headers, header::AUTHORIZATION) else {
+            return Ok(None);
+        };
+        let decoded = sent
+            .strip_prefix("Basic ")
+            .and_then(|coded| STANDARD.decode(coded).ok());
+        let pair = decoded
+            .and_then(|pair| String::from_utf8(pair).ok())
+            .unwrap_or_default();
         let (name, password) = pair.split_once(':').unwrap_or_default();
         let mut users = self.inner.options.users.iter();
         let found = users.find(|user| user.name == name && user.password == password);
@@ -316,7 +370,10 @@ impl Portal {
             return Err(throttled(None));
         }
         *count += 1;
-        Ok(Some(Running { portal: self, dataset: id.to_owned() }))
+        Ok(Some(Running {
+            portal: self,
+            dataset: id.to_owned(),
+        }))
     }
 
     fn dispatch(&self, call: &Call<'_>) -> Reply {
@@ -332,7 +389,9 @@ impl Portal {
             ["api", "views", file] => self.view(method, stem(file)),
             ["api", "views", id, file] if stem(file) == "rows" => deprecated(id),
             ["api", "id", file] if method == "GET" => self.get(file, &call.params, call),
-            ["api", "v3", "views", id, file] if stem(file) == "query" => self.v3(method, id, file, call),
+            ["api", "v3", "views", id, file] if stem(file) == "query" => {
+                self.v3(method, id, file, call)
+            }
             _ => Reply::not_found(),
         }
     }
@@ -391,7 +450,12 @@ impl Portal {
                 .and_then(|sent| sent["query"].as_str().map(str::to_owned)),
         };
         let Some(statement) = statement else {
-            return Reply::failed(400, "req.no-query-specified", "No query specified", &json!({}));
+            return Reply::failed(
+                400,
+                "req.no-query-specified",
+                "No query specified",
+                &json!({}),
+            );
         };
         let params = [("$query".to_owned(), statement)];
         self.get(&file.replacen("query", id, 1), &params, call)
@@ -444,9 +508,19 @@ fn throttled(retry_after: Option<u32>) -> Reply {
 
 fn wrong_content_type(kind: &str) -> Reply {
     if kind.is_empty() {
-        return Reply::failed(400, "req.content-type.missing", "No content type", &json!({}));
+        return Reply::failed(
+            400,
+            "req.content-type.missing",
+            "No content type",
+            &json!({}),
+        );
     }
-    Reply::failed(415, "req.content-type.not-json", "Not JSON", &json!({"content-type": kind}))
+    Reply::failed(
+        415,
+        "req.content-type.not-json",
+        "Not JSON",
+        &json!({"content-type": kind}),
+    )
 }
 
 fn deprecated(id: &str) -> Reply {
@@ -467,25 +541,40 @@ fn unpacked(headers: &HeaderMap, body: &[u8], most: usize) -> Result<Vec<u8>, Re
         Ok(_) => Err(Reply::html(413, "Request Entity Too Large")),
         Err(_) => {
             let message = "Malformed gzip body";
-            Err(Reply::failed(400, "req.body.malformed-json", message, &json!({})))
+            Err(Reply::failed(
+                400,
+                "req.body.malformed-json",
+                message,
+                &json!({}),
+            ))
         }
     }
 }
 
 fn param<'p>(params: &'p [(String, String)], wanted: &str) -> Option<&'p str> {
-    params.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    params
+        .iter()
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| value.as_str())
 }
 
 fn segments(path: &str) -> Vec<String> {
     // a plus in a path is a plus, which form decoding would not keep
     let decoded = |segment: &str| {
         let mut pairs = url::form_urlencoded::parse(segment.as_bytes());
-        pairs.next().map_or(String::new(), |(name, _)| name.into_owned())
+        pairs
+            .next()
+            .map_or(String::new(), |(name, _)| name.into_owned())
     };
     path.split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| {
-            decoded(&segment.replace('+', "%2B").replace('=', "%3D").replace('&', "%26"))
+            decoded(
+                &segment
+                    .replace('+', "%2B")
+                    .replace('=', "%3D")
+                    .replace('&', "%26"),
+            )
         })
         .collect()
 }

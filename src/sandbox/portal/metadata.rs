@@ -17,12 +17,15 @@ pub(super) fn document(table: &Table, state: &State) -> Value {
         .columns
         .iter()
         .enumerate()
-        .map(|(at, found)| {
-            column(at, &found.field, found.kind.in_metadata(), state.rows.len())
-        })
+        .map(|(at, found)| column(at, &found.field, found.kind.in_metadata(), state.rows.len()))
         .collect();
     if schema.computed_region {
-        columns.push(column(columns.len(), COMPUTED_REGION, "number", state.rows.len()));
+        columns.push(column(
+            columns.len(),
+            COMPUTED_REGION,
+            "number",
+            state.rows.len(),
+        ));
     }
     let mut document = Map::new();
     let created = schema.created_at / 1000;
@@ -49,7 +52,10 @@ pub(super) fn document(table: &Table, state: &State) -> Value {
         document.insert(name.to_owned(), value);
     }
     if let Some(key) = schema.key {
-        document.insert("rowIdentifierColumnId".to_owned(), json!(FIRST_COLUMN_ID + key));
+        document.insert(
+            "rowIdentifierColumnId".to_owned(),
+            json!(FIRST_COLUMN_ID + key),
+        );
         let metadata = json!({"rowIdentifier": (FIRST_COLUMN_ID + key).to_string()});
         document.insert("metadata".to_owned(), metadata);
     }

@@ -112,7 +112,11 @@ impl User {
     /// A user by name and password.
     #[must_use]
     pub fn new(name: &str, password: &str, may_write: bool) -> User {
-        User { name: name.to_owned(), password: password.to_owned(), may_write }
+        User {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            may_write,
+        }
     }
 }
 
@@ -161,11 +165,18 @@ pub struct TableSpec {
 impl TableSpec {
     /// A public table.
     #[must_use]
-    pub fn new(id: &str, columns: &[(&str, ColumnType)], row_identifier: Option<&str>) -> TableSpec {
+    pub fn new(
+        id: &str,
+        columns: &[(&str, ColumnType)],
+        row_identifier: Option<&str>,
+    ) -> TableSpec {
         TableSpec {
             id: id.to_owned(),
             name: id.to_owned(),
-            columns: columns.iter().map(|(field, kind)| ((*field).to_owned(), *kind)).collect(),
+            columns: columns
+                .iter()
+                .map(|(field, kind)| ((*field).to_owned(), *kind))
+                .collect(),
             row_identifier: row_identifier.map(str::to_owned),
             computed_region: false,
             private: false,
@@ -236,7 +247,9 @@ struct Inner {
 impl fmt::Debug for Portal {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tables: Vec<String> = self.inner.tables.read().keys().cloned().collect();
-        to.debug_struct("Portal").field("tables", &tables).finish_non_exhaustive()
+        to.debug_struct("Portal")
+            .field("tables", &tables)
+            .finish_non_exhaustive()
     }
 }
 
@@ -257,7 +270,9 @@ impl Portal {
             running: Mutex::default(),
             options,
         };
-        Portal { inner: Arc::new(inner) }
+        Portal {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Makes a table, in place of one of the same id. A row identifier that is no column counts as
@@ -266,7 +281,10 @@ impl Portal {
         let key = table
             .row_identifier
             .and_then(|key| table.columns.iter().position(|(field, _)| *field == key));
-        let columns = table.columns.into_iter().map(|(field, kind)| Column { field, kind });
+        let columns = table
+            .columns
+            .into_iter()
+            .map(|(field, kind)| Column { field, kind });
         let schema = Schema {
             ids: rowid::RowIds::new(&table.id),
             id: table.id.clone(),
@@ -278,7 +296,10 @@ impl Portal {
             created_at: self.now_ms(),
         };
         let made = Table::new(schema, &self.inner.replicas.read());
-        self.inner.tables.write().insert(table.id, Arc::new(RwLock::new(made)));
+        self.inner
+            .tables
+            .write()
+            .insert(table.id, Arc::new(RwLock::new(made)));
     }
 
     /// Serves the portal until the returned handle is stopped or dropped.
@@ -294,16 +315,28 @@ impl Portal {
                 _ = stopped.changed() => {}
             }
         });
-        Ok(Serving { addr, url: format!("http://{addr}"), stop, task })
+        Ok(Serving {
+            addr,
+            url: format!("http://{addr}"),
+            stop,
+            task,
+        })
     }
 
     /// The true rows of a table as published, system fields included, in the order they were made;
     /// empty where there is no such table.
     #[must_use]
     pub fn rows(&self, id: &str) -> Vec<Map<String, Value>> {
-        let Some(table) = self.table(id) else { return Vec::new() };
+        let Some(table) = self.table(id) else {
+            return Vec::new();
+        };
         let table = table.read();
-        table.truth.rows.values().map(|row| read::published(&table.schema, row)).collect()
+        table
+            .truth
+            .rows
+            .values()
+            .map(|row| read::published(&table.schema, row))
+            .collect()
     }
 
     /// Writes rows as a POST would, past HTTP and the lag of replicas that are not stuck, with `at`
@@ -314,14 +347,19 @@ impl Portal {
         rows: Vec<Map<String, Value>>,
         at: DateTime<Utc>,
     ) -> Result<WriteEffects, DirectError> {
-        let table = self.table(id).ok_or_else(|| DirectError::NoTable(id.to_owned()))?;
+        let table = self
+            .table(id)
+            .ok_or_else(|| DirectError::NoTable(id.to_owned()))?;
         let mut table = table.write();
         let schema = Arc::clone(&table.schema);
         let operations = rows
             .iter()
             .map(|row| write::read_map(&schema, row))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| DirectError::Row { table: id.to_owned(), source: source.into() })?;
+            .map_err(|source| DirectError::Row {
+                table: id.to_owned(),
+                source: source.into(),
+            })?;
         let (reports, changes) = write::carry_out(&mut table, operations, at.timestamp_millis());
         table.commit(self.now_ms(), true, changes);
         Ok(publish::effects(&reports))
@@ -329,12 +367,16 @@ impl Portal {
 
     /// Removes rows by key (or by `:id` where there is no key), past HTTP and lag; how many existed.
     pub fn delete_directly(&self, id: &str, keys: &[&str]) -> Result<usize, DirectError> {
-        let table = self.table(id).ok_or_else(|| DirectError::NoTable(id.to_owned()))?;
+        let table = self
+            .table(id)
+            .ok_or_else(|| DirectError::NoTable(id.to_owned()))?;
         let mut table = table.write();
         let schema = Arc::clone(&table.schema);
         let operations = keys
             .iter()
-            .map(|key| write::Operation::Delete { target: write::named_row(&schema, key) })
+            .map(|key| write::Operation::Delete {
+                target: write::named_row(&schema, key),
+            })
             .collect();
         let (reports, changes) = write::carry_out(&mut table, operations, 0);
         table.commit(self.now_ms(), true, changes);

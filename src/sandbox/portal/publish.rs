@@ -31,7 +31,9 @@ impl Portal {
     }
 
     fn post_once(&self, post: &Post<'_>) -> Reply {
-        let Some(table) = self.table(post.dataset) else { return Reply::no_dataset(post.dataset) };
+        let Some(table) = self.table(post.dataset) else {
+            return Reply::no_dataset(post.dataset);
+        };
         let mut table = table.write();
         let operations = match read_body(&table.schema, post) {
             Ok(operations) => operations,
@@ -63,7 +65,12 @@ impl Portal {
     }
 
     fn summary(&self, counts: WriteEffects, reports: &[Report]) -> Reply {
-        let WriteEffects { created, updated, deleted, errors } = counts;
+        let WriteEffects {
+            created,
+            updated,
+            deleted,
+            errors,
+        } = counts;
         let per_row = || reports.iter().map(Report::json).collect::<Value>();
         match self.inner.options.summary {
             SummaryForm::Four => Reply::with(
@@ -102,7 +109,9 @@ impl Portal {
 
     /// Answers POST on `/resource/{id}/{row}`: the row named by the path, whatever key the body has.
     pub(super) fn post_row(&self, dataset: &str, row: &str, body: &[u8]) -> Reply {
-        let Some(table) = self.table(dataset) else { return Reply::no_dataset(dataset) };
+        let Some(table) = self.table(dataset) else {
+            return Reply::no_dataset(dataset);
+        };
         let mut table = table.write();
         let target = write::named_row(&table.schema, row);
         let cells = match write::read_json(&table.schema, body).as_deref() {
@@ -125,7 +134,9 @@ impl Portal {
 
     /// Answers DELETE on `/resource/{id}/{row}`: unlike in a POST, a row that is not there is 404.
     pub(super) fn delete_row(&self, dataset: &str, row: &str, fault: Option<&Fault>) -> Reply {
-        let Some(table) = self.table(dataset) else { return Reply::no_dataset(dataset) };
+        let Some(table) = self.table(dataset) else {
+            return Reply::no_dataset(dataset);
+        };
         let mut table = table.write();
         let target = write::named_row(&table.schema, row);
         if write::find(&table, &target).is_none() {
@@ -142,14 +153,19 @@ impl Portal {
 
     /// Answers DELETE on `/resource/{id}`: all rows go.
     pub(super) fn truncate(&self, dataset: &str) -> Reply {
-        let Some(table) = self.table(dataset) else { return Reply::no_dataset(dataset) };
+        let Some(table) = self.table(dataset) else {
+            return Reply::no_dataset(dataset);
+        };
         let mut table = table.write();
         let deleted = table.truth.rows.len();
         let mut changes = Vec::new();
         write::clear(&mut table, &mut changes);
         table.commit(self.now_ms(), false, changes);
         let mut reply = Reply::json(200, &json!({"Rows Deleted": deleted}));
-        reply.effects = Some(WriteEffects { deleted, ..WriteEffects::default() });
+        reply.effects = Some(WriteEffects {
+            deleted,
+            ..WriteEffects::default()
+        });
         reply
     }
 }
@@ -164,9 +180,14 @@ fn read_body(schema: &super::Schema, post: &Post<'_>) -> Result<Vec<Operation>, 
 
 /// What a write's reply becomes when it is lost or garbled on its way; only applied writes are.
 fn after_write(reply: Reply, fault: Option<&Fault>) -> Reply {
-    let Some(effects) = reply.effects else { return reply };
+    let Some(effects) = reply.effects else {
+        return reply;
+    };
     let replaced = match fault {
-        Some(Fault::AppliedThenReset) => Reply { delivery: Delivery::Unsent, ..reply },
+        Some(Fault::AppliedThenReset) => Reply {
+            delivery: Delivery::Unsent,
+            ..reply
+        },
         Some(Fault::AppliedThenGateway { status }) => Reply::gateway(*status),
         Some(Fault::SavedButRefused) => Reply::refused(
             400,
@@ -175,7 +196,10 @@ fn after_write(reply: Reply, fault: Option<&Fault>) -> Reply {
         ),
         _ => reply,
     };
-    Reply { effects: Some(effects), ..replaced }
+    Reply {
+        effects: Some(effects),
+        ..replaced
+    }
 }
 
 /// Counts what happened.

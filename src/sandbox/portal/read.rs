@@ -14,13 +14,13 @@ use sha2::{Digest, Sha256};
 use super::Portal;
 use super::cell::Cell;
 use super::faults::{CutAt, Fault};
+use super::metadata;
 use super::reply::Reply;
 use super::rowid::RowIds;
 use super::soql::{self, Answer, Query, SoqlError};
 use super::store::{Row, Schema, State, Table};
 use super::transport::Delivery;
 use super::write::{self, Target};
-use super::metadata;
 
 /// A read of rows.
 pub(super) struct Read<'a> {
@@ -45,7 +45,11 @@ pub(super) fn published(schema: &Schema, row: &Row) -> Map<String, Value> {
         (":updated_at", Cell::Fixed(row.updated)),
     ];
     let system = system.iter().map(|(name, cell)| (*name, cell));
-    let user = schema.columns.iter().map(|column| column.field.as_str()).zip(row.cells.iter());
+    let user = schema
+        .columns
+        .iter()
+        .map(|column| column.field.as_str())
+        .zip(row.cells.iter());
     system
         .chain(user)
         .filter_map(|(name, cell)| Some((name.to_owned(), cell.json(&schema.ids)?)))
@@ -87,17 +91,26 @@ impl Portal {
     }
 
     fn try_read(&self, read: &Read<'_>) -> Result<Reply, Reply> {
-        let table = self.table(read.dataset).ok_or_else(|| Reply::no_dataset(read.dataset))?;
+        let table = self
+            .table(read.dataset)
+            .ok_or_else(|| Reply::no_dataset(read.dataset))?;
         let query = query(read.params)?;
         if self.inner.options.legacy && query.limit.is_some_and(|limit| limit > MOST_LEGACY_ROWS) {
-            return Err(Reply::refused(400, "invalid_request", "length must be <= 50000"));
+            return Err(Reply::refused(
+                400,
+                "invalid_request",
+                "length must be <= 50000",
+            ));
         }
         let schema = Arc::clone(&table.read().schema);
-        let bound = soql::bind(&schema, &query).map_err(|error| plain_filter(read.params, &error))?;
+        let bound =
+            soql::bind(&schema, &query).map_err(|error| plain_filter(read.params, &error))?;
         let index = soql::wanted_index(&bound, schema.key);
         let (replica, options) = self.pick_replica();
         let wanted: Vec<usize> = index.into_iter().collect();
-        table.write().prepare(replica, &options, self.now_ms(), &wanted);
+        table
+            .write()
+            .prepare(replica, &options, self.now_ms(), &wanted);
         let mut rng = StdRng::seed_from_u64(self.inner.rng.lock().random());
         let (answer, freshness) = {
             let table = table.read();
@@ -106,14 +119,19 @@ impl Portal {
             if let Some(unchanged) = freshness.unchanged(read) {
                 return Ok(unchanged);
             }
-            (soql::evaluate(&bound, state, schema.key, &mut rng), freshness)
+            (
+                soql::evaluate(&bound, state, schema.key, &mut rng),
+                freshness,
+            )
         };
         let shown: Vec<u64> = answer.sids.clone();
         let mut reply = rendered(with_fault(answer, read.fault), &schema.ids, read);
         freshness.describe(read, &mut reply);
         reply.replica = Some(replica);
         if self.inner.options.legacy {
-            reply.headers.push(("x-soda2-legacy-types", "true".to_owned()));
+            reply
+                .headers
+                .push(("x-soda2-legacy-types", "true".to_owned()));
         }
         self.change_after(&mut table.write(), read.fault, &shown);
         Ok(reply)
@@ -129,7 +147,10 @@ impl Portal {
         let flag_lag = i64::try_from(self.inner.replicas.read().flag_lag_ms).unwrap_or(i64::MAX);
         let believed = table.believed_version(self.now_ms().saturating_sub(flag_lag));
         Freshness {
-            name: format!("alpha.{}", 1000 + table.schema.id.bytes().map(u32::from).sum::<u32>()),
+            name: format!(
+                "alpha.{}",
+                1000 + table.schema.id.bytes().map(u32::from).sum::<u32>()
+            ),
             version: state.version,
             modified: http_date(state.modified),
             modified_seconds: state.modified.div_euclid(1000),
@@ -150,10 +171,17 @@ impl Portal {
                 row.map_or(Target::Nothing, |row| Target::Key(row.cells[key].clone()))
             }
         };
-        let operations = shown.iter().take(rows).map(target).map(|target| match deletes {
-            true => write::Operation::Delete { target },
-            false => write::Operation::Upsert { cells: Vec::new(), target },
-        });
+        let operations = shown
+            .iter()
+            .take(rows)
+            .map(target)
+            .map(|target| match deletes {
+                true => write::Operation::Delete { target },
+                false => write::Operation::Upsert {
+                    cells: Vec::new(),
+                    target,
+                },
+            });
         let operations = operations.collect();
         let (_, changes) = write::carry_out(table, operations, self.now_ms());
         table.commit(self.now_ms(), false, changes);
@@ -161,7 +189,9 @@ impl Portal {
 
     /// Answers `/resource/{id}/{row}`.
     pub(super) fn read_row(&self, dataset: &str, row: &str) -> Reply {
-        let Some(table) = self.table(dataset) else { return Reply::no_dataset(dataset) };
+        let Some(table) = self.table(dataset) else {
+            return Reply::no_dataset(dataset);
+        };
         let (replica, options) = self.pick_replica();
         table.write().prepare(replica, &options, self.now_ms(), &[]);
         let table = table.read();
@@ -184,7 +214,9 @@ impl Portal {
 
     /// Answers `/api/views/{id}.json`.
     pub(super) fn read_metadata(&self, dataset: &str) -> Reply {
-        let Some(table) = self.table(dataset) else { return Reply::no_dataset(dataset) };
+        let Some(table) = self.table(dataset) else {
+            return Reply::no_dataset(dataset);
+        };
         let table = table.read();
         Reply::json(200, &metadata::document(&table, &table.truth))
     }
@@ -214,7 +246,9 @@ fn with_fault(mut answer: Answer, fault: Option<&Fault>) -> Answer {
     let middle = answer.rows.len() / 2;
     match fault {
         Some(Fault::EmptyArray) => answer.rows.clear(),
-        Some(Fault::Cut { at: CutAt::MissingRows }) => answer.rows.truncate(middle),
+        Some(Fault::Cut {
+            at: CutAt::MissingRows,
+        }) => answer.rows.truncate(middle),
         Some(Fault::RepeatedRow) if !answer.rows.is_empty() => {
             let row = answer.rows[middle].clone();
             answer.rows.insert(middle, row);
@@ -228,12 +262,24 @@ fn with_fault(mut answer: Answer, fault: Option<&Fault>) -> Answer {
 }
 
 fn rendered(answer: Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
-    let mut reply = if read.csv { csv(&answer, ids, read) } else { rows_json(&answer, ids) };
+    let mut reply = if read.csv {
+        csv(&answer, ids, read)
+    } else {
+        rows_json(&answer, ids)
+    };
     if let Some(Fault::Cut { at }) = read.fault {
         cut(&mut reply, *at);
     }
-    let names: Value = answer.columns.iter().map(|(name, _)| name.as_str()).collect();
-    let kinds: Value = answer.columns.iter().map(|(_, kind)| kind.in_headers()).collect();
+    let names: Value = answer
+        .columns
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let kinds: Value = answer
+        .columns
+        .iter()
+        .map(|(_, kind)| kind.in_headers())
+        .collect();
     let (names, kinds) = (names.to_string(), kinds.to_string());
     let short = names.len() + kinds.len() < 5000;
     if short && !matches!(read.fault, Some(Fault::NoFieldHeaders)) {
@@ -245,12 +291,17 @@ fn rendered(answer: Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
 }
 
 fn ascii(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect()
+    text.chars()
+        .map(|letter| if letter.is_ascii() { letter } else { '?' })
+        .collect()
 }
 
 fn rows_json(answer: &Answer, ids: &RowIds) -> Reply {
-    let names: Vec<String> =
-        answer.columns.iter().map(|(name, _)| json!(name).to_string()).collect();
+    let names: Vec<String> = answer
+        .columns
+        .iter()
+        .map(|(name, _)| json!(name).to_string())
+        .collect();
     let mut body = vec![b'['];
     let mut row_ends = Vec::new();
     for (at, row) in answer.rows.iter().enumerate() {
@@ -260,7 +311,9 @@ fn rows_json(answer: &Answer, ids: &RowIds) -> Reply {
         body.push(b'{');
         let mut first = true;
         for (name, value) in names.iter().zip(row) {
-            let Some(value) = value.json(ids) else { continue };
+            let Some(value) = value.json(ids) else {
+                continue;
+            };
             if !std::mem::take(&mut first) {
                 body.push(b',');
             }
@@ -278,18 +331,29 @@ fn rows_json(answer: &Answer, ids: &RowIds) -> Reply {
 
 fn csv(answer: &Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
     let mut body = Vec::new();
-    if read.params.iter().any(|(name, value)| name == "$$bom" && value == "true") {
+    if read
+        .params
+        .iter()
+        .any(|(name, value)| name == "$$bom" && value == "true")
+    {
         body.extend("\u{feff}".as_bytes());
     }
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let header: Vec<String> = answer.columns.iter().map(|(name, _)| quoted(name)).collect();
+    let header: Vec<String> = answer
+        .columns
+        .iter()
+        .map(|(name, _)| quoted(name))
+        .collect();
     body.extend(header.join(",").as_bytes());
     body.push(b'\n');
     let mut row_ends = Vec::new();
     for row in &answer.rows {
         let fields: Vec<String> = row
             .iter()
-            .map(|cell| cell.plain(ids).map_or_else(String::new, |text| quoted(&text)))
+            .map(|cell| {
+                cell.plain(ids)
+                    .map_or_else(String::new, |text| quoted(&text))
+            })
             .collect();
         body.extend(fields.join(",").as_bytes());
         body.push(b'\n');
@@ -300,7 +364,10 @@ fn csv(answer: &Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
 }
 
 fn cut(reply: &mut Reply, at: CutAt) {
-    let middle = reply.row_ends.get(reply.row_ends.len().saturating_sub(1) / 2).copied();
+    let middle = reply
+        .row_ends
+        .get(reply.row_ends.len().saturating_sub(1) / 2)
+        .copied();
     let middle = middle.unwrap_or(1);
     let last = reply.row_ends.last().copied().unwrap_or(1);
     match at {
@@ -346,7 +413,13 @@ impl Freshness {
                 .is_ok_and(|since| self.modified_seconds <= since.timestamp()),
             (None, None) => false,
         };
-        unchanged.then(|| Reply { status: 304, ..Reply::default() }.header("etag", self.etag(read)))
+        unchanged.then(|| {
+            Reply {
+                status: 304,
+                ..Reply::default()
+            }
+            .header("etag", self.etag(read))
+        })
     }
 
     fn describe(&self, read: &Read<'_>, reply: &mut Reply) {
@@ -362,7 +435,9 @@ impl Freshness {
             ("etag", self.etag(read)),
         ]);
         if matches!(read.fault, Some(Fault::NoSodaHeaders)) {
-            reply.headers.retain(|(name, _)| !name.starts_with("x-soda2-"));
+            reply
+                .headers
+                .retain(|(name, _)| !name.starts_with("x-soda2-"));
         }
     }
 }

@@ -23,13 +23,19 @@ impl ReplicaOptions {
     /// A replica that shows writes that many milliseconds late.
     #[must_use]
     pub fn lagging(lag_ms: u64) -> ReplicaOptions {
-        ReplicaOptions { lag_ms, ..ReplicaOptions::default() }
+        ReplicaOptions {
+            lag_ms,
+            ..ReplicaOptions::default()
+        }
     }
 
     /// A replica that shows no write from now on.
     #[must_use]
     pub fn stuck() -> ReplicaOptions {
-        ReplicaOptions { stuck: true, ..ReplicaOptions::default() }
+        ReplicaOptions {
+            stuck: true,
+            ..ReplicaOptions::default()
+        }
     }
 
     pub(super) fn delays(&self, dataset: &str) -> bool {
@@ -55,6 +61,9 @@ pub struct Replicas {
 
 impl Default for Replicas {
     fn default() -> Replicas {
-        Replicas { each: vec![ReplicaOptions::default()], flag_lag_ms: 0 }
+        Replicas {
+            each: vec![ReplicaOptions::default()],
+            flag_lag_ms: 0,
+        }
     }
 }

@@ -58,12 +58,18 @@ impl Reply {
 
     /// The shape the closed front of the portal uses.
     pub(super) fn refused(status: u16, code: &str, message: &str) -> Reply {
-        Reply::json(status, &json!({"code": code, "error": true, "message": message}))
+        Reply::json(
+            status,
+            &json!({"code": code, "error": true, "message": message}),
+        )
     }
 
     /// The shape of the open-source server behind it.
     pub(super) fn failed(status: u16, code: &str, message: &str, data: &Value) -> Reply {
-        Reply::json(status, &json!({"message": message, "errorCode": code, "data": data}))
+        Reply::json(
+            status,
+            &json!({"message": message, "errorCode": code, "data": data}),
+        )
     }
 
     pub(super) fn html(status: u16, title: &str) -> Reply {
@@ -101,7 +107,12 @@ impl Reply {
     }
 
     pub(super) fn not_found() -> Reply {
-        Reply::failed(404, "not-found", "The requested resource was not found", &json!({}))
+        Reply::failed(
+            404,
+            "not-found",
+            "The requested resource was not found",
+            &json!({}),
+        )
     }
 
     pub(super) fn wrong_method(allowed: &str) -> Reply {
@@ -131,18 +142,24 @@ impl From<&BodyError> for Reply {
     fn from(error: &BodyError) -> Reply {
         let failed = |code, message: &str| Reply::failed(400, code, message, &json!({}));
         match error {
-            BodyError::Malformed(source) => {
-                failed("req.body.malformed-json", &format!("Malformed JSON body: {source}"))
-            }
+            BodyError::Malformed(source) => failed(
+                "req.body.malformed-json",
+                &format!("Malformed JSON body: {source}"),
+            ),
             BodyError::MalformedCsv => failed("invalid-request", "Malformed CSV body"),
-            BodyError::NotAnObject => {
-                failed("soda.row.upsert-row-not-an-object", "Row data is not a JSON object")
-            }
+            BodyError::NotAnObject => failed(
+                "soda.row.upsert-row-not-an-object",
+                "Row data is not a JSON object",
+            ),
             BodyError::UnknownField(field) => {
                 let message = format!("Illegal field name sent: {field}");
                 Reply::refused(400, "invalid_request", &message)
             }
-            BodyError::Maltyped { field, expected, got } => failed(
+            BodyError::Maltyped {
+                field,
+                expected,
+                got,
+            } => failed(
                 "soda.column.maltyped",
                 &format!(
                     "Column is maltyped; for field '{field}' we expected '{expected}' but got '{got}'"

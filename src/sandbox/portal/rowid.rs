@@ -18,7 +18,9 @@ impl RowIds {
         let digest = Sha256::digest(dataset.as_bytes());
         let mut keys = [0; 4];
         for (key, chunk) in keys.iter_mut().zip(digest.chunks(4)) {
-            *key = chunk.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+            *key = chunk
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
         }
         RowIds { keys }
     }
@@ -39,8 +41,11 @@ impl RowIds {
         }
         let mut value = 0;
         for (at, byte) in body.iter().enumerate() {
-            let (set, bits): (&[u8], u32) =
-                if at == 4 || at == 9 { (JOINTS, 2) } else { (LETTERS, 5) };
+            let (set, bits): (&[u8], u32) = if at == 4 || at == 9 {
+                (JOINTS, 2)
+            } else {
+                (LETTERS, 5)
+            };
             let digit = set.iter().position(|letter| letter == byte)?;
             value = value << bits | digit as u64;
         }
@@ -64,7 +69,10 @@ impl RowIds {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "splits a u64 into its two halves")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "splits a u64 into its two halves"
+)]
 fn halves(value: u64) -> (u32, u32) {
     ((value >> 32) as u32, value as u32)
 }
@@ -77,7 +85,11 @@ fn stir(half: u32, key: u32) -> u32 {
 fn letters(mut value: u64) -> String {
     let mut text = [0_u8; 14];
     for at in (0..14).rev() {
-        let (set, bits): (&[u8], u32) = if at == 4 || at == 9 { (JOINTS, 2) } else { (LETTERS, 5) };
+        let (set, bits): (&[u8], u32) = if at == 4 || at == 9 {
+            (JOINTS, 2)
+        } else {
+            (LETTERS, 5)
+        };
         let digit = usize::try_from(value & ((1 << bits) - 1)).unwrap_or_default();
         text[at] = set[digit];
         value >>= bits;

@@ -35,7 +35,9 @@ pub(super) struct Schema {
 impl Schema {
     pub(super) fn position(&self, field: &str) -> Option<usize> {
         let folded = fold(field);
-        self.columns.iter().position(|column| fold(&column.field) == folded)
+        self.columns
+            .iter()
+            .position(|column| fold(&column.field) == folded)
     }
 }
 
@@ -105,7 +107,9 @@ impl State {
     }
 
     fn forget(&mut self, key: Option<usize>, sid: u64) {
-        let Some(old) = self.rows.remove(&sid) else { return };
+        let Some(old) = self.rows.remove(&sid) else {
+            return;
+        };
         if let Some(key) = key {
             self.by_key.remove(&old.cells[key]);
         }
@@ -126,7 +130,9 @@ impl State {
     pub(super) fn keep_index(&mut self, column: usize) {
         let rows = &self.rows;
         self.indexes.entry(column).or_insert_with(|| {
-            rows.values().map(|row| (row.cells[column].clone(), row.sid)).collect()
+            rows.values()
+                .map(|row| (row.cells[column].clone(), row.sid))
+                .collect()
         });
     }
 
@@ -161,7 +167,11 @@ const COMMITS_KEPT: usize = 1000;
 
 impl Table {
     pub(super) fn new(schema: Schema, replicas: &Replicas) -> Table {
-        let truth = State { modified: schema.created_at, version: 1, ..State::default() };
+        let truth = State {
+            modified: schema.created_at,
+            version: 1,
+            ..State::default()
+        };
         let mut table = Table {
             schema: Arc::new(schema),
             truth,
@@ -198,8 +208,12 @@ impl Table {
         }
         if self.copies.iter().any(Option::is_some) {
             let modified = self.truth.modified;
-            let mutation =
-                Arc::new(Mutation { version: self.truth.version, at: modified, settled, changes });
+            let mutation = Arc::new(Mutation {
+                version: self.truth.version,
+                at: modified,
+                settled,
+                changes,
+            });
             for behind in self.copies.iter_mut().flatten() {
                 behind.pending.push_back(Arc::clone(&mutation));
             }
@@ -243,6 +257,10 @@ impl Table {
 
     /// The version the portal's front believed current at `when`.
     pub(super) fn believed_version(&self, when: i64) -> u64 {
-        self.commits.iter().rev().find(|(at, _)| *at <= when).map_or(0, |(_, version)| *version)
+        self.commits
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= when)
+            .map_or(0, |(_, version)| *version)
     }
 }

@@ -42,10 +42,12 @@ pub(super) fn body(content: Vec<u8>, delivery: &Delivery) -> Body {
         Delivery::Whole | Delivery::Unsent => Body::from_stream(pieces(content, CHUNK)),
         Delivery::Dripped(size, pause) => {
             let pause = *pause;
-            Body::from_stream(pieces(content, (*size).max(1)).then(move |piece| async move {
-                tokio::time::sleep(pause).await;
-                piece
-            }))
+            Body::from_stream(
+                pieces(content, (*size).max(1)).then(move |piece| async move {
+                    tokio::time::sleep(pause).await;
+                    piece
+                }),
+            )
         }
         Delivery::Broken(after) => {
             content.truncate(*after);
@@ -55,7 +57,9 @@ pub(super) fn body(content: Vec<u8>, delivery: &Delivery) -> Body {
                 Err(io::Error::from(io::ErrorKind::ConnectionReset))
             });
             Body::from_stream(
-                pieces(content, CHUNK).map(|piece| piece.map_err(|never| match never {})).chain(broken),
+                pieces(content, CHUNK)
+                    .map(|piece| piece.map_err(|never| match never {}))
+                    .chain(broken),
             )
         }
         Delivery::Stalled(after) => {
@@ -102,7 +106,13 @@ impl Listener for CuttableListener {
         let (stream, peer) = Listener::accept(&mut self.0).await;
         // a failure here only costs speed
         let _ = stream.set_nodelay(true);
-        (CuttableStream { stream, cut: Arc::default() }, peer)
+        (
+            CuttableStream {
+                stream,
+                cut: Arc::default(),
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -112,7 +122,10 @@ impl Listener for CuttableListener {
 
 impl Connected<IncomingStream<'_, CuttableListener>> for Line {
     fn connect_info(incoming: IncomingStream<'_, CuttableListener>) -> Line {
-        Line { peer: *incoming.remote_addr(), cut: Arc::clone(&incoming.io().cut) }
+        Line {
+            peer: *incoming.remote_addr(),
+            cut: Arc::clone(&incoming.io().cut),
+        }
     }
 }
 

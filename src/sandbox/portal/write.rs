@@ -14,8 +14,13 @@ use super::store::{Change, Row, Schema, Table};
 /// One element of a body.
 #[derive(Debug, Clone)]
 pub(super) enum Operation {
-    Upsert { cells: Vec<(usize, Cell)>, target: Target },
-    Delete { target: Target },
+    Upsert {
+        cells: Vec<(usize, Cell)>,
+        target: Target,
+    },
+    Delete {
+        target: Target,
+    },
 }
 
 /// The row an operation is about.
@@ -41,7 +46,11 @@ pub(super) enum BodyError {
     #[error("find the column {0}")]
     UnknownField(String),
     #[error("read field {field} as {expected}")]
-    Maltyped { field: String, expected: &'static str, got: String },
+    Maltyped {
+        field: String,
+        expected: &'static str,
+        got: String,
+    },
     #[error("find the row identifier of a delete")]
     DeleteWithoutKey,
 }
@@ -49,10 +58,21 @@ pub(super) enum BodyError {
 /// What became of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Report {
-    Insert { id: String, version: String },
-    Update { id: String, version: String },
-    Delete { id: String },
-    Error { error: &'static str, id: Option<String> },
+    Insert {
+        id: String,
+        version: String,
+    },
+    Update {
+        id: String,
+        version: String,
+    },
+    Delete {
+        id: String,
+    },
+    Error {
+        error: &'static str,
+        id: Option<String>,
+    },
 }
 
 impl Report {
@@ -72,7 +92,10 @@ pub(super) fn read_json(schema: &Schema, body: &[u8]) -> Result<Vec<Operation>, 
     if whole.get().starts_with('[') {
         let elements: Vec<&RawValue> =
             serde_json::from_str(whole.get()).map_err(BodyError::Malformed)?;
-        elements.into_iter().map(|element| read_element(schema, element)).collect()
+        elements
+            .into_iter()
+            .map(|element| read_element(schema, element))
+            .collect()
     } else {
         Ok(vec![read_element(schema, whole)?])
     }
@@ -80,24 +103,40 @@ pub(super) fn read_json(schema: &Schema, body: &[u8]) -> Result<Vec<Operation>, 
 
 /// Reads one row given as a map, as a test or the demo does.
 pub(super) fn read_map(schema: &Schema, map: &Map<String, Value>) -> Result<Operation, BodyError> {
-    let texts: BTreeMap<String, String> =
-        map.iter().map(|(field, value)| (field.clone(), value.to_string())).collect();
-    read_fields(schema, texts.iter().map(|(field, raw)| (field.as_str(), raw.as_str())))
+    let texts: BTreeMap<String, String> = map
+        .iter()
+        .map(|(field, value)| (field.clone(), value.to_string()))
+        .collect();
+    read_fields(
+        schema,
+        texts
+            .iter()
+            .map(|(field, raw)| (field.as_str(), raw.as_str())),
+    )
 }
 
 fn read_element(schema: &Schema, element: &RawValue) -> Result<Operation, BodyError> {
     let text = element.get();
     if text.starts_with('[') {
         let ids: Vec<String> = serde_json::from_str(text).map_err(|_| BodyError::NotAnObject)?;
-        let [id] = ids.as_slice() else { return Err(BodyError::NotAnObject) };
-        return Ok(Operation::Delete { target: named_row(schema, id) });
+        let [id] = ids.as_slice() else {
+            return Err(BodyError::NotAnObject);
+        };
+        return Ok(Operation::Delete {
+            target: named_row(schema, id),
+        });
     }
     if !text.starts_with('{') {
         return Err(BodyError::NotAnObject);
     }
     let fields: BTreeMap<String, &RawValue> =
         serde_json::from_str(text).map_err(BodyError::Malformed)?;
-    read_fields(schema, fields.iter().map(|(field, raw)| (field.as_str(), raw.get())))
+    read_fields(
+        schema,
+        fields
+            .iter()
+            .map(|(field, raw)| (field.as_str(), raw.get())),
+    )
 }
 
 /// The row a path or a one-element array names: by key, or by `:id` where there is no key.
@@ -127,17 +166,22 @@ fn read_fields<'a>(
         }
     }
     if let Some(key) = schema.key {
-        target = cells.iter().rev().find(|(at, _)| *at == key).map(|(_, cell)| match cell {
-            Cell::Null => Target::Nothing,
-            cell => Target::Key(cell.clone()),
-        });
+        target = cells
+            .iter()
+            .rev()
+            .find(|(at, _)| *at == key)
+            .map(|(_, cell)| match cell {
+                Cell::Null => Target::Nothing,
+                cell => Target::Key(cell.clone()),
+            });
     }
     match (deleted, target) {
         (true, None) => Err(BodyError::DeleteWithoutKey),
         (true, Some(target)) => Ok(Operation::Delete { target }),
-        (false, target) => {
-            Ok(Operation::Upsert { cells, target: target.unwrap_or(Target::Nothing) })
-        }
+        (false, target) => Ok(Operation::Upsert {
+            cells,
+            target: target.unwrap_or(Target::Nothing),
+        }),
     }
 }
 
@@ -150,7 +194,9 @@ fn read_id(schema: &Schema, raw: &str) -> Option<Target> {
 }
 
 fn read_cell(schema: &Schema, field: &str, raw: &str) -> Result<(usize, Cell), BodyError> {
-    let at = schema.position(field).ok_or_else(|| BodyError::UnknownField(field.to_owned()))?;
+    let at = schema
+        .position(field)
+        .ok_or_else(|| BodyError::UnknownField(field.to_owned()))?;
     let kind = schema.columns[at].kind;
     let cell = Cell::accept(kind, raw).ok_or_else(|| BodyError::Maltyped {
         field: schema.columns[at].field.clone(),
@@ -164,7 +210,9 @@ fn read_cell(schema: &Schema, field: &str, raw: &str) -> Result<(usize, Cell), B
 pub(super) fn read_csv(schema: &Schema, body: &str) -> Result<Vec<Operation>, BodyError> {
     let mut records = csv_records(body)?.into_iter();
     let header = records.next().ok_or(BodyError::MalformedCsv)?;
-    records.map(|record| read_record(schema, &header, &record)).collect()
+    records
+        .map(|record| read_record(schema, &header, &record))
+        .collect()
 }
 
 fn read_record(
@@ -183,18 +231,21 @@ fn read_record(
             None => Value::from(field.as_str()).to_string(),
             Some(at) => {
                 let kind = schema.columns[at].kind;
-                let cell =
-                    Cell::accept_csv(kind, field).ok_or_else(|| BodyError::Maltyped {
-                        field: name.clone(),
-                        expected: kind.in_headers(),
-                        got: field.clone(),
-                    })?;
-                cell.json(&schema.ids).map_or("null".to_owned(), |value| value.to_string())
+                let cell = Cell::accept_csv(kind, field).ok_or_else(|| BodyError::Maltyped {
+                    field: name.clone(),
+                    expected: kind.in_headers(),
+                    got: field.clone(),
+                })?;
+                cell.json(&schema.ids)
+                    .map_or("null".to_owned(), |value| value.to_string())
             }
         };
         texts.push((name.as_str(), raw));
     }
-    read_fields(schema, texts.iter().map(|(name, raw)| (*name, raw.as_str())))
+    read_fields(
+        schema,
+        texts.iter().map(|(name, raw)| (*name, raw.as_str())),
+    )
 }
 
 fn csv_records(text: &str) -> Result<Vec<Vec<String>>, BodyError> {
@@ -274,7 +325,10 @@ fn delete(table: &mut Table, target: &Target, changes: &mut Vec<Change>) -> Repo
             record(table, Change::Remove(sid), changes);
             Report::Delete { id }
         }
-        (_, id) => Report::Error { error: "no_such_row_to_delete", id },
+        (_, id) => Report::Error {
+            error: "no_such_row_to_delete",
+            id,
+        },
     }
 }
 
@@ -294,17 +348,29 @@ fn upsert(
     }
     match (table.schema.key, target) {
         (Some(_), Target::Nothing) => {
-            return Report::Error { error: "no_primary_key", id: None };
+            return Report::Error {
+                error: "no_primary_key",
+                id: None,
+            };
         }
         (None, Target::Sid(_)) => {
-            return Report::Error { error: "no_such_row_to_update", id: shown(table, target) };
+            return Report::Error {
+                error: "no_such_row_to_update",
+                id: shown(table, target),
+            };
         }
         _ => {}
     }
     let blank = vec![Cell::Null; table.schema.columns.len()].into_boxed_slice();
     let sid = table.next_sid;
     table.next_sid += 1;
-    let row = Row { sid, version: sid << 8, created: stamp, updated: stamp, cells: blank };
+    let row = Row {
+        sid,
+        version: sid << 8,
+        created: stamp,
+        updated: stamp,
+        cells: blank,
+    };
     put(table, row, cells, changes, true)
 }
 
@@ -325,7 +391,11 @@ fn put(
     };
     let version = ids.version(row.version);
     record(table, Change::Put(Arc::new(row)), changes);
-    if new { Report::Insert { id, version } } else { Report::Update { id, version } }
+    if new {
+        Report::Insert { id, version }
+    } else {
+        Report::Update { id, version }
+    }
 }
 
 fn record(table: &mut Table, change: Change, changes: &mut Vec<Change>) {

@@ -136,7 +136,11 @@ pub(in super::super) fn bind(schema: &Schema, query: &Query) -> Result<Bound, So
 fn aliases(query: &Query) -> Result<Vec<(String, &Expr)>, SoqlError> {
     let mut found: Vec<(String, &Expr)> = Vec::new();
     for selected in &query.select {
-        if let Selected::Expr { expr, alias: Some(alias) } = selected {
+        if let Selected::Expr {
+            expr,
+            alias: Some(alias),
+        } = selected
+        {
             let folded = fold(alias);
             if found.iter().any(|(name, _)| *name == folded) {
                 return Err(SoqlError::DuplicateAlias(alias.clone()));
@@ -149,7 +153,9 @@ fn aliases(query: &Query) -> Result<Vec<(String, &Expr)>, SoqlError> {
 
 fn check_groups(schema: &Schema, bound: &Bound) -> Result<(), SoqlError> {
     let nodes = bound.outputs.iter().map(|output| &output.node);
-    let nodes = nodes.chain(&bound.having).chain(bound.order.iter().map(|(node, _)| node));
+    let nodes = nodes
+        .chain(&bound.having)
+        .chain(bound.order.iter().map(|(node, _)| node));
     for node in nodes {
         if let Some(stray) = stray_column(node, &bound.group) {
             let name = match stray {
@@ -166,9 +172,8 @@ fn stray_column<'n>(node: &'n Node, groups: &[Node]) -> Option<&'n Node> {
     if groups.contains(node) {
         return None;
     }
-    let either = |a: &'n Node, b: &'n Node| {
-        stray_column(a, groups).or_else(|| stray_column(b, groups))
-    };
+    let either =
+        |a: &'n Node, b: &'n Node| stray_column(a, groups).or_else(|| stray_column(b, groups));
     match node {
         Node::Field(_) | Node::Id | Node::Version | Node::Created | Node::Updated => Some(node),
         Node::Const(_) | Node::Aggregate(_) => None,
@@ -200,7 +205,9 @@ impl<'a> Binder<'a> {
                     bound.push((node, *descending));
                 }
                 (_, kind) => {
-                    return Err(SoqlError::Unorderable(kind.map_or("null", ColumnType::in_headers)));
+                    return Err(SoqlError::Unorderable(
+                        kind.map_or("null", ColumnType::in_headers),
+                    ));
                 }
             }
         }
@@ -219,7 +226,11 @@ impl<'a> Binder<'a> {
                 Selected::Expr { expr, alias } => {
                     let (node, kind) = self.expr(expr)?;
                     let name = alias.clone().unwrap_or_else(|| self.implicit_name(expr));
-                    outputs.push(Output { name, kind: kind.unwrap_or(ColumnType::Text), node });
+                    outputs.push(Output {
+                        name,
+                        kind: kind.unwrap_or(ColumnType::Text),
+                        node,
+                    });
                 }
             }
         }
@@ -229,7 +240,11 @@ impl<'a> Binder<'a> {
     fn all_user(&self, query: &Query, outputs: &mut Vec<Output>) {
         for (at, column) in self.schema.columns.iter().enumerate() {
             let (name, kind) = (column.field.clone(), column.kind);
-            outputs.push(Output { name, kind, node: Node::Field(at) });
+            outputs.push(Output {
+                name,
+                kind,
+                node: Node::Field(at),
+            });
         }
         if self.schema.computed_region && query.order.is_empty() {
             outputs.push(Output {
@@ -247,7 +262,11 @@ impl<'a> Binder<'a> {
                 None => name.clone(),
             },
             Expr::CountAll => "count".to_owned(),
-            Expr::Call { name, distinct, args } => {
+            Expr::Call {
+                name,
+                distinct,
+                args,
+            } => {
                 let mut parts = vec![name.clone()];
                 if *distinct {
                     parts.push("distinct".to_owned());
@@ -263,7 +282,10 @@ impl<'a> Binder<'a> {
         let boolean = Some(ColumnType::Checkbox);
         Ok(match expr {
             Expr::Name(name) => self.name(name)?,
-            Expr::Text(text) => (Node::Const(Cell::Text(text.as_str().into())), Some(ColumnType::Text)),
+            Expr::Text(text) => (
+                Node::Const(Cell::Text(text.as_str().into())),
+                Some(ColumnType::Text),
+            ),
             Expr::Number(number) => {
                 let decimal = Decimal::parse(number).unwrap_or(Decimal::ZERO);
                 (Node::Const(Cell::number(decimal)), Some(ColumnType::Number))
@@ -271,7 +293,11 @@ impl<'a> Binder<'a> {
             Expr::Bool(value) => (Node::Const(Cell::Bool(*value)), boolean),
             Expr::Null => (Node::Const(Cell::Null), None),
             Expr::CountAll => self.aggregate(Fold::Count, false, None, ColumnType::Number),
-            Expr::Call { name, distinct, args } => self.call(name, *distinct, args)?,
+            Expr::Call {
+                name,
+                distinct,
+                args,
+            } => self.call(name, *distinct, args)?,
             Expr::Compare { op, left, right } => {
                 let (left, right) = self.same_type(&format!("op${}", op.sign()), left, right)?;
                 (Node::Compare(*op, Box::new(left), Box::new(right)), boolean)
@@ -306,7 +332,11 @@ impl<'a> Binder<'a> {
 
     fn name(&mut self, name: &str) -> Result<Typed, SoqlError> {
         let folded = fold(name);
-        let alias = self.aliases.iter().find(|(alias, _)| *alias == folded).map(|(_, expr)| *expr);
+        let alias = self
+            .aliases
+            .iter()
+            .find(|(alias, _)| *alias == folded)
+            .map(|(_, expr)| *expr);
         if let Some(expr) = alias.filter(|_| !self.resolving.contains(&folded)) {
             self.resolving.push(folded);
             let typed = self.expr(expr);
@@ -316,8 +346,10 @@ impl<'a> Binder<'a> {
         if let Some(output) = all_system().find(|output| output.name == folded) {
             return Ok((output.node, Some(output.kind)));
         }
-        let at =
-            self.schema.position(name).ok_or_else(|| SoqlError::NoSuchColumn(name.to_owned()))?;
+        let at = self
+            .schema
+            .position(name)
+            .ok_or_else(|| SoqlError::NoSuchColumn(name.to_owned()))?;
         Ok((Node::Field(at), Some(self.schema.columns[at].kind)))
     }
 
@@ -350,22 +382,34 @@ impl<'a> Binder<'a> {
         match to {
             ColumnType::Text => Ok(cell.clone()),
             ColumnType::Number => Decimal::parse(text).map(Cell::number).ok_or_else(refused),
-            ColumnType::CalendarDate => parse_floating(text).map(Cell::Floating).ok_or_else(refused),
+            ColumnType::CalendarDate => {
+                parse_floating(text).map(Cell::Floating).ok_or_else(refused)
+            }
             ColumnType::FixedTimestamp => parse_fixed(text).map(Cell::Fixed).ok_or_else(refused),
-            ColumnType::RowId => self.schema.ids.sid(text).map(Cell::RowId).ok_or_else(refused),
+            ColumnType::RowId => self
+                .schema
+                .ids
+                .sid(text)
+                .map(Cell::RowId)
+                .ok_or_else(refused),
             ColumnType::Checkbox => text.parse().map(Cell::Bool).map_err(|_| refused()),
-            ColumnType::RowVersion
-            | ColumnType::Point
-            | ColumnType::Location
-            | ColumnType::Url => Err(refused()),
+            ColumnType::RowVersion | ColumnType::Point | ColumnType::Location | ColumnType::Url => {
+                Err(refused())
+            }
         }
     }
 
-    fn cells(&mut self, kind: Option<ColumnType>, list: &'a [Expr]) -> Result<Vec<Cell>, SoqlError> {
+    fn cells(
+        &mut self,
+        kind: Option<ColumnType>,
+        list: &'a [Expr],
+    ) -> Result<Vec<Cell>, SoqlError> {
         let mut cells = Vec::new();
         for expr in list {
             let (node, literal) = self.expr(expr)?;
-            let Node::Const(cell) = node else { return Err(mismatch("#IN", literal)) };
+            let Node::Const(cell) = node else {
+                return Err(mismatch("#IN", literal));
+            };
             cells.push(match kind {
                 Some(kind) if literal.is_some_and(|literal| literal != kind) => {
                     self.convert("#IN", &cell, kind)?
@@ -380,7 +424,9 @@ impl<'a> Binder<'a> {
     fn call(&mut self, name: &str, distinct: bool, args: &'a [Expr]) -> Result<Typed, SoqlError> {
         use ColumnType::{CalendarDate, Checkbox, FixedTimestamp, Number, Text};
         if let Some(fold) = Fold::named(name) {
-            let [arg] = args else { return Err(SoqlError::NoSuchFunction(name.to_owned())) };
+            let [arg] = args else {
+                return Err(SoqlError::NoSuchFunction(name.to_owned()));
+            };
             let already = self.aggregates.len();
             let (node, kind) = self.expr(arg)?;
             if self.aggregates.len() > already {
@@ -418,12 +464,26 @@ impl<'a> Binder<'a> {
         Ok((Node::Call(function, nodes), Some(result)))
     }
 
-    fn aggregate(&mut self, fold: Fold, distinct: bool, arg: Option<Node>, kind: ColumnType) -> Typed {
-        let wanted = Aggregate { fold, distinct, arg };
-        let at = self.aggregates.iter().position(|known| *known == wanted).unwrap_or_else(|| {
-            self.aggregates.push(wanted);
-            self.aggregates.len() - 1
-        });
+    fn aggregate(
+        &mut self,
+        fold: Fold,
+        distinct: bool,
+        arg: Option<Node>,
+        kind: ColumnType,
+    ) -> Typed {
+        let wanted = Aggregate {
+            fold,
+            distinct,
+            arg,
+        };
+        let at = self
+            .aggregates
+            .iter()
+            .position(|known| *known == wanted)
+            .unwrap_or_else(|| {
+                self.aggregates.push(wanted);
+                self.aggregates.len() - 1
+            });
         (Node::Aggregate(at), Some(kind))
     }
 }
@@ -466,7 +526,10 @@ impl Op {
 
 fn mismatch(function: &str, kind: Option<ColumnType>) -> SoqlError {
     let actual = kind.map_or("null", ColumnType::in_headers).to_owned();
-    SoqlError::TypeMismatch { function: function.to_owned(), actual }
+    SoqlError::TypeMismatch {
+        function: function.to_owned(),
+        actual,
+    }
 }
 
 fn all_system() -> impl Iterator<Item = Output> {
@@ -477,5 +540,9 @@ fn all_system() -> impl Iterator<Item = Output> {
         (":updated_at", ColumnType::FixedTimestamp, Node::Updated),
     ]
     .into_iter()
-    .map(|(name, kind, node)| Output { name: name.to_owned(), kind, node })
+    .map(|(name, kind, node)| Output {
+        name: name.to_owned(),
+        kind,
+        node,
+    })
 }

@@ -31,7 +31,9 @@ pub(in super::super) fn wanted_index(bound: &Bound, key: Option<usize>) -> Optio
         Node::Field(at) if Some(*at) != key => Some(*at),
         _ => None,
     };
-    let mut closed = ranges.iter().filter(|range| range.low.is_some() && range.high.is_some());
+    let mut closed = ranges
+        .iter()
+        .filter(|range| range.low.is_some() && range.high.is_some());
     closed.find_map(|range| named(range.node))
 }
 
@@ -42,18 +44,37 @@ pub(in super::super) fn evaluate(
     key: Option<usize>,
     rng: &mut StdRng,
 ) -> Answer {
-    let columns = bound.outputs.iter().map(|output| (output.name.clone(), output.kind)).collect();
+    let columns = bound
+        .outputs
+        .iter()
+        .map(|output| (output.name.clone(), output.kind))
+        .collect();
     if bound.is_grouped() {
         let rows = grouped(bound, state, key, rng);
-        return Answer { columns, rows, sids: Vec::new() };
+        return Answer {
+            columns,
+            rows,
+            sids: Vec::new(),
+        };
     }
     let page = page(bound, state, key, rng);
-    let rows = page.iter().map(|row| outputs(bound, &Context::of(row))).collect();
-    Answer { columns, rows, sids: page.iter().map(|row| row.sid).collect() }
+    let rows = page
+        .iter()
+        .map(|row| outputs(bound, &Context::of(row)))
+        .collect();
+    Answer {
+        columns,
+        rows,
+        sids: page.iter().map(|row| row.sid).collect(),
+    }
 }
 
 fn outputs(bound: &Bound, context: &Context<'_>) -> Vec<Cell> {
-    bound.outputs.iter().map(|output| context.value(&output.node).into_owned()).collect()
+    bound
+        .outputs
+        .iter()
+        .map(|output| context.value(&output.node).into_owned())
+        .collect()
 }
 
 fn page<'s>(
@@ -75,7 +96,10 @@ fn page<'s>(
     if let [(node, descending)] = bound.order.as_slice() {
         rows.sort_by(|a, b| {
             let (a, b) = (Context::of(a), Context::of(b));
-            directed(*descending, a.value(node).as_ref().cmp(b.value(node).as_ref()))
+            directed(
+                *descending,
+                a.value(node).as_ref().cmp(b.value(node).as_ref()),
+            )
         });
     } else if !bound.order.is_empty() {
         rows.sort_by(|a, b| compare(bound, &Context::of(a), &Context::of(b)));
@@ -92,9 +116,12 @@ fn directed(descending: bool, order: std::cmp::Ordering) -> std::cmp::Ordering {
 }
 
 fn compare(bound: &Bound, a: &Context<'_>, b: &Context<'_>) -> std::cmp::Ordering {
-    bound.order.iter().fold(std::cmp::Ordering::Equal, |order, (node, descending)| {
-        order.then_with(|| directed(*descending, a.value(node).cmp(&b.value(node))))
-    })
+    bound
+        .order
+        .iter()
+        .fold(std::cmp::Ordering::Equal, |order, (node, descending)| {
+            order.then_with(|| directed(*descending, a.value(node).cmp(&b.value(node))))
+        })
 }
 
 /// Lower and upper limits the filter puts on one column; both inclusive, a superset of what passes.
@@ -125,10 +152,17 @@ fn ranges(bound: &Bound) -> Vec<Range<'_>> {
 }
 
 fn narrow<'b>(found: &mut Vec<Range<'b>>, node: &'b Node, op: Op, cell: &'b Cell) {
-    let at = found.iter().position(|range| range.node == node).unwrap_or_else(|| {
-        found.push(Range { node, low: None, high: None });
-        found.len() - 1
-    });
+    let at = found
+        .iter()
+        .position(|range| range.node == node)
+        .unwrap_or_else(|| {
+            found.push(Range {
+                node,
+                low: None,
+                high: None,
+            });
+            found.len() - 1
+        });
     let range = &mut found[at];
     if matches!(op, Op::Eq | Op::Gt | Op::Ge) && range.low.is_none_or(|low| cell > low) {
         range.low = Some(cell);
@@ -153,14 +187,19 @@ fn in_order<'s>(bound: &Bound, state: &'s State, key: Option<usize>) -> Option<R
         let key = key.filter(|key| *node == Node::Field(*key))?;
         by_key_range(bound, state, key)
     };
-    Some(if *descending { Box::new(rows.collect::<Vec<_>>().into_iter().rev()) } else { rows })
+    Some(if *descending {
+        Box::new(rows.collect::<Vec<_>>().into_iter().rev())
+    } else {
+        rows
+    })
 }
 
 fn candidates<'s>(bound: &Bound, state: &'s State, key: Option<usize>) -> Rows<'s> {
     if let Some(keys) = by_keys(bound, key) {
         let keys: BTreeSet<Cell> = keys.iter().cloned().collect();
         return Box::new(
-            keys.into_iter().filter_map(|key| state.rows.get(state.by_key.get(&key)?)),
+            keys.into_iter()
+                .filter_map(|key| state.rows.get(state.by_key.get(&key)?)),
         );
     }
     if let Some((column, low, high)) = indexed(bound, state)
@@ -172,7 +211,11 @@ fn candidates<'s>(bound: &Bound, state: &'s State, key: Option<usize>) -> Rows<'
         let found = index.range((low, 0)..=(high, u64::MAX));
         return Box::new(found.filter_map(|(_, sid)| state.rows.get(sid)));
     }
-    match key.filter(|key| ranges(bound).iter().any(|range| *range.node == Node::Field(*key))) {
+    match key.filter(|key| {
+        ranges(bound)
+            .iter()
+            .any(|range| *range.node == Node::Field(*key))
+    }) {
         Some(key) => by_key_range(bound, state, key),
         None => by_sid(bound, state),
     }
@@ -198,45 +241,61 @@ fn by_keys(bound: &Bound, key: Option<usize>) -> Option<&[Cell]> {
 }
 
 fn indexed(bound: &Bound, state: &State) -> Option<(usize, Cell, Cell)> {
-    ranges(bound).into_iter().find_map(|range| match (range.node, range.low, range.high) {
-        (Node::Field(at), Some(low), Some(high)) if state.has_index(*at) => {
-            Some((*at, low.clone(), high.clone()))
-        }
-        _ => None,
-    })
+    ranges(bound)
+        .into_iter()
+        .find_map(|range| match (range.node, range.low, range.high) {
+            (Node::Field(at), Some(low), Some(high)) if state.has_index(*at) => {
+                Some((*at, low.clone(), high.clone()))
+            }
+            _ => None,
+        })
 }
 
 fn by_key_range<'s>(bound: &Bound, state: &'s State, key: usize) -> Rows<'s> {
-    let range = ranges(bound).into_iter().find(|range| *range.node == Node::Field(key));
-    let low = range.as_ref().and_then(|range| range.low).cloned().unwrap_or(Cell::Bool(false));
-    let high = range.and_then(|range| range.high).cloned().unwrap_or(Cell::Null);
+    let range = ranges(bound)
+        .into_iter()
+        .find(|range| *range.node == Node::Field(key));
+    let low = range
+        .as_ref()
+        .and_then(|range| range.low)
+        .cloned()
+        .unwrap_or(Cell::Bool(false));
+    let high = range
+        .and_then(|range| range.high)
+        .cloned()
+        .unwrap_or(Cell::Null);
     if low > high {
         return Box::new(std::iter::empty());
     }
-    Box::new(state.by_key.range(low..=high).filter_map(|(_, sid)| state.rows.get(sid)))
+    Box::new(
+        state
+            .by_key
+            .range(low..=high)
+            .filter_map(|(_, sid)| state.rows.get(sid)),
+    )
 }
 
 fn by_sid<'s>(bound: &Bound, state: &'s State) -> Rows<'s> {
-    let low = ranges(bound).iter().find(|range| *range.node == Node::Id).and_then(|range| {
-        match range.low {
+    let low = ranges(bound)
+        .iter()
+        .find(|range| *range.node == Node::Id)
+        .and_then(|range| match range.low {
             Some(Cell::RowId(sid)) => Some(*sid),
             _ => None,
-        }
-    });
+        });
     Box::new(state.rows.range(low.unwrap_or(0)..).map(|(_, row)| row))
 }
 
-fn grouped(
-    bound: &Bound,
-    state: &State,
-    key: Option<usize>,
-    rng: &mut StdRng,
-) -> Vec<Vec<Cell>> {
+fn grouped(bound: &Bound, state: &State, key: Option<usize>, rng: &mut StdRng) -> Vec<Vec<Cell>> {
     let mut groups: BTreeMap<Vec<Cell>, Vec<&Arc<Row>>> = BTreeMap::new();
     for row in candidates(bound, state, key) {
         let context = Context::of(row);
         if keeps(bound.filter.as_ref(), &context) {
-            let at = bound.group.iter().map(|node| context.value(node).into_owned()).collect();
+            let at = bound
+                .group
+                .iter()
+                .map(|node| context.value(node).into_owned())
+                .collect();
             groups.entry(at).or_default().push(row);
         }
     }
@@ -247,24 +306,38 @@ fn grouped(
         .values()
         .map(|rows| Context {
             row: rows.first().map(|row| &***row),
-            aggregates: bound.aggregates.iter().map(|one| aggregate(one, rows)).collect(),
+            aggregates: bound
+                .aggregates
+                .iter()
+                .map(|one| aggregate(one, rows))
+                .collect(),
         })
         .filter(|context| keeps(bound.having.as_ref(), context))
         .collect();
     contexts.shuffle(rng);
     contexts.sort_by(|a, b| compare(bound, a, b));
     let (skip, take) = (whole(bound.offset), whole(bound.limit));
-    contexts.iter().skip(skip).take(take).map(|context| outputs(bound, context)).collect()
+    contexts
+        .iter()
+        .skip(skip)
+        .take(take)
+        .map(|context| outputs(bound, context))
+        .collect()
 }
 
 fn aggregate(aggregate: &Aggregate, rows: &[&Arc<Row>]) -> Cell {
-    let Some(arg) = &aggregate.arg else { return count(rows.len()) };
+    let Some(arg) = &aggregate.arg else {
+        return count(rows.len());
+    };
     let cells = rows
         .iter()
         .map(|row| Context::of(row).value(arg).into_owned())
         .filter(|cell| !cell.is_null());
     if aggregate.distinct {
-        fold(aggregate.fold, cells.collect::<BTreeSet<Cell>>().into_iter())
+        fold(
+            aggregate.fold,
+            cells.collect::<BTreeSet<Cell>>().into_iter(),
+        )
     } else {
         fold(aggregate.fold, cells)
     }
@@ -307,16 +380,19 @@ struct Context<'s> {
 
 impl<'s> Context<'s> {
     fn of(row: &'s Row) -> Context<'s> {
-        Context { row: Some(row), aggregates: Vec::new() }
+        Context {
+            row: Some(row),
+            aggregates: Vec::new(),
+        }
     }
 
     fn value<'c>(&'c self, node: &'c Node) -> Cow<'c, Cell> {
         let of_row = |value: fn(&Row) -> Cell| Cow::Owned(self.row.map_or(Cell::Null, value));
         match node {
             Node::Const(cell) => Cow::Borrowed(cell),
-            Node::Field(at) => {
-                self.row.map_or(Cow::Owned(Cell::Null), |row| Cow::Borrowed(&row.cells[*at]))
-            }
+            Node::Field(at) => self
+                .row
+                .map_or(Cow::Owned(Cell::Null), |row| Cow::Borrowed(&row.cells[*at])),
             Node::Id => of_row(|row| Cell::RowId(row.sid)),
             Node::Version => of_row(|row| Cell::Version(row.version)),
             Node::Created => of_row(|row| Cell::Fixed(row.created)),
@@ -391,7 +467,8 @@ fn compared(op: Op, a: &Cell, b: &Cell) -> Option<bool> {
 
 /// `%` is any text, `_` any letter; there is no escape.
 fn like(text: &str, pattern: &str) -> bool {
-    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+    let (text, pattern): (Vec<char>, Vec<char>) =
+        (text.chars().collect(), pattern.chars().collect());
     let (mut at, mut wanted) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while at < text.len() {
@@ -405,7 +482,9 @@ fn like(text: &str, pattern: &str) -> bool {
                 wanted += 1;
             }
             _ => {
-                let Some((from, star_at)) = star else { return false };
+                let Some((from, star_at)) = star else {
+                    return false;
+                };
                 star = Some((from + 1, star_at));
                 (at, wanted) = (from + 1, star_at + 1);
             }
@@ -427,10 +506,16 @@ fn call(function: Function, args: &[Cow<'_, Cell>]) -> Option<Cell> {
         Function::Substring => {
             let number = |at: usize| i64::try_from(args[at].decimal()?.mantissa).ok();
             let start = number(1)?;
-            let end = if args.len() > 2 { start.checked_add(number(2)?)? } else { i64::MAX };
+            let end = if args.len() > 2 {
+                start.checked_add(number(2)?)?
+            } else {
+                i64::MAX
+            };
             let letters = (1_i64..).zip(text(0)?.chars().collect::<Vec<_>>());
-            let kept: String =
-                letters.filter(|(at, _)| (start..end).contains(at)).map(|(_, letter)| letter).collect();
+            let kept: String = letters
+                .filter(|(at, _)| (start..end).contains(at))
+                .map(|(_, letter)| letter)
+                .collect();
             Some(Cell::Text(kept.into()))
         }
         Function::TruncDay => truncated(&args[0], Some),
@@ -446,5 +531,7 @@ fn truncated(cell: &Cell, truncate: fn(NaiveDate) -> Option<NaiveDate>) -> Optio
         _ => return None,
     };
     let date = truncate(DateTime::from_timestamp_millis(at)?.date_naive())?;
-    Some(rebuilt(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis()))
+    Some(rebuilt(
+        date.and_time(NaiveTime::MIN).and_utc().timestamp_millis(),
+    ))
 }

@@ -48,7 +48,8 @@ fn comment(rest: &str) -> Option<usize> {
     if rest.starts_with("--") {
         return Some(rest.find('\n').map_or(rest.len(), |end| end + 1));
     }
-    rest.starts_with("/*").then(|| rest.find("*/").map_or(rest.len(), |end| end + 2))
+    rest.starts_with("/*")
+        .then(|| rest.find("*/").map_or(rest.len(), |end| end + 2))
 }
 
 fn token(rest: &str, letter: char) -> Option<(Token, usize)> {

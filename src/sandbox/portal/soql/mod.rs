@@ -17,7 +17,11 @@ pub(super) use parser::{Query, parse_clause, parse_statement, simple_filter};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SoqlError {
     #[error("Could not parse SoQL query \"{text}\" at line 1 character {at}: {what}")]
-    Parse { text: String, at: usize, what: String },
+    Parse {
+        text: String,
+        at: usize,
+        what: String,
+    },
     #[error("No such column: {0}")]
     NoSuchColumn(String),
     #[error("No such function `{0}'")]

@@ -12,13 +12,27 @@ pub(super) enum Expr {
     Bool(bool),
     Null,
     CountAll,
-    Call { name: String, distinct: bool, args: Vec<Expr> },
-    Compare { op: Op, left: Box<Expr>, right: Box<Expr> },
+    Call {
+        name: String,
+        distinct: bool,
+        args: Vec<Expr>,
+    },
+    Compare {
+        op: Op,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     And(Box<Expr>, Box<Expr>),
     Or(Box<Expr>, Box<Expr>),
     Not(Box<Expr>),
-    In { what: Box<Expr>, list: Vec<Expr> },
-    Like { what: Box<Expr>, pattern: Box<Expr> },
+    In {
+        what: Box<Expr>,
+        list: Vec<Expr>,
+    },
+    Like {
+        what: Box<Expr>,
+        pattern: Box<Expr>,
+    },
     IsNull(Box<Expr>),
     Negated(Box<Expr>),
 }
@@ -136,7 +150,12 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Result<Parser<'a>, SoqlError> {
-        Ok(Parser { text, tokens: tokens(text)?, next: 0, depth: 0 })
+        Ok(Parser {
+            text,
+            tokens: tokens(text)?,
+            next: 0,
+            depth: 0,
+        })
     }
 
     fn peek(&self) -> &Token {
@@ -162,15 +181,27 @@ impl<'a> Parser<'a> {
     }
 
     fn expect_word(&mut self, word: &str) -> Result<(), SoqlError> {
-        if self.keyword(word) { Ok(()) } else { Err(self.unexpected(&word.to_uppercase())) }
+        if self.keyword(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&word.to_uppercase()))
+        }
     }
 
     fn expect_symbol(&mut self, symbol: &str) -> Result<(), SoqlError> {
-        if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected(&format!("`{symbol}'"))) }
+        if self.symbol(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("`{symbol}'")))
+        }
     }
 
     fn end(&self) -> Result<(), SoqlError> {
-        if *self.peek() == Token::End { Ok(()) } else { Err(self.unexpected("end of input")) }
+        if *self.peek() == Token::End {
+            Ok(())
+        } else {
+            Err(self.unexpected("end of input"))
+        }
     }
 
     fn unexpected(&self, wanted: &str) -> SoqlError {
@@ -183,7 +214,11 @@ impl<'a> Parser<'a> {
             Token::End => "end of input".to_owned(),
         };
         let what = format!("Expected {wanted}, but got `{got}'");
-        SoqlError::Parse { text: self.text.to_owned(), at: *at, what }
+        SoqlError::Parse {
+            text: self.text.to_owned(),
+            at: *at,
+            what,
+        }
     }
 
     fn selection(&mut self) -> Result<Vec<Selected>, SoqlError> {
@@ -195,7 +230,11 @@ impl<'a> Parser<'a> {
                 Selected::AllSystem
             } else {
                 let expr = self.expr()?;
-                let alias = if self.keyword("as") { Some(self.name()?) } else { None };
+                let alias = if self.keyword("as") {
+                    Some(self.name()?)
+                } else {
+                    None
+                };
                 Selected::Expr { expr, alias }
             });
             if !self.symbol(",") {
@@ -273,7 +312,11 @@ impl<'a> Parser<'a> {
             negated = !negated;
         }
         let inner = self.comparison()?;
-        Ok(if negated { Expr::Not(Box::new(inner)) } else { inner })
+        Ok(if negated {
+            Expr::Not(Box::new(inner))
+        } else {
+            inner
+        })
     }
 
     fn comparison(&mut self) -> Result<Expr, SoqlError> {
@@ -288,34 +331,60 @@ impl<'a> Parser<'a> {
             self.expect_symbol("(")?;
             let list = self.list()?;
             self.expect_symbol(")")?;
-            return Ok(not_if(negated, Expr::In { what: Box::new(left), list }));
+            return Ok(not_if(
+                negated,
+                Expr::In {
+                    what: Box::new(left),
+                    list,
+                },
+            ));
         }
         if self.keyword("between") {
             return Ok(not_if(negated, self.between(left)?));
         }
         if self.keyword("like") {
             let pattern = Box::new(self.primary()?);
-            return Ok(not_if(negated, Expr::Like { what: Box::new(left), pattern }));
+            return Ok(not_if(
+                negated,
+                Expr::Like {
+                    what: Box::new(left),
+                    pattern,
+                },
+            ));
         }
         if negated {
             return Err(self.unexpected("IN, BETWEEN or LIKE"));
         }
-        let Some(op) = self.operator() else { return Ok(left) };
+        let Some(op) = self.operator() else {
+            return Ok(left);
+        };
         let right = self.primary()?;
-        Ok(Expr::Compare { op, left: Box::new(left), right: Box::new(right) })
+        Ok(Expr::Compare {
+            op,
+            left: Box::new(left),
+            right: Box::new(right),
+        })
     }
 
     fn between(&mut self, what: Expr) -> Result<Expr, SoqlError> {
         let low = self.primary()?;
         self.expect_word("and")?;
         let high = self.primary()?;
-        let compare =
-            |op, right| Expr::Compare { op, left: Box::new(what.clone()), right: Box::new(right) };
-        Ok(Expr::And(Box::new(compare(Op::Ge, low)), Box::new(compare(Op::Le, high))))
+        let compare = |op, right| Expr::Compare {
+            op,
+            left: Box::new(what.clone()),
+            right: Box::new(right),
+        };
+        Ok(Expr::And(
+            Box::new(compare(Op::Ge, low)),
+            Box::new(compare(Op::Le, high)),
+        ))
     }
 
     fn operator(&mut self) -> Option<Op> {
-        let Token::Symbol(symbol) = self.peek() else { return None };
+        let Token::Symbol(symbol) = self.peek() else {
+            return None;
+        };
         let op = match *symbol {
             "=" | "==" => Op::Eq,
             "!=" | "<>" => Op::Ne,
@@ -386,15 +455,27 @@ impl<'a> Parser<'a> {
             return Ok(Expr::CountAll);
         }
         if self.symbol(")") {
-            return Ok(Expr::Call { name, distinct: false, args: Vec::new() });
+            return Ok(Expr::Call {
+                name,
+                distinct: false,
+                args: Vec::new(),
+            });
         }
         let distinct = self.keyword("distinct");
         let args = self.list()?;
         self.expect_symbol(")")?;
-        Ok(Expr::Call { name, distinct, args })
+        Ok(Expr::Call {
+            name,
+            distinct,
+            args,
+        })
     }
 }
 
 fn not_if(negated: bool, expr: Expr) -> Expr {
-    if negated { Expr::Not(Box::new(expr)) } else { expr }
+    if negated {
+        Expr::Not(Box::new(expr))
+    } else {
+        expr
+    }
 }
