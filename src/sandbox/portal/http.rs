@@ -401,7 +401,9 @@ impl Portal {
             "GET" => self.get(file, &call.params, call),
             "DELETE" => self.truncate(stem(file)),
             "POST" | "PUT" => {
-                let kind = text(&call.parts.headers, header::CONTENT_TYPE).unwrap_or_default();
+                let kind = text(&call.parts.headers, header::CONTENT_TYPE);
+                // sodapy names no type, and the real portal takes it for JSON
+                let kind = kind.unwrap_or("application/json");
                 let csv = kind.starts_with("text/csv");
                 if !csv && !kind.starts_with("application/json") {
                     return wrong_content_type(kind);
@@ -507,14 +509,6 @@ fn throttled(retry_after: Option<u32>) -> Reply {
 }
 
 fn wrong_content_type(kind: &str) -> Reply {
-    if kind.is_empty() {
-        return Reply::failed(
-            400,
-            "req.content-type.missing",
-            "No content type",
-            &json!({}),
-        );
-    }
     Reply::failed(
         415,
         "req.content-type.not-json",
