@@ -1,13 +1,11 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
-mod lake;
-mod support;
-mod vectors;
 mod config_command;
 mod lake;
 mod portal_client;
+mod sandbox_portal;
 mod settings;
-mod support;
-mod vectors;
+mod sodapy;
 mod stores;
 mod support;
+mod vectors;

@@ -1,1 +1,460 @@
 //! A stand-in for a Socrata portal: real HTTP, a SoQL subset, replicas that lag, faults on demand.
+//!
+//! It keeps tables in memory and answers as the real one does, as far as that is known: reads go to
+//! a random replica, writes are one transaction per body, numbers come back as text, nulls are left
+//! out, a missing `$limit` cuts at 1000 rows without a word. Used by the demo, by
+//! `sodalake sandbox` and by every test; it shares no code with the client under test.
+//!
+//! `cell`, `decimal`, `rowid` are values; `store` and `replicas` tables; `write` what writes mean;
+//! `soql` queries; `read`, `publish`, `metadata`, `reply` the answers; `http` and `transport` the
+//! wire; `faults` what goes wrong.
+
+mod cell;
+mod decimal;
+mod faults;
+mod http;
+mod metadata;
+mod publish;
+mod read;
+mod replicas;
+mod reply;
+mod rowid;
+mod soql;
+mod store;
+mod transport;
+mod write;
+#[cfg(test)]
+mod write_tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, RwLock};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use cell::ColumnType;
+pub use faults::{CutAt, Fault, Faults, Hint, Operation, Rule};
+pub use replicas::{ReplicaOptions, Replicas};
+pub use reply::WriteEffects;
+
+use faults::Armed;
+use store::{Column, Schema, Table};
+
+/// Tells the portal the time; tests move it.
+pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// How a portal is set up.
+#[derive(Clone)]
+pub struct PortalOptions {
+    /// Seed of all chance: replica choice, shuffles, faults.
+    pub seed: u64,
+    /// The replicas.
+    pub replicas: Replicas,
+    /// Who may log in.
+    pub users: Vec<User>,
+    /// App tokens that are valid; any other is refused with 403.
+    pub app_tokens: Vec<String>,
+    /// Requests allowed per address or app token; none is no limit.
+    pub throttle: Option<Throttle>,
+    /// Requests at once per dataset before 429; the real server's limit is 15.
+    pub max_concurrent: Option<usize>,
+    /// Longest body of a request, in bytes, before 413.
+    pub max_body_bytes: usize,
+    /// Longest path and query, in bytes, before 414.
+    pub max_uri_bytes: usize,
+    /// Behaves as API version 2.0: its marker header, and 400 above `$limit=50000`.
+    pub legacy: bool,
+    /// What a POST answers.
+    pub summary: SummaryForm,
+    /// The clock.
+    pub now: Now,
+}
+
+impl Default for PortalOptions {
+    fn default() -> PortalOptions {
+        PortalOptions {
+            seed: 1,
+            replicas: Replicas::default(),
+            users: vec![
+                User::new("writer", "writer-password", true),
+                User::new("reader", "reader-password", false),
+            ],
+            app_tokens: vec!["sandbox-app-token".to_owned()],
+            throttle: None,
+            max_concurrent: None,
+            max_body_bytes: 70_000_000,
+            max_uri_bytes: 16_384,
+            legacy: false,
+            summary: SummaryForm::default(),
+            now: Arc::new(Utc::now),
+        }
+    }
+}
+
+/// Someone who may log in by HTTP Basic.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    name: String,
+    password: String,
+    may_write: bool,
+}
+
+impl User {
+    /// A user by name and password.
+    #[must_use]
+    pub fn new(name: &str, password: &str, may_write: bool) -> User {
+        User {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            may_write,
+        }
+    }
+}
+
+/// At most so many requests in a fixed window of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throttle {
+    /// Requests in a window.
+    pub requests: u32,
+    /// Length of the window, in seconds.
+    pub seconds: u32,
+    /// Whether the 429 carries `Retry-After`.
+    pub says_when: bool,
+}
+
+/// The shapes of the answer to a POST that have been seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SummaryForm {
+    /// `Errors`, `Rows Created`, `Rows Updated`, `Rows Deleted`, pretty-printed.
+    #[default]
+    Four,
+    /// Those and `By RowIdentifier`, `By SID`.
+    Six,
+    /// `rows_created`, …, and a list of `errors`.
+    SnakeCase,
+    /// A report for each row.
+    PerRow,
+}
+
+/// A table to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSpec {
+    /// Four letters, `-`, four letters.
+    pub id: String,
+    /// Display name.
+    pub name: String,
+    /// Field names and types, in order.
+    pub columns: Vec<(String, ColumnType)>,
+    /// The field that is the row identifier.
+    pub row_identifier: Option<String>,
+    /// Whether `*` shows a computed region column.
+    pub computed_region: bool,
+    /// Whether reading needs a login.
+    pub private: bool,
+}
+
+impl TableSpec {
+    /// A public table.
+    #[must_use]
+    pub fn new(
+        id: &str,
+        columns: &[(&str, ColumnType)],
+        row_identifier: Option<&str>,
+    ) -> TableSpec {
+        TableSpec {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            columns: columns
+                .iter()
+                .map(|(field, kind)| ((*field).to_owned(), *kind))
+                .collect(),
+            row_identifier: row_identifier.map(str::to_owned),
+            computed_region: false,
+            private: false,
+        }
+    }
+}
+
+/// A change from inside the process that a table refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectError {
+    /// There is no such table.
+    #[error("find table {0}")]
+    NoTable(String),
+    /// A row does not fit the table; nothing was changed.
+    #[error("read a row for table {table}")]
+    Row {
+        /// The table.
+        table: String,
+        /// What does not fit.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// One answered request, as the request log keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestRecord {
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// `GET`, …
+    pub method: String,
+    /// Path without query.
+    pub path: String,
+    /// Query string, percent-decoded.
+    pub query: String,
+    /// Status sent, or that would have been sent on a connection broken on purpose.
+    pub status: u16,
+    /// Size of the request's body as received.
+    pub request_bytes: usize,
+    /// Size of the reply's body before any cut and compression.
+    pub reply_bytes: usize,
+    /// What a write changed; `None` where nothing was carried out.
+    pub effects: Option<WriteEffects>,
+    /// The replica that answered a read.
+    pub replica: Option<usize>,
+    /// The fault that met it.
+    pub fault: Option<Fault>,
+    /// The user that was logged in.
+    pub user: Option<String>,
+}
+
+/// A portal; clones are the same portal.
+#[derive(Clone)]
+pub struct Portal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: PortalOptions,
+    tables: RwLock<BTreeMap<String, Arc<RwLock<Table>>>>,
+    replicas: RwLock<Replicas>,
+    armed: Mutex<Armed>,
+    rng: Mutex<StdRng>,
+    requests: Mutex<Vec<RequestRecord>>,
+    windows: Mutex<BTreeMap<String, (i64, u32)>>,
+    running: Mutex<BTreeMap<String, usize>>,
+}
+
+impl fmt::Debug for Portal {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables: Vec<String> = self.inner.tables.read().keys().cloned().collect();
+        to.debug_struct("Portal")
+            .field("tables", &tables)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Portal {
+    /// An empty portal.
+    #[must_use]
+    pub fn new(mut options: PortalOptions) -> Portal {
+        if options.replicas.each.is_empty() {
+            options.replicas.each.push(ReplicaOptions::default());
+        }
+        let inner = Inner {
+            tables: RwLock::default(),
+            replicas: RwLock::new(options.replicas.clone()),
+            armed: Mutex::default(),
+            rng: Mutex::new(StdRng::seed_from_u64(options.seed)),
+            requests: Mutex::default(),
+            windows: Mutex::default(),
+            running: Mutex::default(),
+            options,
+        };
+        Portal {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Makes a table, in place of one of the same id. A row identifier that is no column counts as
+    /// none.
+    pub fn create(&self, table: TableSpec) {
+        let key = table
+            .row_identifier
+            .and_then(|key| table.columns.iter().position(|(field, _)| *field == key));
+        let columns = table
+            .columns
+            .into_iter()
+            .map(|(field, kind)| Column { field, kind });
+        let schema = Schema {
+            ids: rowid::RowIds::new(&table.id),
+            id: table.id.clone(),
+            name: table.name,
+            columns: columns.collect(),
+            key,
+            computed_region: table.computed_region,
+            private: table.private,
+            created_at: self.now_ms(),
+        };
+        let made = Table::new(schema, &self.inner.replicas.read());
+        self.inner
+            .tables
+            .write()
+            .insert(table.id, Arc::new(RwLock::new(made)));
+    }
+
+    /// Serves the portal until the returned handle is stopped or dropped.
+    pub async fn serve(&self, listen: SocketAddr) -> io::Result<Serving> {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let (stop, mut stopped) = watch::channel(());
+        let service = http::service(self.clone());
+        let task = tokio::spawn(async move {
+            let served = axum::serve(transport::CuttableListener(listener), service);
+            tokio::select! {
+                _ = served => {}
+                _ = stopped.changed() => {}
+            }
+        });
+        Ok(Serving {
+            addr,
+            url: format!("http://{addr}"),
+            stop,
+            task,
+        })
+    }
+
+    /// The true rows of a table as published, system fields included, in the order they were made;
+    /// empty where there is no such table.
+    #[must_use]
+    pub fn rows(&self, id: &str) -> Vec<Map<String, Value>> {
+        let Some(table) = self.table(id) else {
+            return Vec::new();
+        };
+        let table = table.read();
+        table
+            .truth
+            .rows
+            .values()
+            .map(|row| read::published(&table.schema, row))
+            .collect()
+    }
+
+    /// Writes rows as a POST would, past HTTP and the lag of replicas that are not stuck, with `at`
+    /// as `:created_at` and `:updated_at`. A row the table cannot take refuses them all.
+    pub fn upsert_directly(
+        &self,
+        id: &str,
+        rows: Vec<Map<String, Value>>,
+        at: DateTime<Utc>,
+    ) -> Result<WriteEffects, DirectError> {
+        let table = self
+            .table(id)
+            .ok_or_else(|| DirectError::NoTable(id.to_owned()))?;
+        let mut table = table.write();
+        let schema = Arc::clone(&table.schema);
+        let operations = rows
+            .iter()
+            .map(|row| write::read_map(&schema, row))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| DirectError::Row {
+                table: id.to_owned(),
+                source: source.into(),
+            })?;
+        let (reports, changes) = write::carry_out(&mut table, operations, at.timestamp_millis());
+        table.commit(self.now_ms(), true, changes);
+        Ok(publish::effects(&reports))
+    }
+
+    /// Removes rows by key (or by `:id` where there is no key), past HTTP and lag; how many existed.
+    pub fn delete_directly(&self, id: &str, keys: &[&str]) -> Result<usize, DirectError> {
+        let table = self
+            .table(id)
+            .ok_or_else(|| DirectError::NoTable(id.to_owned()))?;
+        let mut table = table.write();
+        let schema = Arc::clone(&table.schema);
+        let operations = keys
+            .iter()
+            .map(|key| write::Operation::Delete {
+                target: write::named_row(&schema, key),
+            })
+            .collect();
+        let (reports, changes) = write::carry_out(&mut table, operations, 0);
+        table.commit(self.now_ms(), true, changes);
+        Ok(publish::effects(&reports).deleted)
+    }
+
+    /// Puts faults in force, in place of those before; counters start anew.
+    pub fn set_faults(&self, faults: Faults) {
+        if let Some(replicas) = faults.replicas.clone() {
+            self.set_replicas(replicas);
+        }
+        *self.inner.armed.lock() = Armed::new(faults);
+    }
+
+    /// The faults in force.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.inner.armed.lock().faults.clone()
+    }
+
+    /// Changes how replicas behave: one that begins to lag still shows what is true now, one that
+    /// no longer lags catches up at once.
+    pub fn set_replicas(&self, mut replicas: Replicas) {
+        if replicas.each.is_empty() {
+            replicas.each.push(ReplicaOptions::default());
+        }
+        for table in self.inner.tables.read().values() {
+            table.write().set_replicas(&replicas);
+        }
+        *self.inner.replicas.write() = replicas;
+    }
+
+    /// The requests answered so far, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.inner.requests.lock().clone()
+    }
+
+    /// Forgets the requests answered so far.
+    pub fn clear_requests(&self) {
+        self.inner.requests.lock().clear();
+    }
+
+    fn table(&self, id: &str) -> Option<Arc<RwLock<Table>>> {
+        self.inner.tables.read().get(id).cloned()
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        (self.inner.options.now)()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now().timestamp_millis()
+    }
+}
+
+/// A portal being served; stops when dropped.
+#[derive(Debug)]
+pub struct Serving {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The same as a URL without a path.
+    pub url: String,
+    stop: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Stops listening and waits until that is done.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(());
+        // a task that was cancelled or panicked serves no more either
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
