@@ -1,6 +1,7 @@
 //! Catalog and ledger, the same claims on PostgreSQL and on SQLite.
 
 mod catalog;
+mod connection;
 mod ledger;
 
 use std::path::Path;
