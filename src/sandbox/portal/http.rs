@@ -1,6 +1,11 @@
 //! The wire: which path and method means what, logins and app tokens, throttling, compression, the
 //! request log, and the faults that strike before anything is done.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is an answer, and ends the request"
+)]
+
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 

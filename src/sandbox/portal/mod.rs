@@ -1,4 +1,4 @@
-//! A stand-in for a Socrata portal: real HTTP, a SoQL subset, replicas that lag, faults on demand.
+//! A stand-in for a Socrata portal: real HTTP, a `SoQL` subset, replicas that lag, faults on demand.
 //!
 //! It keeps tables in memory and answers as the real one does, as far as that is known: reads go to
 //! a random replica, writes are one transaction per body, numbers come back as text, nulls are left
@@ -353,8 +353,8 @@ impl Portal {
         let mut table = table.write();
         let schema = Arc::clone(&table.schema);
         let operations = rows
-            .iter()
-            .map(|row| write::read_map(&schema, row))
+            .into_iter()
+            .map(|row| write::read_map(&schema, &row))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| DirectError::Row {
                 table: id.to_owned(),

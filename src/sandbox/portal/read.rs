@@ -1,6 +1,11 @@
 //! Answers to reads: the query is bound and run on one replica picked at random, rows are written
 //! as JSON or CSV, and the headers say what the real ones say about fields and freshness.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is an answer, and ends the request"
+)]
+
 use std::sync::Arc;
 
 use base64::Engine;
@@ -125,7 +130,7 @@ impl Portal {
             )
         };
         let shown: Vec<u64> = answer.sids.clone();
-        let mut reply = rendered(with_fault(answer, read.fault), &schema.ids, read);
+        let mut reply = rendered(&with_fault(answer, read.fault), &schema.ids, read);
         freshness.describe(read, &mut reply);
         reply.replica = Some(replica);
         if self.inner.options.legacy {
@@ -171,17 +176,16 @@ impl Portal {
                 row.map_or(Target::Nothing, |row| Target::Key(row.cells[key].clone()))
             }
         };
-        let operations = shown
-            .iter()
-            .take(rows)
-            .map(target)
-            .map(|target| match deletes {
-                true => write::Operation::Delete { target },
-                false => write::Operation::Upsert {
+        let operations = shown.iter().take(rows).map(target).map(|target| {
+            if deletes {
+                write::Operation::Delete { target }
+            } else {
+                write::Operation::Upsert {
                     cells: Vec::new(),
                     target,
-                },
-            });
+                }
+            }
+        });
         let operations = operations.collect();
         let (_, changes) = write::carry_out(table, operations, self.now_ms());
         table.commit(self.now_ms(), false, changes);
@@ -261,11 +265,11 @@ fn with_fault(mut answer: Answer, fault: Option<&Fault>) -> Answer {
     answer
 }
 
-fn rendered(answer: Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
+fn rendered(answer: &Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
     let mut reply = if read.csv {
-        csv(&answer, ids, read)
+        csv(answer, ids, read)
     } else {
-        rows_json(&answer, ids)
+        rows_json(answer, ids)
     };
     if let Some(Fault::Cut { at }) = read.fault {
         cut(&mut reply, *at);

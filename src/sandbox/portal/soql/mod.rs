@@ -1,4 +1,4 @@
-//! The part of SoQL the stand-in speaks: `lexer` makes tokens, `parser` a query, `bind` gives its
+//! The part of `SoQL` the stand-in speaks: `lexer` makes tokens, `parser` a query, `bind` gives its
 //! names and literals types against one table, `evaluate` runs it on one state. Clauses may come
 //! as separate parameters or as one `$query` statement.
 

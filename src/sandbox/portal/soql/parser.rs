@@ -162,12 +162,6 @@ impl<'a> Parser<'a> {
         &self.tokens[self.next.min(self.tokens.len() - 1)].0
     }
 
-    fn take(&mut self) -> Token {
-        let token = self.peek().clone();
-        self.next += 1;
-        token
-    }
-
     fn keyword(&mut self, word: &str) -> bool {
         let found = matches!(self.peek(), Token::Word(found) if found.eq_ignore_ascii_case(word));
         self.next += usize::from(found);
@@ -340,7 +334,7 @@ impl<'a> Parser<'a> {
             ));
         }
         if self.keyword("between") {
-            return Ok(not_if(negated, self.between(left)?));
+            return Ok(not_if(negated, self.between(&left)?));
         }
         if self.keyword("like") {
             let pattern = Box::new(self.primary()?);
@@ -366,7 +360,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn between(&mut self, what: Expr) -> Result<Expr, SoqlError> {
+    fn between(&mut self, what: &Expr) -> Result<Expr, SoqlError> {
         let low = self.primary()?;
         self.expect_word("and")?;
         let high = self.primary()?;
@@ -410,13 +404,11 @@ impl<'a> Parser<'a> {
             }
             Token::Symbol("-") => {
                 self.next += 1;
-                match self.take() {
-                    Token::Number(number) => Ok(Expr::Number(format!("-{number}"))),
-                    _ => {
-                        self.next -= 1;
-                        Ok(Expr::Negated(Box::new(self.comparable()?)))
-                    }
+                if let Token::Number(number) = self.peek().clone() {
+                    self.next += 1;
+                    return Ok(Expr::Number(format!("-{number}")));
                 }
+                Ok(Expr::Negated(Box::new(self.comparable()?)))
             }
             _ => self.comparable(),
         }
@@ -434,7 +426,7 @@ impl<'a> Parser<'a> {
         }
         let name = self.name()?;
         if self.symbol("(") {
-            return self.call(name);
+            return self.call(&name);
         }
         Ok(match name.to_lowercase().as_str() {
             "true" if !quoted => Expr::Bool(true),
@@ -448,7 +440,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn call(&mut self, name: String) -> Result<Expr, SoqlError> {
+    fn call(&mut self, name: &str) -> Result<Expr, SoqlError> {
         let name = name.to_lowercase();
         if name == "count" && self.symbol("*") {
             self.expect_symbol(")")?;
