@@ -2,6 +2,7 @@
 
 mod config_command;
 mod lake;
+mod pass;
 mod portal_client;
 mod sandbox_portal;
 mod settings;

@@ -1,4 +1,5 @@
 //! What the tests stand on: real services, thrown away after use.
 
+pub mod city;
 pub mod postgres;
 pub mod s3;
