@@ -6,6 +6,7 @@
 
 mod args;
 pub mod config;
+mod demo;
 mod exit;
 mod look;
 mod mend;
@@ -330,13 +331,13 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),
+        Command::Demo(args) => demo::run(args, &common, telemetry).await,
         Command::Check(args) => look::check(args, &common, telemetry).await,
         Command::Plan(args) => look::plan(args, &common, telemetry).await,
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
         Command::Repair(args) => mend::repair(args, &common, telemetry).await,
         Command::Restore(args) => mend::restore(args, &common).await,
-        Command::Demo(_)
-        | Command::Derive(_)
+        Command::Derive(_)
         | Command::Explain(_)
         | Command::Days(_)
         | Command::Mark(_)

@@ -111,10 +111,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Whether an approval of the digest would let the draft pass.
+    /// Whether an approval of the digest would let the draft pass, if need be after some waiting.
     #[must_use]
     pub fn is_approvable(&self) -> bool {
-        self.breaches.iter().all(|breach| breach.guard.is_budget())
+        let budget = |breach: &Breach| breach.guard.is_budget();
+        let passes = |breach: &Breach| budget(breach) || breach.guard == Guard::Recheck;
+        self.breaches.iter().any(budget) && self.breaches.iter().all(passes)
     }
 }
 

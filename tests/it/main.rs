@@ -1,6 +1,7 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
 mod config_command;
+mod demo;
 mod lake;
 mod pass;
 mod portal_client;
