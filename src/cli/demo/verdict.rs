@@ -65,11 +65,12 @@ pub(super) fn in_a_sentence(report: &Report) -> String {
         .as_ref()
         .filter(|refusal| refusal.is_approvable())
     {
-        text.push_str(&format!(
+        let how = format!(
             "  to approve: sodalake plan {dataset} --day {day} --depth content --out held.plan\n              \
              sodalake apply held.plan --approve {:.16}\n",
             refusal.digest
-        ));
+        );
+        text.push_str(&how);
     }
     text
 }
@@ -217,7 +218,8 @@ impl Verdict {
             ("Not mended", &self.left),
         ] {
             if !days.is_empty() {
-                text.push_str(&format!(" {what}: {}.", days.join("; ")));
+                let days = days.join("; ");
+                text = format!("{text} {what}: {days}.");
             }
         }
         let tone = if self.is_good() {
