@@ -51,7 +51,8 @@ pub struct Draft {
     pub(super) actions: Vec<Action>,
     pub(super) published: u64,
     pub(super) repeated: u64,
-    pub(super) unpublishable: u64,
+    /// Rows of the lake that have no key, so that nobody knows what stands for them.
+    pub(super) underivable: u64,
 }
 
 fn upload(row: &ExpectedRow, key_column: &str, columns: &Columns) -> Map<String, Json> {
@@ -135,7 +136,9 @@ impl Draft {
             actions: Vec::new(),
             published: findings.published,
             repeated: findings.counts().repeated,
-            unpublishable: findings.counts().unpublishable,
+            underivable: (findings.unpublishable.iter())
+                .filter(|row| row.key.is_none())
+                .count() as u64,
         }
     }
 

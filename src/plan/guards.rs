@@ -301,7 +301,7 @@ impl Draft {
     }
 
     fn underivable(&self) -> Option<Breach> {
-        let (orphans, rows) = (self.size().orphans, self.unpublishable);
+        let (orphans, rows) = (self.size().orphans, self.underivable);
         (orphans > 0 && rows > 0).then(|| Breach {
             guard: Guard::Underivable,
             text: format!(

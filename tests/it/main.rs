@@ -2,6 +2,7 @@
 
 mod config_command;
 mod demo;
+mod findings;
 mod lake;
 mod pass;
 mod portal_client;
