@@ -1,8 +1,9 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
-mod lake;
-mod support;
+mod commands;
 mod config_command;
-mod settings;
-mod vectors;
+mod lake;
 mod portal_client;
+mod settings;
+mod support;
+mod vectors;
