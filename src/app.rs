@@ -3,6 +3,7 @@
 //! The two are built apart: looking needs no secret that can write, so `check`, `plan`, `derive`
 //! and `explain` never come near [`writers`].
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -29,13 +30,9 @@ pub async fn world(settings: Arc<Settings>) -> Result<World> {
 /// # Errors
 /// As [`world`].
 pub async fn world_at(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<World> {
-    let lake = Lake::open(&settings.lake).context("open the lake")?;
-    let catalog = Catalog::open(&settings.catalog, settings.timezone).await;
-    let catalog = catalog.context("open the catalog")?;
+    let (lake, catalog) = lakeside(&settings).await?;
     let portal = Portal::open(&settings.socrata).context("open the portal")?;
-    let ledger = Ledger::open(&settings.ledger)
-        .await
-        .context("open the ledger")?;
+    let ledger = ledger(&settings).await?;
     Ok(World {
         settings,
         lake,
@@ -45,6 +42,25 @@ pub async fn world_at(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<
         ledger,
         clock,
     })
+}
+
+/// Opens only the lake and its catalog, which is all that deriving rows needs.
+///
+/// # Errors
+/// If one of them cannot be opened as the settings say.
+pub async fn lakeside(settings: &Settings) -> Result<(Lake, Catalog)> {
+    let lake = Lake::open(&settings.lake).context("open the lake")?;
+    let catalog = Catalog::open(&settings.catalog, settings.timezone).await;
+    Ok((lake, catalog.context("open the catalog")?))
+}
+
+/// Opens only our own record.
+///
+/// # Errors
+/// If it cannot be opened as the settings say.
+pub async fn ledger(settings: &Settings) -> Result<Ledger> {
+    let ledger = Ledger::open(&settings.ledger).await;
+    ledger.context("open the ledger")
 }
 
 /// Opens everything that can change portal, catalog and archive.
@@ -71,12 +87,29 @@ pub fn archive(settings: &Settings) -> Result<Archive> {
     Archive::open(&settings.archive).context("open the archive")
 }
 
-/// Who we are, told apart from every other running program: host, process and a number.
-fn holder() -> String {
+/// Who types, and where: `user@host`, as it stands in the ledger beside what they did.
+#[must_use]
+pub fn origin() -> String {
+    let named = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+    let user = named("USER").or_else(|| named("LOGNAME"));
+    let uid = || std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    format!(
+        "{}@{}",
+        user.unwrap_or_else(|| format!("uid-{}", uid())),
+        host()
+    )
+}
+
+fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "unknown-host",
-        host => host,
-    };
-    format!("{host}:{}:{}", std::process::id(), uuid::Uuid::new_v4())
+    match host.trim() {
+        "" => "unknown-host".into(),
+        host => host.into(),
+    }
+}
+
+/// Who we are, told apart from every other running program: host, process and a number.
+pub(crate) fn holder() -> String {
+    let (process, number) = (std::process::id(), uuid::Uuid::new_v4());
+    format!("{}:{process}:{number}", host())
 }

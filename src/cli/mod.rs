@@ -6,9 +6,13 @@
 
 mod args;
 pub mod config;
+mod days;
 mod demo;
+mod derive;
+mod doctor;
 mod exit;
 mod look;
+mod mark;
 mod mend;
 mod report;
 mod select;
@@ -337,12 +341,13 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
         Command::Repair(args) => mend::repair(args, &common, telemetry).await,
         Command::Restore(args) => mend::restore(args, &common).await,
-        Command::Derive(_)
-        | Command::Explain(_)
-        | Command::Days(_)
-        | Command::Mark(_)
-        | Command::Doctor
-        | Command::Sandbox(_) => anyhow::bail!("run this command: it is not built yet"),
+        Command::Derive(args) => derive::run(args, &common).await,
+        Command::Days(args) => days::run(args, &common).await,
+        Command::Mark(args) => mark::run(args, &common).await,
+        Command::Doctor => doctor::run(&common).await,
+        Command::Explain(_) | Command::Sandbox(_) => {
+            anyhow::bail!("run this command: it is not built yet")
+        }
     }
 }
 

@@ -114,6 +114,29 @@ pub fn clean(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// JSON on one line, with everything in its texts that could upset a terminal escaped. Says the
+/// same: outside of texts, control characters are blanks.
+#[must_use]
+pub fn clean_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_unsafe) {
+        return json.into();
+    }
+    json.chars()
+        .fold(String::with_capacity(json.len() + 8), |mut clean, c| {
+            if matches!(c, '\t' | '\n' | '\r') {
+                clean.push(' ');
+            } else if is_unsafe(c) {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(clean, "\\u{unit:04x}");
+                }
+            } else {
+                clean.push(c);
+            }
+            clean
+        })
+        .into()
+}
+
 /// How many columns of a terminal `text` takes.
 #[must_use]
 pub fn width(text: &str) -> usize {
@@ -263,6 +286,15 @@ mod tests {
             clean("a\u{202e}b\u{200b}c\u{9b}"),
             "a\\u{202e}b\\u{200b}c\\u{9b}"
         );
+    }
+
+    #[test]
+    fn clean_json_says_the_same() {
+        let json = "{\"a\":\n\t[\"x\u{9b}2J\u{202e}\u{e0041}é\"]}";
+        let clean = clean_json(json);
+        assert_eq!(clean, r#"{"a":  ["x\u009b2J\u202e\udb40\udc41é"]}"#);
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&clean), read(json));
     }
 
     #[test]

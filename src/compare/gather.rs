@@ -6,6 +6,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use chrono::NaiveDateTime;
+
 use crate::expected::{DeriveError, DerivedRow, FileOutcome, FileText, Line, Recipe, Variant};
 use crate::model::{Cell, CellError, ColumnType, Day, RowKey, TableShape, Value};
 
@@ -100,6 +102,34 @@ pub fn digest(cells: &[Cell]) -> u64 {
     let mut hasher = DefaultHasher::new();
     cells.hash(&mut hasher);
     hasher.finish()
+}
+
+/// On which day a file's row stands, as seen from the looked-at day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// On the looked-at day.
+    Today,
+    /// On another day, on which rows of the file ordinarily stand.
+    Near,
+    /// On this day, far from the file's own: it is misdated.
+    Far(Day),
+}
+
+impl Standing {
+    /// Where a row of wall time `at` stands, of a file of `file_day` whose rows ordinarily begin
+    /// up to `spill` days early.
+    #[must_use]
+    pub fn of(at: NaiveDateTime, file_day: Day, day: Day, spill: i64) -> Self {
+        let stands_on = Day::of(at);
+        let early = stands_on.days_until(file_day);
+        if early < 0 || early > spill {
+            Self::Far(stands_on)
+        } else if stands_on == day {
+            Self::Today
+        } else {
+            Self::Near
+        }
+    }
 }
 
 /// An expected row on the looked-at day, without its values.
@@ -236,26 +266,24 @@ impl FileKeys {
                 });
             }
         };
-        let stands_on = Day::of(row.at);
-        let early = stands_on.days_until(file_day);
         let key = row.key.clone();
-        if early < 0 || early > spill {
-            self.misdated.push(Misdated {
+        match Standing::of(row.at, file_day, day, spill) {
+            Standing::Far(day) => self.misdated.push(Misdated {
                 key,
-                day: stands_on,
+                day,
                 file,
                 ordinal,
-            });
-        } else if stands_on == day {
-            let digest = if contents { digest(&cells) } else { 0 };
-            self.today.push(Placed {
-                key,
-                file,
-                ordinal,
-                digest,
-            });
-        } else {
-            self.spilled.push(key);
+            }),
+            Standing::Today => {
+                let digest = if contents { digest(&cells) } else { 0 };
+                self.today.push(Placed {
+                    key,
+                    file,
+                    ordinal,
+                    digest,
+                });
+            }
+            Standing::Near => self.spilled.push(key),
         }
     }
 }

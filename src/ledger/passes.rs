@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::people::RELEASE;
 use super::{Ledger, LedgerError};
+
 use crate::database::{DatabaseError, FieldError, Line, Param, Statement};
 use crate::model::{DatasetName, Day};
 
@@ -322,7 +324,8 @@ impl Ledger {
         Ok(sums.into_iter().sum())
     }
 
-    /// Repairs of a day that began at or after `since`, however they ended.
+    /// Repairs of a day that began at or after `since` and after a person released the day last,
+    /// however they ended.
     pub async fn repairs_since(
         &self,
         dataset: &DatasetName,
@@ -330,7 +333,12 @@ impl Ledger {
         since: DateTime<Utc>,
     ) -> Result<u32, LedgerError> {
         let passes = self.passes(dataset, day, since).await?;
-        let repairs = passes.iter().filter(|pass| pass.kind == PassKind::Repair);
-        Ok(u32::try_from(repairs.count()).unwrap_or(u32::MAX))
+        let acts = self.acts(dataset, day).await?;
+        let releases = acts.iter().filter(|act| act.act == RELEASE);
+        let released = releases.map(|act| act.at).max();
+        let counts = |pass: &&PassRecord| {
+            pass.kind == PassKind::Repair && released.is_none_or(|at| pass.started_at > at)
+        };
+        Ok(u32::try_from(passes.iter().filter(counts).count()).unwrap_or(u32::MAX))
     }
 }

@@ -89,6 +89,9 @@ pub struct Act {
     pub reason: String,
 }
 
+/// The act that takes a mark back, and closes an open breaker.
+pub(super) const RELEASE: &str = "release";
+
 fn subject(dataset: &DatasetName, day: Day) -> String {
     format!("{dataset} {day}")
 }
@@ -171,7 +174,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes the mark of a day, and tells whether it had one.
+    /// Removes the mark of a day, and tells whether it had one. Repairs before `at` count no more
+    /// against the day's breaker.
     pub async fn unmark(
         &self,
         dataset: &DatasetName,
@@ -187,7 +191,7 @@ impl Ledger {
         let act = Act {
             at,
             origin: by.into(),
-            act: "release".into(),
+            act: RELEASE.into(),
             subject: subject(dataset, day),
             reason: reason.into(),
         };

@@ -6,14 +6,60 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
+use crate::catalog::Catalog;
 use crate::compare::Doubt;
-use crate::expected::Facts;
+use crate::expected::{DeriveError, Facts, FileText};
+use crate::lake::Lake;
 use crate::model::{Coverage, DatasetDay, Day, Entry, FileStamp, LakePath, ReadyFile};
 
-use super::{LookError, World};
+use super::LookError;
 
 /// How many days back the usual number of files is taken from.
 const USUAL_DAYS: i64 = 28;
+
+/// All that reading the lake's side needs: the ready layer's files and their entries.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadyLayer<'a> {
+    /// The files.
+    pub lake: &'a Lake,
+    /// Their entries.
+    pub catalog: &'a Catalog,
+    /// The layer's name in the catalog.
+    pub repository: &'a str,
+}
+
+impl ReadyLayer<'_> {
+    async fn bytes(&self, file: &ReadyFile) -> Result<Bytes, LookError> {
+        let bytes = self.lake.read(&file.path, &file.stamp).await;
+        bytes.map_err(LookError::lake)
+    }
+
+    /// Reads a file and its companion and hands their text to `work`.
+    ///
+    /// # Errors
+    /// If one of them cannot be read, or `work` fails.
+    pub async fn with_text<T>(
+        &self,
+        source: &Source,
+        work: impl FnOnce(&FileText<'_>) -> Result<T, DeriveError>,
+    ) -> Result<T, LookError> {
+        let bytes = self.bytes(&source.file).await?;
+        let companion = match &source.companion {
+            Some(companion) => Some((&companion.path, self.bytes(companion).await?)),
+            None => None,
+        };
+        let text = FileText {
+            path: &source.file.path,
+            bytes: &bytes,
+            companion: companion
+                .as_ref()
+                .map(|(path, bytes)| (*path, bytes.as_ref())),
+        };
+        tokio::task::block_in_place(|| work(&text)).map_err(LookError::Derive)
+    }
+}
 
 /// A file of the day, and the companion without which it cannot be derived with certainty.
 #[derive(Clone, Debug)]
@@ -47,7 +93,7 @@ fn base_of<'a>(path: &'a LakePath, source: &str, day: Day, ext: &str) -> Option<
 }
 
 async fn list(
-    world: &World,
+    ready: ReadyLayer<'_>,
     source: &str,
     days: (Day, Day),
 ) -> Result<BTreeMap<LakePath, FileStamp>, LookError> {
@@ -55,7 +101,7 @@ async fn list(
     let mut day = days.0;
     while day <= days.1 {
         listing.extend(
-            world
+            ready
                 .lake
                 .list(source, day)
                 .await
@@ -67,7 +113,7 @@ async fn list(
 }
 
 async fn entries(
-    world: &World,
+    ready: ReadyLayer<'_>,
     target: &DatasetDay,
     from: Day,
     to: Day,
@@ -77,10 +123,8 @@ async fn entries(
         start: from.start(dataset.zone),
         end: to.end(dataset.zone),
     };
-    let repository = &world.settings.lake.repository;
-    let entries = world
-        .catalog
-        .entries(repository, &dataset.source, window)
+    let entries = (ready.catalog)
+        .entries(ready.repository, &dataset.source, window)
         .await;
     Ok((entries.map_err(LookError::catalog)?.into_iter())
         .filter(|entry| (from..=to).contains(&entry.day(dataset.zone)))
@@ -92,9 +136,9 @@ fn median(mut counts: Vec<u64>) -> u64 {
     counts.get(counts.len() / 2).copied().unwrap_or(0)
 }
 
-async fn usual(world: &World, target: &DatasetDay) -> Result<u64, LookError> {
+async fn usual(ready: ReadyLayer<'_>, target: &DatasetDay) -> Result<u64, LookError> {
     let before = entries(
-        world,
+        ready,
         target,
         target.day.plus(-USUAL_DAYS),
         target.day.plus(-1),
@@ -117,12 +161,12 @@ impl LakeSide {
     /// # Errors
     /// If the lake cannot be listed or the catalog cannot be read.
     pub async fn read(
-        world: &World,
+        ready: ReadyLayer<'_>,
         target: &DatasetDay,
         facts: &Facts,
     ) -> Result<Self, LookError> {
         let last = target.day.plus(i64::from(facts.spill_days));
-        Self::between(world, target, facts, (target.day, last)).await
+        Self::between(ready, target, facts, (target.day, last)).await
     }
 
     /// The same for any stretch of days, both ends included.
@@ -130,39 +174,39 @@ impl LakeSide {
     /// # Errors
     /// If the lake cannot be listed or the catalog cannot be read.
     pub async fn between(
-        world: &World,
+        ready: ReadyLayer<'_>,
         target: &DatasetDay,
         facts: &Facts,
         days: (Day, Day),
     ) -> Result<Self, LookError> {
         let dataset = &target.dataset;
-        let ready = entries(world, target, days.0, days.1).await?;
+        let entries = entries(ready, target, days.0, days.1).await?;
         let mut side = Self {
             sources: Vec::new(),
             doubts: Vec::new(),
             bases: BTreeSet::new(),
-            usual: usual(world, target).await?,
-            listing: list(world, &dataset.source, days).await?,
+            usual: usual(ready, target).await?,
+            listing: list(ready, &dataset.source, days).await?,
             days,
         };
         let mut files = Vec::new();
-        for entry in &ready {
+        for entry in &entries {
             let ours = entry.key.id_ext == dataset.ext;
             if ours && entry.day(dataset.zone) == target.day {
                 side.bases.insert(entry.key.id_base.clone());
             }
             if ours || Some(entry.key.id_ext.as_str()) == facts.companion {
-                files.extend(side.find(world, target, entry).await?);
+                files.extend(side.find(ready, target, entry).await?);
             }
         }
         side.pair(files, &dataset.ext);
-        side.doubt_strays(target, facts, &ready);
+        side.doubt_strays(target, facts, &entries);
         Ok(side)
     }
 
     async fn find(
         &mut self,
-        world: &World,
+        ready: ReadyLayer<'_>,
         target: &DatasetDay,
         entry: &Entry,
     ) -> Result<Option<ReadyFile>, LookError> {
@@ -170,7 +214,7 @@ impl LakeSide {
         let listed = self.listing.get(&path).cloned();
         let stamp = match listed {
             Some(stamp) => Some(stamp),
-            None => world.lake.stat(&path).await.map_err(LookError::lake)?,
+            None => ready.lake.stat(&path).await.map_err(LookError::lake)?,
         };
         let Some(stamp) = stamp else {
             self.doubts.push(Doubt::Gone(path));
@@ -251,10 +295,10 @@ impl LakeSide {
     /// If the lake cannot be listed.
     pub async fn doubt_changes(
         &mut self,
-        world: &World,
+        ready: ReadyLayer<'_>,
         target: &DatasetDay,
     ) -> Result<(), LookError> {
-        let now = list(world, &target.dataset.source, self.days).await?;
+        let now = list(ready, &target.dataset.source, self.days).await?;
         let paths: BTreeSet<&LakePath> = self.listing.keys().chain(now.keys()).collect();
         let changed = |path: &&&LakePath| self.listing.get(**path) != now.get(**path);
         let changed: Vec<Doubt> = paths

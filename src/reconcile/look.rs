@@ -7,15 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bytes::Bytes;
-
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
 use crate::compare::keys::{self, ExpectedKeys, KeyDifference};
 use crate::compare::twins::Kinship;
 use crate::compare::{
     Depth, Doubt, ExpectedRow, FileSeen, Findings, MisdatedRow, Repeated, catalog,
 };
-use crate::expected::{FileText, Recipe, Variant};
+use crate::expected::{DeriveError, FileText, Recipe, Variant};
 use crate::model::{Coverage, Dataset, DatasetDay, Entry, PublishedRow, RowKey};
 use crate::socrata::Table;
 
@@ -108,7 +106,7 @@ impl Looking<'_> {
         looked_at: chrono::DateTime<chrono::Utc>,
     ) -> Result<Findings, LookError> {
         let facts = self.recipe.facts();
-        let mut side = LakeSide::read(self.world, self.target, facts).await?;
+        let mut side = LakeSide::read(self.world.ready(), self.target, facts).await?;
         let mut files = self.derive_all(&mut side).await;
         let published = self.published().await?;
         let mut expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
@@ -158,7 +156,7 @@ impl Looking<'_> {
         self.doubt_numbering(&mut files, &published.keys, &mut findings);
         self.catalogued(&files, &side, &entries, &mut findings)
             .await?;
-        side.doubt_changes(self.world, self.target).await?;
+        side.doubt_changes(self.world.ready(), self.target).await?;
         findings.doubts.splice(0..0, side.doubts);
         Ok(findings)
     }
@@ -167,33 +165,13 @@ impl Looking<'_> {
         self.world.rails(&self.target.dataset)
     }
 
-    async fn bytes(&self, file: &crate::model::ReadyFile) -> Result<Bytes, LookError> {
-        self.world
-            .lake
-            .read(&file.path, &file.stamp)
-            .await
-            .map_err(LookError::lake)
-    }
-
     /// Reads a file and its companion and hands their text to `work`.
     pub(super) async fn with_text<T>(
         &self,
         source: &Source,
-        work: impl FnOnce(&FileText<'_>) -> Result<T, crate::expected::DeriveError>,
+        work: impl FnOnce(&FileText<'_>) -> Result<T, DeriveError>,
     ) -> Result<T, LookError> {
-        let bytes = self.bytes(&source.file).await?;
-        let companion = match &source.companion {
-            Some(companion) => Some((&companion.path, self.bytes(companion).await?)),
-            None => None,
-        };
-        let text = FileText {
-            path: &source.file.path,
-            bytes: &bytes,
-            companion: companion
-                .as_ref()
-                .map(|(path, bytes)| (*path, bytes.as_ref())),
-        };
-        tokio::task::block_in_place(|| work(&text)).map_err(LookError::Derive)
+        self.world.ready().with_text(source, work).await
     }
 
     fn asked(&self, index: usize, source: &Source) -> Asked<'_> {
@@ -392,7 +370,8 @@ impl Looking<'_> {
             .filter_map(|row| row.key.clone())
             .collect();
         for near in [day.plus(-1), read_to.next()] {
-            let mut side = LakeSide::between(self.world, self.target, facts, (near, near)).await?;
+            let mut side =
+                LakeSide::between(self.world.ready(), self.target, facts, (near, near)).await?;
             for source in std::mem::take(&mut side.sources) {
                 for variant in self.variants() {
                     let asked = self.asked(0, &source);
@@ -550,7 +529,7 @@ pub(super) async fn whole_day(
         columns: seen.columns.clone(),
         depth: Depth::Keys,
     };
-    let mut side = LakeSide::read(world, target, looking.recipe.facts()).await?;
+    let mut side = LakeSide::read(world.ready(), target, looking.recipe.facts()).await?;
     let files = looking.derive_all(&mut side).await;
     let expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
     let nothing = KeyDifference {

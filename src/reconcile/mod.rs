@@ -24,7 +24,7 @@ use crate::model::{Dataset, Day, PublishedRow, RowKey};
 use crate::settings::{DatasetSettings, Rails, Settings};
 use crate::socrata::{Portal, ReadError, Reader, Table, TableError};
 
-pub use lakeside::{LakeSide, Source};
+pub use lakeside::{LakeSide, ReadyLayer, Source};
 pub use look::{Look, look};
 pub use pass::{Asked, Done, Report, State, check, draft, repair};
 pub use survey::survey;
@@ -136,6 +136,16 @@ impl World {
         (self.settings.datasets.iter())
             .find(|settings| settings.dataset.name == dataset.name)
             .expect("every dataset we look at comes from these settings")
+    }
+
+    /// The lake's side of this world.
+    #[must_use]
+    pub fn ready(&self) -> ReadyLayer<'_> {
+        ReadyLayer {
+            lake: &self.lake,
+            catalog: &self.catalog,
+            repository: &self.settings.lake.repository,
+        }
     }
 
     fn rails(&self, dataset: &Dataset) -> &Rails {

@@ -38,7 +38,7 @@ pub async fn survey(
             .days
             .get(&day)
             .map_or((0, None), |row| (row.rows, row.newest));
-        let side = LakeSide::read(world, &target, facts).await?;
+        let side = LakeSide::read(world.ready(), &target, facts).await?;
         let fingerprint = fingerprint(dataset, &side.fingerprint(), count, newest);
         let known = world
             .ledger

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
@@ -62,6 +63,7 @@ pub struct Traffic {
 struct Counts {
     requests: BTreeMap<(&'static str, u16), u64>,
     traffic: Traffic,
+    date: Option<DateTime<Utc>>,
 }
 
 /// A user and a password, for writing.
@@ -151,6 +153,12 @@ impl Portal {
             throttled: self.throttle.waited(),
             ..traffic
         }
+    }
+
+    /// The portal's clock, by the `Date` of its last answer.
+    #[must_use]
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        self.counts().date
     }
 
     /// Rows per page read.
@@ -346,6 +354,9 @@ impl Portal {
         *counts.requests.entry((operation, status)).or_default() += 1;
         counts.traffic.bytes_sent += sent as u64;
         counts.traffic.bytes_received += bytes as u64;
+        if let Ok(answer) = result {
+            counts.date = date_of(&answer.headers);
+        }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -357,6 +368,11 @@ fn seen(result: &Result<Answer, RequestError>) -> (u16, usize) {
     result
         .as_ref()
         .map_or((0, 0), |answer| (answer.status.as_u16(), answer.body.len()))
+}
+
+fn date_of(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let date = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?);
+    date.ok().map(|date| date.to_utc())
 }
 
 fn with_ticket(mut url: Url, ticket: &str) -> Url {

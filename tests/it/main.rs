@@ -1,12 +1,17 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
+mod commands;
+mod config_command;
 mod config_command;
 mod demo;
 mod findings;
 mod lake;
+mod lake;
 mod pass;
 mod portal_client;
+mod portal_client;
 mod sandbox_portal;
+mod settings;
 mod settings;
 mod sodapy;
 mod stores;

@@ -15,12 +15,12 @@ use sodalake::expected::{
 };
 use sodalake::model::{KeyRecipe, LakePath};
 
-fn vectors() -> PathBuf {
+pub fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specimens/vectors")
 }
 
 /// A file of a case's lake, by its catalog pointer such as `2019/06/05/bt/Austin_bt_..json`.
-fn object(case: &Path, pointer: &str) -> Option<Vec<u8>> {
+pub fn object(case: &Path, pointer: &str) -> Option<Vec<u8>> {
     fs::read(case.join("lake/atd-datalake-ready").join(pointer)).ok()
 }
 
@@ -45,7 +45,7 @@ struct Derived {
     outcome: Result<FileOutcome, DeriveError>,
 }
 
-fn ascii(json: &str) -> String {
+pub fn ascii(json: &str) -> String {
     let mut text = String::new();
     for c in json.chars() {
         if matches!(c, ' '..='~') {
@@ -101,16 +101,16 @@ fn derive(case: &Path, pointer: &str, variant: Variant) -> Derived {
 }
 
 /// One file of one run, as `case.json` tells of it.
-struct Told {
-    pointer: String,
-    outcome: String,
-    dataset: String,
-    rows: usize,
-    first_row: usize,
-    variant: Variant,
+pub struct Told {
+    pub pointer: String,
+    pub outcome: String,
+    pub dataset: String,
+    pub rows: usize,
+    pub first_row: usize,
+    pub variant: Variant,
 }
 
-fn told(case: &Path) -> Vec<Told> {
+pub fn told(case: &Path) -> Vec<Told> {
     let json: Json = serde_json::from_slice(&fs::read(case.join("case.json")).unwrap()).unwrap();
     let keys = if json["name"] == "chained-keys" {
         KeyRecipe::Chained
@@ -146,7 +146,7 @@ fn told(case: &Path) -> Vec<Told> {
     files
 }
 
-fn expected(case: &Path, dataset: &str) -> Vec<String> {
+pub fn expected(case: &Path, dataset: &str) -> Vec<String> {
     let file = case.join(format!("expected/{dataset}.ndjson"));
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().map(str::to_owned).collect()

@@ -1,0 +1,114 @@
+//! `mark`: a person's word about a day, written into the ledger with who said it and why.
+//!
+//! A release takes the word back, and closes the day's breaker where it is open: only repairs
+//! after the release count from then on.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::style::{clean, print};
+use super::{Common, Exit, Format, Mark as Word, MarkArgs, UsageError, config, report, select};
+use crate::app;
+use crate::ledger::{Ledger, LedgerError, Mark, MarkKind};
+use crate::model::{DatasetDay, Day};
+use crate::reconcile::{Clock as _, SystemClock};
+
+/// `sodalake mark`.
+pub(super) async fn run(args: MarkArgs, common: &Common) -> anyhow::Result<Exit> {
+    let settings = config::load(common)?;
+    let target = select::day(&settings, &args.dataset, args.day)?;
+    let now = SystemClock.now();
+    check_until(&args, Day::at(now, target.dataset.zone))?;
+    let ledger = app::ledger(&settings).await?;
+    let by = app::origin();
+    let set = |kind| Mark {
+        dataset: target.dataset.name.clone(),
+        day: target.day,
+        kind,
+        reason: args.reason.clone(),
+        until: args.until,
+        at: now,
+        by: by.clone(),
+    };
+    let said = match args.mark {
+        Word::KnownLost => marked(&ledger, &set(MarkKind::KnownLost)).await?,
+        Word::Hold => marked(&ledger, &set(MarkKind::Hold)).await?,
+        Word::Release => released(&ledger, &target, now, &by, &args.reason).await?,
+    };
+    let text = match common.format {
+        Format::Text => report::wrapped(&format!("{target}: {said}")),
+        Format::Json => {
+            let line = json!({
+                "dataset": target.dataset.name,
+                "id": target.dataset.id,
+                "day": target.day,
+                "mark": word(args.mark),
+                "until": args.until,
+                "reason": args.reason,
+                "by": by,
+                "done": said,
+            });
+            format!("{line}\n")
+        }
+    };
+    print(&text)?;
+    Ok(Exit::Ok)
+}
+
+fn word(mark: Word) -> &'static str {
+    match mark {
+        Word::KnownLost => "known-lost",
+        Word::Hold => "hold",
+        Word::Release => "release",
+    }
+}
+
+fn check_until(args: &MarkArgs, today: Day) -> Result<(), UsageError> {
+    match (args.mark, args.until) {
+        (Word::Release, Some(_)) => Err(UsageError(
+            "release with --until: a release is at once".into(),
+        )),
+        (_, Some(until)) if until <= today => Err(UsageError(format!(
+            "{} until {until}: that day has begun already",
+            word(args.mark)
+        ))),
+        (_, _) => Ok(()),
+    }
+}
+
+async fn marked(ledger: &Ledger, mark: &Mark) -> Result<String, LedgerError> {
+    ledger.mark(mark).await?;
+    let Mark {
+        kind,
+        reason,
+        until,
+        by,
+        ..
+    } = mark;
+    let until = until.map_or("until it is released".into(), |day| format!("until {day}"));
+    let (by, reason) = (clean(by), clean(reason));
+    Ok(format!("marked {kind} {until}, by {by}: {reason}"))
+}
+
+async fn released(
+    ledger: &Ledger,
+    target: &DatasetDay,
+    now: chrono::DateTime<chrono::Utc>,
+    by: &str,
+    reason: &str,
+) -> Result<String, LedgerError> {
+    let (dataset, day) = (&target.dataset.name, target.day);
+    let week_ago = now - TimeDelta::days(7);
+    let repairs = ledger.repairs_since(dataset, day, week_ago).await?;
+    let had_mark = ledger.unmark(dataset, day, now, by, reason).await?;
+    let mark = if had_mark {
+        "released"
+    } else {
+        "it had no mark to release"
+    };
+    Ok(match repairs {
+        0 => mark.into(),
+        1 => format!("{mark}; its repair of the last 7 days counts no more"),
+        many => format!("{mark}; its {many} repairs of the last 7 days count no more"),
+    })
+}
