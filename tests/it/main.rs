@@ -2,16 +2,12 @@
 
 mod commands;
 mod config_command;
-mod config_command;
 mod demo;
 mod findings;
 mod lake;
-mod lake;
 mod pass;
 mod portal_client;
-mod portal_client;
 mod sandbox_portal;
-mod settings;
 mod settings;
 mod sodapy;
 mod stores;
