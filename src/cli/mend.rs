@@ -146,22 +146,13 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
     let writers = app::writers(&world).await?;
     let key = args.key.as_deref().map(RowKey::new);
     let mut worst = Exit::Ok;
-    for mut archived in archived {
-        if args.day.is_some_and(|day| day != archived.header.day) {
+    for archived in archived {
+        let (day, dataset) = (archived.header.day, archived.header.dataset.clone());
+        if args.day.is_some_and(|only| only != day) {
             continue;
         }
-        if let Some(key) = &key {
-            archived
-                .rows
-                .retain(|row| row.row.key.as_ref() == Some(key));
-            archived.entries.clear();
-        }
-        let target = select::day(
-            &world.settings,
-            archived.header.dataset.as_str(),
-            archived.header.day,
-        )?;
-        let restored = repair::restore(&world, &writers, &target, &archived).await?;
+        let target = select::day(&world.settings, dataset.as_str(), day)?;
+        let restored = repair::restore(&world, &writers, &target, archived, key.as_ref()).await?;
         worst = worst.and(if restored.is_whole() {
             Exit::Ok
         } else {

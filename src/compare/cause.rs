@@ -16,7 +16,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -47,11 +47,10 @@ pub fn written<'a>(rows: impl Iterator<Item = &'a PublishedRow>, zone: Tz) -> Op
     })
 }
 
+/// Why rows are twins, in words that are the same for twins of one kind.
 fn why_twin(how: &Kinship) -> String {
     match how {
-        Kinship::Renamed { column, from, to } => {
-            format!("{column} {from} against {to}: another publisher's spelling")
-        }
+        Kinship::Renamed { column, .. } => format!("{column} in another publisher's spelling"),
         Kinship::Rekeyed(Some(variant)) => match variant.keys {
             KeyRecipe::Chained => {
                 "keyed by the chained hasher of the publishers before December 2020".into()
@@ -63,6 +62,20 @@ fn why_twin(how: &Kinship) -> String {
     }
 }
 
+/// The commonest renaming among twins: `, such as 'A/ B' for 'A / B'`.
+fn example(twins: &[&Twin]) -> String {
+    let mut spellings: BTreeMap<String, u64> = BTreeMap::new();
+    for twin in twins {
+        if let Kinship::Renamed { from, to, .. } = &twin.how {
+            *spellings.entry(format!("{from} for {to}")).or_default() += 1;
+        }
+    }
+    let commonest = spellings.into_iter().max_by_key(|(_, count)| *count);
+    commonest
+        .map(|(spelling, _)| format!(", such as {spelling}"))
+        .unwrap_or_default()
+}
+
 fn twins(twins: &[Twin], zone: Tz) -> Vec<String> {
     let mut groups: BTreeMap<String, Vec<&Twin>> = BTreeMap::new();
     for twin in twins {
@@ -70,17 +83,21 @@ fn twins(twins: &[Twin], zone: Tz) -> Vec<String> {
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, twins)| std::cmp::Reverse(twins.len()));
-    let more = groups.len().saturating_sub(2);
-    let mut said: Vec<String> = (groups.into_iter().take(2))
+    (groups.into_iter())
         .map(|(why, twins)| {
             let when = written(twins.iter().map(|twin| &twin.published), zone).unwrap_or_default();
-            format!("{} written {when} are twins: {why}", rows(twins.len()))
+            let are = if twins.len() == 1 {
+                "is a twin"
+            } else {
+                "are twins"
+            };
+            format!(
+                "{} written {when} {are}: {why}{}",
+                rows(twins.len()),
+                example(&twins)
+            )
         })
-        .collect();
-    if more > 0 {
-        said.push(format!("and {more} more kinds of twins"));
-    }
-    said
+        .collect()
 }
 
 fn orphans(orphans: &[PublishedRow], zone: Tz) -> Option<String> {

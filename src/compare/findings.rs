@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::expected::{FileOutcome, Variant};
 use crate::model::{
-    Cell, DatasetDay, Entry, KeyRecipe, LakePath, PublishedRow, ReadyFile, Row, RowKey,
+    Cell, DatasetDay, Day, Entry, KeyRecipe, LakePath, PublishedRow, ReadyFile, Row, RowKey,
 };
 
 use super::gather::{Misdated, Unfit};
@@ -128,28 +128,33 @@ pub enum Doubt {
     /// An object that looks like a file of this dataset is not catalogued.
     #[error("lake file {0} is not catalogued in the ready layer")]
     Unlisted(LakePath),
-    /// The day has fewer files than it usually has.
-    #[error("the lake has {found} files for the day, usually {usual}")]
+    /// A day has fewer files than it usually has.
+    #[error("the lake has {found} files for {day}, usually {usual}")]
     FewFiles {
+        /// The day.
+        day: Day,
         /// Files of the day.
         found: u64,
         /// The usual number.
         usual: u64,
     },
-    /// The files yield fewer rows than they usually do.
-    #[error("the lake has {found} rows for the day, usually {usual}")]
+    /// The files yield far fewer rows than those of any day nearby.
+    #[error("the lake has {found} rows for the day, at least {usual} on every day nearby")]
     FewRows {
         /// Rows of the day.
         found: u64,
-        /// The usual number.
+        /// The least of the days nearby.
         usual: u64,
     },
     /// The lake's listing changed while it was read.
     #[error("lake file {0} changed while the day was read")]
     Changed(LakePath),
-    /// The lake has no file for the day at all.
-    #[error("the lake has no file for the day")]
-    NoFiles,
+    /// The lake has no file for a day at all.
+    #[error("the lake has no file for {0}")]
+    NoFiles(Day),
+    /// The portal did not say that its answers were up to date.
+    #[error("the portal does not vouch that its answers are up to date")]
+    Unvouched,
     /// No variant of a file's device counter reproduces what stands.
     #[error("no numbering of the devices in {0} reproduces the published keys")]
     Numbering(LakePath),

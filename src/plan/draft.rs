@@ -51,7 +51,7 @@ pub struct Draft {
     pub(super) actions: Vec<Action>,
     pub(super) published: u64,
     pub(super) repeated: u64,
-    /// Rows of the lake that have no key, so that nobody knows what stands for them.
+    /// Rows and files of the lake of which nobody knows what stands for them.
     pub(super) underivable: u64,
 }
 
@@ -61,6 +61,18 @@ fn upload(row: &ExpectedRow, key_column: &str, columns: &Columns) -> Map<String,
         .collect();
     json.insert(key_column.to_owned(), Json::from(row.row.key.to_string()));
     json
+}
+
+/// Rows and files of which nobody knows what stands for them: rows without a key, and files the
+/// publisher would pass by today though an entry says they were published.
+fn underivable(findings: &Findings) -> u64 {
+    let rows = findings
+        .unpublishable
+        .iter()
+        .filter(|row| row.key.is_none());
+    let passed_by = (findings.files.iter())
+        .filter(|seen| seen.outcome.passed_by.is_some() && seen.entry.is_some());
+    (rows.count() + passed_by.count()) as u64
 }
 
 fn published_entry(seen: &FileSeen, repository: &str, pointer: &str) -> Entry {
@@ -136,9 +148,7 @@ impl Draft {
             actions: Vec::new(),
             published: findings.published,
             repeated: findings.counts().repeated,
-            underivable: (findings.unpublishable.iter())
-                .filter(|row| row.key.is_none())
-                .count() as u64,
+            underivable: underivable(findings),
         }
     }
 
@@ -153,12 +163,14 @@ impl Draft {
             target,
             with,
         );
-        let altered: Vec<ExpectedRow> = findings
-            .altered
-            .iter()
-            .map(|altered| altered.expected.clone())
-            .collect();
-        let altered = publish(&altered, WhyPublish::Altered, target, with);
+        let altered = (findings.altered.iter())
+            .filter(|altered| findings.files[altered.expected.file as usize].certain)
+            .map(|altered| Action::Publish {
+                key: altered.expected.row.key.clone(),
+                row: upload(&altered.expected, &target.dataset.key_column, with.columns),
+                why: WhyPublish::Altered,
+                before: Some(altered.published.clone()),
+            });
         self.actions
             .extend(missing.into_iter().chain(far).chain(altered));
     }

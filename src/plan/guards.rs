@@ -305,8 +305,8 @@ impl Draft {
         (orphans > 0 && rows > 0).then(|| Breach {
             guard: Guard::Underivable,
             text: format!(
-                "{orphans} orphans to purge while {rows} rows of the lake could not be derived: \
-                 the orphans may be those rows"
+                "{orphans} orphans to purge while {rows} rows or files of the lake could not be \
+                 derived: the orphans may be theirs"
             ),
         })
     }

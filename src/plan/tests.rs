@@ -375,7 +375,7 @@ fn an_approval_lifts_the_budgets_of_its_own_draft_and_nothing_else() {
 #[test]
 fn a_doubt_lets_rows_be_added_and_nothing_else() {
     let found = Findings {
-        doubts: vec![Doubt::NoFiles],
+        doubts: vec![Doubt::NoFiles(day())],
         missing: vec![expected(1)],
         orphans: vec![stands(7)],
         catalog: vec![CatalogFinding::Gone(entry("socrata"))],

@@ -244,7 +244,8 @@ fn rekeyed_by(files: &[Candidate], unexpected: &[RowKey]) -> HashMap<RowKey, (Va
                 .filter(|row| unexpected.binary_search(&row.key).is_ok());
             for row in theirs {
                 if let Some(key) = chosen.get(&row.ordinal) {
-                    known.insert(row.key.clone(), (tried.variant, (*key).clone()));
+                    let made = || (tried.variant, (*key).clone());
+                    known.entry(row.key.clone()).or_insert_with(made);
                 }
             }
         }

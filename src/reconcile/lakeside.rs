@@ -269,23 +269,32 @@ impl LakeSide {
         }
     }
 
-    /// Doubts from the number of the day's own files. `something_stands`: rows or entries of the
-    /// day exist.
+    /// Doubts from the number of files, of the day itself and of those whose files can hold its
+    /// rows. `something_stands`: rows or entries of the day exist.
     pub fn doubt_number(&mut self, target: &DatasetDay, least_share: f64, something_stands: bool) {
-        let own = self
-            .sources
-            .iter()
-            .filter(|source| source.file.day == target.day);
-        let found = own.count() as u64;
-        #[expect(clippy::cast_precision_loss, reason = "numbers of files are small")]
-        let few = (found as f64) < least_share * self.usual as f64;
-        if found == 0 && (self.usual > 0 || something_stands) {
-            self.doubts.push(Doubt::NoFiles);
-        } else if few {
-            self.doubts.push(Doubt::FewFiles {
-                found,
-                usual: self.usual,
-            });
+        let count = |side: &Self, day: Day| {
+            let of_day = side.sources.iter().filter(|source| source.file.day == day);
+            of_day.count() as u64
+        };
+        let own = count(self, target.day);
+        let (mut day, last) = self.days;
+        while day <= last {
+            let found = count(self, day);
+            // Where the past tells nothing, the day itself tells how many its neighbour has.
+            let usual = if self.usual == 0 && day != target.day {
+                own
+            } else {
+                self.usual
+            };
+            #[expect(clippy::cast_precision_loss, reason = "numbers of files are small")]
+            let few = (found as f64) < least_share * usual as f64;
+            let stands = day == target.day && something_stands;
+            if found == 0 && (usual > 0 || stands) {
+                self.doubts.push(Doubt::NoFiles(day));
+            } else if few {
+                self.doubts.push(Doubt::FewFiles { day, found, usual });
+            }
+            day = day.next();
         }
     }
 
@@ -324,7 +333,8 @@ impl LakeSide {
                 file.path, stamp.size, stamp.etag, stamp.modified
             )
         };
-        files.map(line).collect()
+        let doubts = self.doubts.iter().map(|doubt| format!("{doubt}\n"));
+        files.map(line).chain(doubts).collect()
     }
 }
 

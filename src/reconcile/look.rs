@@ -15,7 +15,7 @@ use crate::compare::{
 };
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
 use crate::model::{Coverage, Dataset, DatasetDay, Entry, PublishedRow, RowKey};
-use crate::socrata::Table;
+use crate::socrata::{Freshness, Table};
 
 use super::detail::Wanted;
 use super::lakeside::{LakeSide, Source};
@@ -50,6 +50,7 @@ impl Candidate {
 /// The portal's side: every key, and whole rows where they were read anyway.
 #[derive(Default)]
 struct Published {
+    freshness: Option<Freshness>,
     keys: Vec<RowKey>,
     digests: Option<HashMap<RowKey, u64>>,
     repeated: Vec<Repeated>,
@@ -65,6 +66,12 @@ pub(super) struct Looking<'a> {
     pub(super) columns: Columns,
     pub(super) depth: Depth,
 }
+
+/// How many days before and after a day tell how many rows are usual.
+const USUAL_DAYS: u32 = 28;
+
+/// So many of them must be known before they tell anything.
+const DAYS_THAT_TELL: usize = 7;
 
 /// The recipe a dataset names.
 ///
@@ -118,7 +125,8 @@ impl Looking<'_> {
             differ = keys::difference(&expected.standing, &published.keys);
         }
         let entries = self.entries().await?;
-        let something_stands = published.count > 0 || !entries.is_empty();
+        let ours = |entry: &&Entry| entry.key.id_ext == self.target.dataset.ext;
+        let something_stands = published.count > 0 || entries.iter().any(|entry| ours(&entry));
         side.doubt_number(self.target, self.rails().min_files_share, something_stands);
 
         let mut findings = Findings {
@@ -127,7 +135,7 @@ impl Looking<'_> {
             looked_at,
             files: Vec::new(),
             doubts: Vec::new(),
-            lake: side.fingerprint(),
+            lake: outside(&side, &entries),
             expected: expected.standing.len() as u64,
             published: published.count,
             newest: published.newest,
@@ -157,6 +165,10 @@ impl Looking<'_> {
         self.catalogued(&files, &side, &entries, &mut findings)
             .await?;
         side.doubt_changes(self.world.ready(), self.target).await?;
+        self.doubt_rows(&mut findings).await?;
+        if published.freshness != Some(Freshness::Proven) {
+            findings.doubts.push(Doubt::Unvouched);
+        }
         findings.doubts.splice(0..0, side.doubts);
         Ok(findings)
     }
@@ -251,6 +263,7 @@ impl Looking<'_> {
                 repeated,
                 newest: read.newest,
                 count: read.count,
+                freshness: Some(read.freshness),
             });
         }
         let mut published = Published::default();
@@ -269,6 +282,7 @@ impl Looking<'_> {
             .await?;
         published.count = read.rows;
         published.newest = read.newest;
+        published.freshness = Some(read.freshness);
         for (key, sids) in by_key {
             if key.is_none() || sids.len() > 1 {
                 published.repeated.push(Repeated {
@@ -282,25 +296,60 @@ impl Looking<'_> {
         Ok(published)
     }
 
-    async fn entries(&self) -> Result<Vec<Entry>, LookError> {
-        let dataset = &self.target.dataset;
-        let last = self
-            .target
-            .day
-            .plus(i64::from(self.recipe.facts().spill_days));
-        let window = Coverage {
-            start: self.target.day.start(dataset.zone),
-            end: last.end(dataset.zone),
+    /// Doubts from the number of rows, where rows would be purged and enough days are known to say
+    /// what is usual: a day far below the least of them may have lost rows on its way.
+    async fn doubt_rows(&self, findings: &mut Findings) -> Result<(), LookError> {
+        if findings.twins.is_empty() && findings.orphans.is_empty() {
+            return Ok(());
+        }
+        let (dataset, day) = (&self.target.dataset.name, self.target.day);
+        let known = self.world.ledger.usual(dataset, day, USUAL_DAYS).await;
+        let known = known.map_err(LookError::ledger)?.into_iter();
+        let rows: Vec<u64> = known
+            .filter(|known| known.day != day)
+            .map(|known| known.rows)
+            .collect();
+        let Some(least) = rows.iter().min().filter(|_| rows.len() >= DAYS_THAT_TELL) else {
+            return Ok(());
         };
-        let repository = &self.world.settings.catalog.repository;
-        let entries = self
-            .world
-            .catalog
-            .entries(repository, &dataset.source, window)
-            .await;
-        entries.map_err(LookError::catalog)
+        let (found, usual) = (findings.expected, *least);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share needs no more than 53 bits"
+        )]
+        let few = (found as f64) < self.rails().min_files_share * usual as f64;
+        if few {
+            findings.doubts.push(Doubt::FewRows { found, usual });
+        }
+        Ok(())
     }
 
+    async fn entries(&self) -> Result<Vec<Entry>, LookError> {
+        entries(self.world, self.target, self.recipe.facts().spill_days).await
+    }
+}
+
+/// The published entries of the days whose files can hold rows of the day.
+pub(super) async fn entries(
+    world: &World,
+    target: &DatasetDay,
+    spill_days: u8,
+) -> Result<Vec<Entry>, LookError> {
+    let dataset = &target.dataset;
+    let last = target.day.plus(i64::from(spill_days));
+    let window = Coverage {
+        start: target.day.start(dataset.zone),
+        end: last.end(dataset.zone),
+    };
+    let repository = &world.settings.catalog.repository;
+    let entries = world
+        .catalog
+        .entries(repository, &dataset.source, window)
+        .await;
+    entries.map_err(LookError::catalog)
+}
+
+impl Looking<'_> {
     /// Published keys that rows of the lake explain though they are not expected on the day: rows
     /// that cannot be published (and once were), and strays of far files.
     async fn vouched(&self, files: &[Candidate]) -> Result<BTreeSet<RowKey>, LookError> {
@@ -539,10 +588,21 @@ pub(super) async fn whole_day(
     let wanted = Wanted::new(&expected, &nothing, &BTreeSet::new(), &[]);
     let mut findings = seen.findings.clone();
     findings.missing.clear();
+    findings.doubts = side.doubts;
     looking
         .fill_in(&files, &expected, wanted, &[], &mut findings)
         .await?;
-    Ok((published, findings.missing))
+    match findings.doubts.into_iter().next() {
+        Some(doubt) => Err(LookError::Doubtful(doubt)),
+        None => Ok((published, findings.missing)),
+    }
+}
+
+/// Lake files and published entries of a day, as one text: equal texts, equal sides.
+pub(super) fn outside(side: &LakeSide, entries: &[Entry]) -> String {
+    let line = |entry: &Entry| format!("{:?} {:?}\n", entry.key, entry.pointer);
+    let entries: String = entries.iter().map(line).collect();
+    format!("{}{entries}", side.fingerprint())
 }
 
 fn altered_keys(expected: &[Placed], published: &Published) -> BTreeSet<RowKey> {

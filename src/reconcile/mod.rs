@@ -16,6 +16,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::catalog::{Catalog, CatalogError};
+use crate::compare::Doubt;
 use crate::compare::gather::ColumnMissing;
 use crate::expected::DeriveError;
 use crate::lake::{Lake, LakeError};
@@ -87,6 +88,9 @@ pub enum LookError {
     /// The published table is not of the recipe's shape.
     #[error("match the published table with the recipe")]
     Columns(#[from] ColumnMissing),
+    /// The second read for a rewrite found what the first did not.
+    #[error("read the day whole for its rewrite")]
+    Doubtful(#[source] Doubt),
     /// A recipe nobody registered.
     #[error("find recipe {0}")]
     Recipe(String),
@@ -112,7 +116,11 @@ impl LookError {
             Self::Lake(error) => matches!(error, LakeError::Unreachable { .. }),
             Self::Portal(error) => matches!(error, ReadError::Request { .. }),
             Self::Catalog(_) | Self::Ledger(_) => true,
-            Self::Derive(_) | Self::Table(_) | Self::Columns(_) | Self::Recipe(_) => false,
+            Self::Derive(_)
+            | Self::Table(_)
+            | Self::Columns(_)
+            | Self::Doubtful(_)
+            | Self::Recipe(_) => false,
         }
     }
 }

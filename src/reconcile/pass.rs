@@ -10,12 +10,13 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use crate::compare::{Counts, Depth, Findings, cause};
-use crate::ledger::{DayRecord, LeaseAnswer, Mark, MarkKind};
+use crate::ledger::{DayRecord, LeaseAnswer, LedgerError, Mark, MarkKind};
 use crate::model::{DatasetDay, Day, KeyRecipe};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
 use crate::settings::Republish;
 
+use super::survey::fingerprint;
 use super::{Look, LookError, World, chain, look};
 
 /// How a dataset-day stands. Names as in reports, metrics and the ledger.
@@ -121,6 +122,8 @@ pub struct Report {
     pub service_failed: bool,
     /// What the first look found, for those who want to see the rows.
     pub findings: Option<Findings>,
+    /// What the day looks like from outside, if it was seen in step.
+    pub(super) fingerprint: Option<String>,
 }
 
 /// What a caller asks of a repair.
@@ -155,7 +158,35 @@ impl Report {
             leased_away: false,
             service_failed: false,
             findings: None,
+            fingerprint: None,
         }
+    }
+
+    fn leased_away(target: &DatasetDay, depth: Depth, held: &LeaseAnswer) -> Self {
+        let mut report = Self::new(target, depth, State::Unproven);
+        report.leased_away = true;
+        report.why = match held {
+            LeaseAnswer::HeldBy { holder, until } => {
+                let until = until.with_timezone(&target.dataset.zone).format("%H:%M %Z");
+                Some(format!(
+                    "{holder} holds the lease of the dataset until {until}"
+                ))
+            }
+            LeaseAnswer::Granted { .. } => None,
+        };
+        report
+    }
+
+    /// Takes over what the look after a repair says.
+    fn verified_by(&mut self, after: Self) {
+        let in_step = after.state == State::InStep;
+        self.state = if in_step {
+            State::Repaired
+        } else {
+            after.state
+        };
+        self.why = after.why.or(after.cause.filter(|_| !in_step));
+        self.fingerprint = after.fingerprint;
     }
 
     fn of(findings: Findings) -> Self {
@@ -171,6 +202,7 @@ impl Report {
         report.expected = findings.expected;
         report.published = findings.published;
         report.keys = findings.keys();
+        report.fingerprint = (state == State::InStep).then(|| fingerprint(&findings));
         report.findings = Some(findings);
         report
     }
@@ -248,21 +280,46 @@ async fn note(world: &World, report: &Report, digest: Option<String>) {
         State::Skipped => return,
         other => other,
     };
+    if report.leased_away {
+        return;
+    }
+    let now = world.clock.now();
     let record = DayRecord {
         dataset: report.target.dataset.name.clone(),
         day: report.target.day,
         state: state.to_string(),
-        since: world.clock.now(),
-        looked_at: world.clock.now(),
+        since: now,
+        looked_at: now,
         why: report.why.clone(),
         cause: report.cause.clone(),
         counts: serde_json::to_value(report.counts).unwrap_or_default(),
-        fingerprint: super::survey::fingerprint_if_in_step(report),
+        fingerprint: report.fingerprint.clone(),
         digest,
     };
-    if let Err(error) = world.ledger.set_day(&record).await {
+    let noted = async {
+        world.ledger.set_day(&record).await?;
+        match report
+            .findings
+            .as_ref()
+            .filter(|findings| findings.doubts.is_empty())
+        {
+            Some(proven) => note_usual(world, proven).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = noted.await {
         tracing::warn!(day = %report.target, "failed to note the day's state: {}", chain(&error));
     }
+}
+
+/// Notes how many files and rows a proven day has, so that a day with far fewer can be doubted.
+async fn note_usual(world: &World, proven: &Findings) -> Result<(), LedgerError> {
+    let files = proven.files.iter().filter(|seen| seen.own_day).count() as u64;
+    let (dataset, day) = (&proven.target.dataset.name, proven.target.day);
+    world
+        .ledger
+        .set_usual(dataset, day, files, proven.expected)
+        .await
 }
 
 /// Looks, and drafts what a repair would do, with what would hold it.
@@ -307,6 +364,19 @@ async fn drafted(world: &World, seen: &Look, rewrite: bool) -> Result<Draft, Loo
     Ok(Draft::rewrite(&seen.findings, published, &expected, with))
 }
 
+/// A person's yes that stands in the ledger and was not used.
+async fn approved(world: &World, digest: &str) -> Result<Option<Approval>, LookError> {
+    let approval = world
+        .ledger
+        .approval(digest)
+        .await
+        .map_err(LookError::ledger)?;
+    let unused = approval.filter(|approval| approval.used_at.is_none());
+    Ok(unused.map(|approval| Approval {
+        digest: approval.digest,
+    }))
+}
+
 async fn circumstances(
     world: &World,
     seen: &Look,
@@ -321,6 +391,10 @@ async fn circumstances(
     let ledger = &world.ledger;
     let digest = (!draft.is_empty()).then(|| draft.digest());
     let sight = ledger.sight(name, day, digest.as_deref(), now).await;
+    let on_record = match &digest {
+        Some(digest) => approved(world, digest).await?,
+        None => None,
+    };
     let held = mark(world, target, Day::at(now, target.dataset.zone)).await?;
     let day_ago = now - TimeDelta::hours(24);
     let week_ago = now - TimeDelta::days(7);
@@ -340,7 +414,7 @@ async fn circumstances(
             .repairs_since(name, day, week_ago)
             .await
             .map_err(LookError::ledger)?,
-        approval,
+        approval: approval.or(on_record),
     })
 }
 
@@ -394,6 +468,31 @@ async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookEr
     })
 }
 
+/// Looks and drafts until the guards have nothing but time against it, or something else.
+async fn seen_and_vetted(
+    world: &World,
+    target: &DatasetDay,
+    depth: Depth,
+    asked: &Asked,
+) -> Result<(Look, Vetted), LookError> {
+    let seen = look(world, target, depth).await?;
+    let vetted = vet(world, &seen, asked).await?;
+    let only_time =
+        |refusal: &Refusal| (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
+    if !matches!(&vetted, Vetted::Refused(refusal) if asked.wait && only_time(refusal)) {
+        return Ok((seen, vetted));
+    }
+    let wait = world.rails(&target.dataset).recheck_after;
+    let spent = (world.clock.now() - seen.findings.looked_at)
+        .to_std()
+        .unwrap_or_default();
+    // A moment more, so that clocks that round never make us wait twice.
+    tokio::time::sleep(wait.saturating_sub(spent) + Duration::from_millis(50)).await;
+    let seen = look(world, target, depth).await?;
+    let vetted = vet(world, &seen, asked).await?;
+    Ok((seen, vetted))
+}
+
 async fn repaired(
     world: &World,
     writers: &Writers,
@@ -406,19 +505,26 @@ async fn repaired(
         report.why = Some(why);
         return Ok(report);
     }
-    let mut seen = look(world, target, depth).await?;
-    let mut vetted = vet(world, &seen, asked).await?;
-    if let Vetted::Refused(refusal) = &vetted
-        && asked.wait
-        && refusal
-            .breaches
-            .iter()
-            .all(|breach| breach.guard == Guard::Recheck)
-    {
-        tokio::time::sleep(world.rails(&target.dataset).recheck_after).await;
-        seen = look(world, target, depth).await?;
-        vetted = vet(world, &seen, asked).await?;
+    let lease = repair::Lease::take(world, writers, &target.dataset.name).await;
+    match lease.map_err(LookError::ledger)? {
+        Ok(lease) => {
+            let report = under_lease(world, writers, &lease, target, depth, asked).await;
+            lease.release().await;
+            report
+        }
+        Err(held) => Ok(Report::leased_away(target, depth, &held)),
     }
+}
+
+async fn under_lease(
+    world: &World,
+    writers: &Writers,
+    lease: &repair::Lease<'_>,
+    target: &DatasetDay,
+    depth: Depth,
+    asked: &Asked,
+) -> Result<Report, LookError> {
+    let (seen, vetted) = seen_and_vetted(world, target, depth, asked).await?;
     let mut report = Report::of(seen.findings.clone());
     match vetted {
         Vetted::Nothing => {}
@@ -429,15 +535,13 @@ async fn repaired(
             ));
         }
         Vetted::Refused(refusal) => {
-            report.state = if report.state == State::Unproven {
-                State::Unproven
-            } else {
-                State::Held
-            };
+            if report.state != State::Unproven {
+                report.state = State::Held;
+            }
             report.why = Some(join(report.why.take(), refusal.to_string()));
             report.refusal = Some(refusal);
         }
-        Vetted::Plan(plan) => carried_out(world, writers, &seen, *plan, &mut report).await?,
+        Vetted::Plan(plan) => carried_out(world, writers, lease, &seen, *plan, &mut report).await?,
     }
     Ok(report)
 }
@@ -449,33 +553,16 @@ fn join(why: Option<String>, more: String) -> String {
 async fn carried_out(
     world: &World,
     writers: &Writers,
+    lease: &repair::Lease<'_>,
     seen: &Look,
     plan: Plan,
     report: &mut Report,
 ) -> Result<(), LookError> {
-    let target = report.target.clone();
-    let lease = repair::Lease::take(world, writers, &target.dataset.name).await;
-    let lease = match lease.map_err(LookError::ledger)? {
-        Ok(lease) => lease,
-        Err(LeaseAnswer::HeldBy { holder, until }) => {
-            report.leased_away = true;
-            report.why = Some(format!(
-                "{holder} holds the lease of {} until {until}",
-                target.dataset.name
-            ));
-            return Ok(());
-        }
-        Err(LeaseAnswer::Granted { .. }) => return Ok(()),
-    };
+    let (digest, now) = (plan.digest().to_owned(), world.clock.now());
+    let used = world.ledger.use_approval(&digest, now).await;
+    used.map_err(LookError::ledger)?;
     let mut effects = Effects::default();
-    let ended = repair::carry_out(plan, world, writers, seen, &lease, &mut effects).await;
-    report.done = Done {
-        published_rows: effects.published,
-        purged_rows: effects.purged,
-        catalog_changes: effects.catalog,
-    };
-    report.pass = Some(effects.pass);
-    let outcome = settle(world, report, ended).await;
+    let ended = repair::carry_out(plan, world, writers, seen, lease, &mut effects).await;
     let Effects {
         pass,
         published,
@@ -483,46 +570,40 @@ async fn carried_out(
         catalog,
         dropped: _,
     } = effects;
-    let now = world.clock.now();
-    let state = report.state.to_string();
-    let ended = world
+    report.done = Done {
+        published_rows: published,
+        purged_rows: purged,
+        catalog_changes: catalog,
+    };
+    report.pass = Some(pass);
+    settle(world, report, ended).await;
+    let (state, now) = (report.state.to_string(), world.clock.now());
+    let noted = world
         .ledger
         .end_pass(pass, now, &state, purged, published, catalog)
         .await;
-    lease.release().await;
-    ended.map_err(LookError::ledger)?;
-    outcome
+    noted.map_err(LookError::ledger)
 }
 
 /// Looks again and lets that look decide how the pass ended.
-async fn settle(
-    world: &World,
-    report: &mut Report,
-    ended: Result<(), RepairError>,
-) -> Result<(), LookError> {
-    let depth = report.depth;
+async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairError>) {
+    let failed = |report: &mut Report, state, error: &dyn std::error::Error| {
+        report.state = state;
+        report.why = Some(format!("failed to {}", chain(error)));
+    };
     match ended {
-        Ok(()) => {
-            let again = look(world, &report.target, depth).await?.findings;
-            let after = Report::of(again);
-            report.state = if after.state == State::InStep {
-                State::Repaired
-            } else {
-                after.state
-            };
-            report.why = after
-                .why
-                .or(after.cause.filter(|_| after.state != State::InStep));
-        }
-        Err(RepairError::Unconfirmed { .. }) => {
-            report.state = State::Unconfirmed;
-            report.why = ended.err().map(|error| chain(&error));
-        }
+        Ok(()) => match look(world, &report.target, report.depth).await {
+            Ok(again) => report.verified_by(Report::of(again.findings)),
+            Err(error) => {
+                report.service_failed = error.is_service();
+                failed(report, State::Unproven, &error);
+            }
+        },
+        Err(error @ RepairError::Unconfirmed { .. }) => failed(report, State::Unconfirmed, &error),
         Err(error) => {
-            report.state = State::Differs;
-            report.service_failed = true;
-            report.why = Some(format!("failed to {}", chain(&error)));
+            report.leased_away = matches!(error, RepairError::LeaseLost { .. });
+            report.service_failed = !report.leased_away;
+            failed(report, State::Differs, &error);
         }
     }
-    Ok(())
 }

@@ -1,18 +1,18 @@
 //! The cheap look at many days at once.
 //!
 //! One grouped query tells rows per day and their newest stamp for a whole window. Together with
-//! the lake's listing and our own settings that makes a day's *fingerprint*. A day whose
+//! the lake's listing, the published entries and our own settings that makes a day's *fingerprint*. A day whose
 //! fingerprint is the one it had when it was last found in step is skipped; every other is a
 //! suspect. A delete leaves no stamp, which is why the count is in it.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::compare::Depth;
+use crate::compare::{Depth, Findings};
 use crate::model::{Dataset, DatasetDay, DayRange};
 use std::sync::Arc;
 
-use super::look::recipe_of;
+use super::look::{entries, outside, recipe_of};
 use super::pass::{Report, State};
 use super::{LakeSide, LookError, World};
 
@@ -39,7 +39,8 @@ pub async fn survey(
             .get(&day)
             .map_or((0, None), |row| (row.rows, row.newest));
         let side = LakeSide::read(world.ready(), &target, facts).await?;
-        let fingerprint = fingerprint(dataset, &side.fingerprint(), count, newest);
+        let entries = entries(world, &target, facts.spill_days).await?;
+        let fingerprint = digest(dataset, &outside(&side, &entries), count, newest);
         let known = world
             .ledger
             .day(&dataset.name, day)
@@ -54,24 +55,21 @@ pub async fn survey(
     Ok(days)
 }
 
-fn fingerprint(dataset: &Dataset, lake: &str, count: u64, newest: Option<DateTime<Utc>>) -> String {
+fn digest(dataset: &Dataset, outside: &str, count: u64, newest: Option<DateTime<Utc>>) -> String {
     let mut hash = Sha256::new();
     hash.update(crate::settings::fingerprint(dataset));
     hash.update(format!("\n{count}\n{newest:?}\n"));
-    hash.update(lake);
+    hash.update(outside);
     hash.finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
 
-/// The fingerprint of a day that was just found in step; `None` for any other.
-pub(super) fn fingerprint_if_in_step(report: &Report) -> Option<String> {
-    let findings = report.findings.as_ref()?;
-    (report.state == State::InStep).then(|| {
-        let dataset = &report.target.dataset;
-        fingerprint(dataset, &findings.lake, findings.published, findings.newest)
-    })
+/// What a day that was just found in step looks like from outside.
+pub(super) fn fingerprint(findings: &Findings) -> String {
+    let dataset = &findings.target.dataset;
+    digest(dataset, &findings.lake, findings.published, findings.newest)
 }
 
 impl Report {

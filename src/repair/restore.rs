@@ -9,11 +9,11 @@ use uuid::Uuid;
 use crate::archive::ArchivedDay;
 use crate::catalog::CatalogChange;
 use crate::ledger::{LeaseAnswer, PassKind, PassRecord};
-use crate::model::{DatasetDay, PublishedRow, RowKey};
+use crate::model::{Coverage, DatasetDay, EntryKey, PublishedRow, RowKey};
 use crate::reconcile::{LookError, World, published_rows};
 use crate::socrata::Table;
 
-use super::steps::Patience;
+use super::steps::{NEW_ENTRIES, Patience};
 use super::{Lease, RepairError, Writers};
 
 /// What a restore put back.
@@ -49,7 +49,8 @@ fn upload(row: &PublishedRow, table: &Table) -> Map<String, Json> {
         .collect()
 }
 
-/// Puts back what a pass archived of one dataset-day.
+/// Puts back what a pass archived of one dataset-day, and takes the entries it made out again; or
+/// puts back only the row of one key.
 ///
 /// # Errors
 /// If another program of ours has the lease, or portal, catalog or ledger fail.
@@ -57,8 +58,15 @@ pub async fn restore(
     world: &World,
     writers: &Writers,
     target: &DatasetDay,
-    archived: &ArchivedDay,
+    mut archived: ArchivedDay,
+    only: Option<&RowKey>,
 ) -> Result<Restored, RestoreError> {
+    if let Some(key) = only {
+        archived
+            .rows
+            .retain(|row| row.row.key.as_ref() == Some(key));
+        archived.entries.clear();
+    }
     let table = world.table(&target.dataset).await?;
     let lease = match Lease::take(world, writers, &target.dataset.name)
         .await
@@ -78,8 +86,17 @@ pub async fn restore(
         seen: 0,
         entries: 0,
     };
-    begin(world, target, archived, pass).await?;
-    let done = put_back(world, writers, &lease, &table, archived, &mut restored).await;
+    begin(world, target, &archived, pass).await?;
+    let whole = only.is_none();
+    let done = put_back(
+        world,
+        writers,
+        &lease,
+        &table,
+        (&archived, whole),
+        &mut restored,
+    )
+    .await;
     let outcome = if done.is_ok() { "restored" } else { "failed" };
     let now = world.clock.now();
     let ended = world
@@ -127,7 +144,7 @@ async fn put_back(
     writers: &Writers,
     lease: &Lease<'_>,
     table: &Table,
-    archived: &ArchivedDay,
+    (archived, whole): (&ArchivedDay, bool),
     restored: &mut Restored,
 ) -> Result<(), RepairError> {
     let rows: Vec<Map<String, Json>> = archived
@@ -141,16 +158,47 @@ async fn put_back(
         writers.portal.upsert(table, rows).await?;
     }
     lease.hold().await?;
-    let entries: Vec<CatalogChange> = archived
+    let mut entries: Vec<CatalogChange> = archived
         .entries
         .iter()
         .cloned()
         .map(CatalogChange::Put)
         .collect();
+    if whole {
+        entries.extend(entered(world, archived).await?);
+    }
     if !entries.is_empty() {
         restored.entries = writers.catalog.apply(&entries).await?;
     }
     see(world, table, archived, restored).await
+}
+
+/// The entries that the pass made and that were not there before, as they stand now.
+async fn entered(world: &World, archived: &ArchivedDay) -> Result<Vec<CatalogChange>, RepairError> {
+    let Some((_, journal)) = world.ledger.pass(archived.header.pass).await? else {
+        return Ok(Vec::new());
+    };
+    let new = journal
+        .iter()
+        .filter_map(|step| step.detail.get(NEW_ENTRIES));
+    let new: Vec<EntryKey> = new
+        .filter_map(|keys| serde_json::from_value::<Vec<EntryKey>>(keys.clone()).ok())
+        .flatten()
+        .collect();
+    let mut changes = Vec::new();
+    for key in new {
+        let window = Coverage {
+            start: key.collection_date,
+            end: key.collection_date + chrono::TimeDelta::seconds(1),
+        };
+        let entries = world
+            .catalog
+            .entries(&key.repository, &key.data_source, window)
+            .await?;
+        let same = entries.into_iter().filter(|entry| entry.key == key);
+        changes.extend(same.map(CatalogChange::Remove));
+    }
+    Ok(changes)
 }
 
 async fn see(

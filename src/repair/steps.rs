@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::archive::{ArchiveHeader, ArchivedRow};
 use crate::catalog::CatalogChange;
-use crate::model::{Entry, PublishedRow, RowKey};
+use crate::model::{Entry, EntryKey, PublishedRow, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World, published_rows};
 
@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longest pause between two looks for a write.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where the journal keeps the entries that were not there before.
+pub(super) const NEW_ENTRIES: &str = "new_entries";
 
 struct Upload {
     key: RowKey,
@@ -120,7 +123,7 @@ impl<'a> Steps<'a> {
         let rows: Vec<ArchivedRow> = purged.chain(altered).collect();
         let corrected = self.enter.iter().filter_map(|(_, before)| before.clone());
         let entries: Vec<Entry> = corrected.chain(self.withdraw.iter().cloned()).collect();
-        if rows.is_empty() && entries.is_empty() {
+        if rows.is_empty() && entries.is_empty() && self.enter.is_empty() {
             return Ok(());
         }
         let header = ArchiveHeader {
@@ -300,36 +303,39 @@ impl<'a> Steps<'a> {
 
     /// Takes entries out of the catalog.
     pub(super) async fn withdraw(&mut self) -> Result<(), RepairError> {
-        let changes: Vec<CatalogChange> = std::mem::take(&mut self.withdraw)
-            .into_iter()
-            .map(CatalogChange::Remove)
-            .collect();
-        self.recatalog(changes).await
+        let withdraw = std::mem::take(&mut self.withdraw);
+        let changes = withdraw.into_iter().map(CatalogChange::Remove).collect();
+        self.recatalog(changes, Vec::new()).await
     }
 
     /// Enters files as published.
     pub(super) async fn enter(&mut self) -> Result<(), RepairError> {
         let now = self.world.clock.now();
+        let enter = std::mem::take(&mut self.enter);
+        let new = enter.iter().filter(|(_, before)| before.is_none());
+        let new = new.map(|(entry, _)| entry.key.clone()).collect();
         let stamped = |(entry, _)| {
             CatalogChange::Put(Entry {
                 processing_date: Some(now),
                 ..entry
             })
         };
-        let changes = std::mem::take(&mut self.enter)
-            .into_iter()
-            .map(stamped)
-            .collect();
-        self.recatalog(changes).await
+        self.recatalog(enter.into_iter().map(stamped).collect(), new)
+            .await
     }
 
-    async fn recatalog(&mut self, changes: Vec<CatalogChange>) -> Result<(), RepairError> {
+    /// `new` are the entries that were not there before: a restore takes them out again.
+    async fn recatalog(
+        &mut self,
+        changes: Vec<CatalogChange>,
+        new: Vec<EntryKey>,
+    ) -> Result<(), RepairError> {
         if changes.is_empty() {
             return Ok(());
         }
         self.lease.hold().await?;
-        self.journal("recataloguing", json!({ "entries": changes.len() }))
-            .await?;
+        let detail = json!({ "entries": changes.len(), NEW_ENTRIES: new });
+        self.journal("recataloguing", detail).await?;
         let changed = self.writers.catalog.apply(&changes).await?;
         self.effects.catalog += changed;
         self.journal("recatalogued", json!({ "entries": changed }))

@@ -159,10 +159,25 @@ async fn break_and_mend(breakage: Breakage, table: Table, day: Day) -> Option<()
     Some(())
 }
 
+/// Every breakage on the ordinary day; on the days of clock changes those in which rows move.
+fn breakages(day: &str) -> Vec<Breakage> {
+    let moving = [
+        Breakage::ChainedAgain,
+        Breakage::TailLost,
+        Breakage::StaleValues,
+        Breakage::NeverPublished,
+    ];
+    if day == DAYS[0] {
+        Breakage::ALL.to_vec()
+    } else {
+        moving.to_vec()
+    }
+}
+
 async fn every_breakage_of(table: Table) {
     let mut tried = 0;
     for day in DAYS {
-        for breakage in Breakage::ALL {
+        for breakage in breakages(day) {
             tried += i32::from(
                 break_and_mend(breakage, table, day.parse().unwrap())
                     .await
@@ -170,10 +185,7 @@ async fn every_breakage_of(table: Table) {
             );
         }
     }
-    assert!(
-        tried >= 3 * 7,
-        "{table:?}: {tried} breakages could be tried"
-    );
+    assert!(tried >= 14, "{table:?}: {tried} breakages could be tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]

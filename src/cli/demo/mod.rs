@@ -38,7 +38,7 @@ pub(super) async fn run(args: DemoArgs, common: &Common, telemetry: &Telemetry) 
     let dir = dir.context("make a folder for the demo")?;
     let stage = set_up(dir.path(), &args).await?;
     let script = Script::for_month();
-    publish(&stage, script.days, common.format, telemetry).await?;
+    publish(&stage, script.published(), common.format, telemetry).await?;
     let injected = script.break_days(&stage, common.format)?;
     let world = Arc::new(world(&stage).await?);
     let (before, after) = mend(&world, script.days, common.format, telemetry).await?;

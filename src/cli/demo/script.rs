@@ -138,6 +138,15 @@ impl Script {
         }
     }
 
+    /// The days that are published: one more, since rows of a day can stand in the next day's file.
+    pub(super) fn published(&self) -> DayRange {
+        let DayRange { from, to } = self.days;
+        DayRange {
+            from,
+            to: to.next(),
+        }
+    }
+
     /// Breaks the published month, and returns what a look must find.
     pub(super) fn break_days(&self, stage: &Stage, format: Format) -> Result<Vec<Injected>> {
         let mut injected = Vec::new();

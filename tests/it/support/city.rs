@@ -34,11 +34,16 @@ pub fn written_at() -> DateTime<Utc> {
 impl TestCity {
     /// A city whose days around `day` are published in full, with `more` settings.
     pub async fn around(day: Day, more: &str) -> Self {
-        Self::with(day, more, PortalOptions::default()).await
+        Self::with(day, more, PortalOptions::default(), &[]).await
     }
 
-    /// The same with a portal of one's own options.
-    pub async fn with(day: Day, more: &str, options: PortalOptions) -> Self {
+    /// The same with a portal of one's own options, and settings from the environment.
+    pub async fn with(
+        day: Day,
+        more: &str,
+        options: PortalOptions,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let city = City::new(7, Scale::demo());
         let listen = "127.0.0.1:0".parse().unwrap();
@@ -60,7 +65,10 @@ impl TestCity {
             .iter()
             .map(|one| one.facts())
             .collect();
-        let settings = Settings::load(Some(&file), [], &recipes).unwrap();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let settings = Settings::load(Some(&file), environment, &recipes).unwrap();
         let world = app::world(Arc::new(settings)).await.unwrap();
         let writers = app::writers(&world).await.unwrap();
         Self {
