@@ -6,13 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 
-use super::style::print;
+use super::style::{clean, print};
 use super::{Common, Depth, Exit, Format, LookArgs, PlanArgs, config, report, select};
 use crate::app;
 use crate::compare;
 use crate::model::{DatasetDay, DayRange};
 use crate::plan::{Breach, Draft};
-use crate::reconcile::{self, Report, World};
+use crate::reconcile::{self, Report, State, World};
 use crate::telemetry::Telemetry;
 
 /// How many days are looked at side by side. Requests are bounded by the settings; this bounds
@@ -150,19 +150,31 @@ pub(super) async fn plan(
         steps.advance(1);
     }
     steps.end();
+    let exit = report::exit(&reports);
     match &args.out {
         Some(file) => {
-            write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
+            // A plan that lacks a day nobody could look at would pass for the whole one.
+            if exit != Exit::Failed {
+                let written = write_whole(file, &lines);
+                written.with_context(|| format!("write plan {}", file.display()))?;
+            }
             tell(&reports, common.format, "plan")?;
         }
-        None => print(
-            &lines
-                .iter()
-                .map(|line| format!("{line}\n"))
-                .collect::<String>(),
-        )?,
+        None => {
+            reports.iter().for_each(warn_of_doubt);
+            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            print(&lines).context("write to stdout")?;
+        }
     }
-    Ok(report::exit(&reports))
+    Ok(exit)
+}
+
+/// Where the plan itself goes to stdout, what stopped it is told on stderr.
+fn warn_of_doubt(report: &Report) {
+    if report.state == State::Unproven {
+        let why = report.why.as_deref().unwrap_or_default();
+        tracing::warn!(day = %report.target, "{} is unproven: {}", report.target, clean(why));
+    }
 }
 
 fn rendered((draft, held): &(Draft, Vec<Breach>)) -> Vec<String> {

@@ -10,7 +10,9 @@ mod exit;
 mod look;
 mod mend;
 mod report;
+mod sandbox;
 mod select;
+mod stop;
 pub mod style;
 
 use std::net::SocketAddr;
@@ -274,7 +276,8 @@ pub struct SandboxArgs {
     /// Where the stand-in portal is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Folder with its tables [default: a generated city]
+    /// Folder of the city: lake, catalog, settings; made where there is none [default: a folder
+    /// of its own that goes away at the end]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Which faults to show, and when
@@ -330,18 +333,18 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),
-        Command::Check(args) => look::check(args, &common, telemetry).await,
-        Command::Plan(args) => look::plan(args, &common, telemetry).await,
+        Command::Check(args) => stop::or_asked(look::check(args, &common, telemetry)).await,
+        Command::Plan(args) => stop::or_asked(look::plan(args, &common, telemetry)).await,
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
         Command::Repair(args) => mend::repair(args, &common, telemetry).await,
         Command::Restore(args) => mend::restore(args, &common).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
         Command::Demo(_)
         | Command::Derive(_)
         | Command::Explain(_)
         | Command::Days(_)
         | Command::Mark(_)
-        | Command::Doctor
-        | Command::Sandbox(_) => anyhow::bail!("run this command: it is not built yet"),
+        | Command::Doctor => anyhow::bail!("run this command: it is not built yet"),
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod config_command;
 mod lake;
+mod layering;
+mod mending;
 mod pass;
 mod portal_client;
 mod sandbox_portal;
