@@ -119,10 +119,11 @@ async fn survey(
 pub(super) fn tell(reports: &[Report], format: Format, command: &str) -> anyhow::Result<()> {
     let text = match format {
         Format::Text => report::to_text(reports, command),
-        Format::Json => reports
-            .iter()
-            .map(|one| format!("{}\n", report::to_json(one)))
-            .collect(),
+        Format::Json => reports.iter().fold(String::new(), |mut lines, one| {
+            lines.push_str(&report::to_json(one).to_string());
+            lines.push('\n');
+            lines
+        }),
     };
     print(&text).context("write to stdout")
 }
@@ -151,20 +152,16 @@ pub(super) async fn plan(
     }
     steps.end();
     let exit = report::exit(&reports);
-    match &args.out {
-        Some(file) => {
-            // A plan that lacks a day nobody could look at would pass for the whole one.
-            if exit != Exit::Failed {
-                let written = write_whole(file, &lines);
-                written.with_context(|| format!("write plan {}", file.display()))?;
-            }
-            tell(&reports, common.format, "plan")?;
+    if let Some(file) = &args.out {
+        // A plan that lacks a day nobody could look at would pass for the whole one.
+        if exit != Exit::Failed {
+            write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
         }
-        None => {
-            reports.iter().for_each(warn_of_doubt);
-            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            print(&lines).context("write to stdout")?;
-        }
+        tell(&reports, common.format, "plan")?;
+    } else {
+        reports.iter().for_each(warn_of_doubt);
+        lines.push(String::new());
+        print(&lines.join("\n")).context("write to stdout")?;
     }
     Ok(exit)
 }

@@ -31,7 +31,7 @@ pub(super) async fn repair(
         wait: true,
         ..Asked::default()
     };
-    let work = async {
+    let work = Box::pin(async {
         let steps = telemetry.steps();
         steps.begin("repair", targets.len() as u64);
         let mut reports = Vec::new();
@@ -43,7 +43,7 @@ pub(super) async fn repair(
         steps.end();
         tell(&reports, common.format, "repair")?;
         Ok(report::exit(&reports))
-    };
+    });
     stop::or_give_back(&world, &writers, work).await
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn apply(
         suits(plan, &world)?;
     }
     let writers = app::writers(&world).await?;
-    let work = async {
+    let work = Box::pin(async {
         let steps = telemetry.steps();
         steps.begin("apply", plans.len() as u64);
         let mut reports = Vec::new();
@@ -78,7 +78,7 @@ pub(super) async fn apply(
         steps.end();
         tell(&reports, common.format, "apply")?;
         Ok(report::exit(&reports))
-    };
+    });
     stop::or_give_back(&world, &writers, work).await
 }
 
@@ -165,7 +165,7 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
         .into());
     }
     let writers = app::writers(&world).await?;
-    let work = put_back(archived, &world, &writers, common.format);
+    let work = Box::pin(put_back(archived, &world, &writers, common.format));
     stop::or_give_back(&world, &writers, work).await
 }
 

@@ -256,23 +256,23 @@ mod tests {
 
     use super::*;
 
-    fn number(value: Value) -> Cell {
-        Cell::stored(&value, &ColumnType::Number).unwrap()
+    fn number(value: &Value) -> Cell {
+        Cell::stored(value, &ColumnType::Number).unwrap()
     }
 
     #[test]
     fn numbers_are_equal_by_value_however_they_are_written() {
         let published = |json| Cell::published(Some(&json), &ColumnType::Number);
-        assert_eq!(number(Value::Float(15.0)), published(json!("15")));
-        assert_eq!(number(Value::Int("15".into())), published(json!("15.000")));
-        assert_eq!(number(Value::Float(1e-5)), published(json!("0.00001")));
+        assert_eq!(number(&Value::Float(15.0)), published(json!("15")));
+        assert_eq!(number(&Value::Int("15".into())), published(json!("15.000")));
+        assert_eq!(number(&Value::Float(1e-5)), published(json!("0.00001")));
         assert_eq!(
-            number(Value::Text("0.331".into())),
+            number(&Value::Text("0.331".into())),
             published(json!("0.3310"))
         );
-        assert_eq!(number(Value::Float(-0.0)), published(json!("0")));
-        assert_ne!(number(Value::Float(15.0)), published(json!("15.01")));
-        assert_ne!(number(Value::Float(-1.0)), published(json!("1")));
+        assert_eq!(number(&Value::Float(-0.0)), published(json!("0")));
+        assert_ne!(number(&Value::Float(15.0)), published(json!("15.01")));
+        assert_ne!(number(&Value::Float(-1.0)), published(json!("1")));
     }
 
     #[test]

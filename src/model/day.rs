@@ -133,6 +133,7 @@ impl DayRange {
     }
 
     /// The days in order.
+    #[must_use]
     pub fn days(self) -> impl DoubleEndedIterator<Item = Day> {
         (0..self.from.days_until(self.to).max(0)).map(move |step| self.from.plus(step))
     }

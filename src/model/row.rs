@@ -131,9 +131,8 @@ impl Value {
             Self::Bool(false) => "False".into(),
             Self::Int(digits) => Cow::Borrowed(digits),
             Self::Float(number) => rustpython_literal::float::to_string(*number).into(),
-            Self::Text(text) => Cow::Borrowed(text),
+            Self::Text(text) | Self::Nested { text, .. } => Cow::Borrowed(text),
             Self::LoneSurrogate(_) => return None,
-            Self::Nested { text, .. } => Cow::Borrowed(text),
         })
     }
 

@@ -6,6 +6,7 @@ mod layering;
 mod mending;
 mod pass;
 mod portal_client;
+mod real_services;
 mod sandbox_portal;
 mod settings;
 mod sodapy;

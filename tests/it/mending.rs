@@ -11,85 +11,9 @@ use sodalake::sandbox::portal::{Fault, Faults, Operation, Rule};
 use tokio::process::Command;
 
 use crate::support::city::{TestCity, wednesday};
+use crate::support::program::{Ran, command, config, run, with};
 
-const PASSWORDS: [&str; 2] = ["writer-password", "reader-password"];
 const RADAR: &str = "radar-counts --day 2020-10-14";
-
-/// What came of a run.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn ends(self, code: i32, why: &str) -> Self {
-        let Self { code: c, out, err } = &self;
-        assert_eq!(*c, code, "\n--- stdout\n{out}\n--- stderr\n{err}");
-        assert!(
-            self.out.contains(why) || self.err.contains(why),
-            "no {why:?} in\n{out}\n{err}"
-        );
-        self
-    }
-
-    /// The one JSON object on stdout.
-    #[track_caller]
-    fn json(&self) -> Json {
-        assert_eq!(self.out.lines().count(), 1, "{}", self.out);
-        serde_json::from_str(&self.out).unwrap()
-    }
-}
-
-fn command(city: &TestCity, line: &str, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sodalake"));
-    command
-        .args(line.split(' '))
-        .arg("--config")
-        .arg(config(city));
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("SODALAKE") || text == "RUST_LOG" {
-            command.env_remove(&name);
-        }
-    }
-    command
-        .envs(env.iter().copied())
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
-fn config(city: &TestCity) -> PathBuf {
-    city.stage.dir().join("sodalake.toml")
-}
-
-async fn with(city: &TestCity, line: &str, env: &[(&str, &str)]) -> Ran {
-    let output = command(city, line, env).output().await.unwrap();
-    let ran = Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    };
-    for password in PASSWORDS {
-        assert!(
-            !ran.out.contains(password),
-            "{line}: a secret on stdout: {}",
-            ran.out
-        );
-        assert!(
-            !ran.err.contains(password),
-            "{line}: a secret on stderr: {}",
-            ran.err
-        );
-    }
-    ran
-}
-
-async fn run(city: &TestCity, line: &str) -> Ran {
-    with(city, line, &[]).await
-}
 
 /// A city whose radar day stands doubled.
 async fn doubled(more: &str) -> TestCity {
@@ -318,7 +242,7 @@ async fn a_login_that_may_not_write_fails_with_its_reason_and_changes_nothing() 
     let password = "SODALAKE__SOCRATA__PASSWORD";
     with(&city, &line, &[(password, "wrong")])
         .await
-        .ends(7, "XXX");
+        .ends(7, "Invalid username");
     let reader = [
         ("SODALAKE__SOCRATA__USERNAME", "reader"),
         (password, "reader-password"),
