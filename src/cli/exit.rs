@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::repair::RepairError;
 use crate::settings::SettingsError;
 
 /// How a command ended. The numbers are fixed: people script against them.
@@ -71,13 +72,21 @@ impl Exit {
     }
 
     /// What an error that ended a command means: [`Exit::Usage`] for wrong settings and wrong
-    /// arguments, [`Exit::Failed`] for everything else.
+    /// arguments, [`Exit::Lease`] where another sodalake has it, [`Exit::Failed`] for all else.
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
         let of_usage = error.chain().any(|cause| {
             cause.is::<SettingsError>() || cause.is::<UsageError>() || cause.is::<clap::Error>()
         });
-        if of_usage { Self::Usage } else { Self::Failed }
+        let leased_away = error.chain().any(|cause| {
+            let of_repair = cause.downcast_ref::<RepairError>();
+            matches!(of_repair, Some(RepairError::LeaseLost { .. }))
+        });
+        match (of_usage, leased_away) {
+            (true, _) => Self::Usage,
+            (false, true) => Self::Lease,
+            (false, false) => Self::Failed,
+        }
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 
-use super::style::print;
+use super::style::{clean, print};
 use super::{Common, Depth, Exit, Format, LookArgs, PlanArgs, config, report, select};
 use crate::app;
 use crate::compare;
 use crate::model::{DatasetDay, DayRange};
 use crate::plan::{Breach, Draft};
-use crate::reconcile::{self, Report, World};
+use crate::reconcile::{self, Report, State, World};
 use crate::telemetry::Telemetry;
 
 /// How many days are looked at side by side. Requests are bounded by the settings; this bounds
@@ -119,10 +119,11 @@ async fn survey(
 pub(super) fn tell(reports: &[Report], format: Format, command: &str) -> anyhow::Result<()> {
     let text = match format {
         Format::Text => report::to_text(reports, command),
-        Format::Json => reports
-            .iter()
-            .map(|one| format!("{}\n", report::to_json(one)))
-            .collect(),
+        Format::Json => reports.iter().fold(String::new(), |mut lines, one| {
+            lines.push_str(&report::to_json(one).to_string());
+            lines.push('\n');
+            lines
+        }),
     };
     print(&text).context("write to stdout")
 }
@@ -150,19 +151,27 @@ pub(super) async fn plan(
         steps.advance(1);
     }
     steps.end();
-    match &args.out {
-        Some(file) => {
+    let exit = report::exit(&reports);
+    if let Some(file) = &args.out {
+        // A plan that lacks a day nobody could look at would pass for the whole one.
+        if exit != Exit::Failed {
             write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
-            tell(&reports, common.format, "plan")?;
         }
-        None => print(
-            &lines
-                .iter()
-                .map(|line| format!("{line}\n"))
-                .collect::<String>(),
-        )?,
+        tell(&reports, common.format, "plan")?;
+    } else {
+        reports.iter().for_each(warn_of_doubt);
+        lines.push(String::new());
+        print(&lines.join("\n")).context("write to stdout")?;
     }
-    Ok(report::exit(&reports))
+    Ok(exit)
+}
+
+/// Where the plan itself goes to stdout, what stopped it is told on stderr.
+fn warn_of_doubt(report: &Report) {
+    if report.state == State::Unproven {
+        let why = report.why.as_deref().unwrap_or_default();
+        tracing::warn!(day = %report.target, "{} is unproven: {}", report.target, clean(why));
+    }
 }
 
 fn rendered((draft, held): &(Draft, Vec<Breach>)) -> Vec<String> {

@@ -4,8 +4,11 @@ use anyhow::Context as _;
 
 use super::look::{tell, world};
 use super::style::{print, thousands};
-use super::{ApplyArgs, Common, Exit, Format, RepairArgs, RestoreArgs, UsageError, report, select};
+use super::{
+    ApplyArgs, Common, Exit, Format, RepairArgs, RestoreArgs, UsageError, report, select, stop,
+};
 use crate::app;
+use crate::archive::ArchivedDay;
 use crate::compare::Depth;
 use crate::model::RowKey;
 use crate::plan::{Approval, PlanFile, Strategy};
@@ -28,17 +31,20 @@ pub(super) async fn repair(
         wait: true,
         ..Asked::default()
     };
-    let steps = telemetry.steps();
-    steps.begin("repair", targets.len() as u64);
-    let mut reports = Vec::new();
-    for target in targets {
-        steps.at(&target.to_string());
-        reports.push(reconcile::repair(&world, &writers, &target, depth, &asked).await);
-        steps.advance(1);
-    }
-    steps.end();
-    tell(&reports, common.format, "repair")?;
-    Ok(report::exit(&reports))
+    let work = Box::pin(async {
+        let steps = telemetry.steps();
+        steps.begin("repair", targets.len() as u64);
+        let mut reports = Vec::new();
+        for target in &targets {
+            steps.at(&target.to_string());
+            reports.push(reconcile::repair(&world, &writers, target, depth, &asked).await);
+            steps.advance(1);
+        }
+        steps.end();
+        tell(&reports, common.format, "repair")?;
+        Ok(report::exit(&reports))
+    });
+    stop::or_give_back(&world, &writers, work).await
 }
 
 /// `sodalake apply`.
@@ -51,23 +57,29 @@ pub(super) async fn apply(
     let text = std::fs::read_to_string(&args.plan).with_context(|| format!("read plan {name}"))?;
     let read = PlanFile::read(&text).map_err(anyhow::Error::new);
     let plans = read.map_err(|error| UsageError(format!("read plan {name}: {error:#}")))?;
+    if plans.is_empty() {
+        return Err(UsageError(format!("read plan {name}: it is empty")).into());
+    }
     let approved = approval(&plans, args.approve.as_deref())?;
     let world = world(common).await?;
     for plan in &plans {
         suits(plan, &world)?;
     }
     let writers = app::writers(&world).await?;
-    let steps = telemetry.steps();
-    steps.begin("apply", plans.len() as u64);
-    let mut reports = Vec::new();
-    for plan in &plans {
-        steps.at(&format!("{} {}", plan.header.dataset, plan.header.day));
-        reports.push(carry_out(plan, approved.as_ref(), &world, &writers, common).await?);
-        steps.advance(1);
-    }
-    steps.end();
-    tell(&reports, common.format, "apply")?;
-    Ok(report::exit(&reports))
+    let work = Box::pin(async {
+        let steps = telemetry.steps();
+        steps.begin("apply", plans.len() as u64);
+        let mut reports = Vec::new();
+        for plan in &plans {
+            steps.at(&format!("{} {}", plan.header.dataset, plan.header.day));
+            reports.push(carry_out(plan, approved.as_ref(), &world, &writers, common).await?);
+            steps.advance(1);
+        }
+        steps.end();
+        tell(&reports, common.format, "apply")?;
+        Ok(report::exit(&reports))
+    });
+    stop::or_give_back(&world, &writers, work).await
 }
 
 /// The approval, which must name one of the plans; a beginning of 12 digits or more is enough.
@@ -142,23 +154,46 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
         ))
     })?;
     let world = world(common).await?;
-    let archived = app::archive(&world.settings)?.load(pass).await?;
+    let archive = app::archive(&world.settings)?;
+    let archived: Vec<ArchivedDay> = (archive.load(pass).await?.into_iter())
+        .filter_map(|day| asked_for(day, &args))
+        .collect();
+    if archived.is_empty() {
+        return Err(UsageError(format!(
+            "restore pass {pass}: the archive has nothing of it"
+        ))
+        .into());
+    }
     let writers = app::writers(&world).await?;
     let key = args.key.as_deref().map(RowKey::new);
+    let work = Box::pin(put_back(
+        archived,
+        key.as_ref(),
+        &world,
+        &writers,
+        common.format,
+    ));
+    stop::or_give_back(&world, &writers, work).await
+}
+
+async fn put_back(
+    archived: Vec<ArchivedDay>,
+    key: Option<&RowKey>,
+    world: &World,
+    writers: &Writers,
+    format: Format,
+) -> anyhow::Result<Exit> {
     let mut worst = Exit::Ok;
-    for archived in archived {
-        let (day, dataset) = (archived.header.day, archived.header.dataset.clone());
-        if args.day.is_some_and(|only| only != day) {
-            continue;
-        }
-        let target = select::day(&world.settings, dataset.as_str(), day)?;
-        let restored = repair::restore(&world, &writers, &target, archived, key.as_ref()).await?;
+    for day in archived {
+        let (name, of) = (day.header.dataset.clone(), day.header.day);
+        let target = select::day(&world.settings, name.as_str(), of)?;
+        let restored = repair::restore(world, writers, &target, day, key).await?;
         worst = worst.and(if restored.is_whole() {
             Exit::Ok
         } else {
             Exit::Unconfirmed
         });
-        let text = match common.format {
+        print(&match format {
             Format::Json => format!("{}\n", serde_json::to_string(&restored)?),
             Format::Text => format!(
                 "{target}: {} of {} rows put back and seen, {} catalog entries\n",
@@ -166,8 +201,22 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
                 thousands(restored.rows),
                 restored.entries,
             ),
-        };
-        print(&text)?;
+        })?;
     }
     Ok(worst)
+}
+
+/// What is to be put back of an archived day: one row alone brings no catalog entry with it.
+fn asked_for(mut archived: ArchivedDay, args: &RestoreArgs) -> Option<ArchivedDay> {
+    if args.day.is_some_and(|day| day != archived.header.day) {
+        return None;
+    }
+    if let Some(key) = args.key.as_deref().map(RowKey::new) {
+        let is_it = |row: &RowKey| *row == key;
+        archived
+            .rows
+            .retain(|row| row.row.key.as_ref().is_some_and(is_it));
+        archived.entries.clear();
+    }
+    Some(archived)
 }

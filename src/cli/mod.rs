@@ -15,7 +15,9 @@ mod look;
 mod mark;
 mod mend;
 mod report;
+mod sandbox;
 mod select;
+mod stop;
 pub mod style;
 
 use std::net::SocketAddr;
@@ -279,7 +281,8 @@ pub struct SandboxArgs {
     /// Where the stand-in portal is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Folder with its tables [default: a generated city]
+    /// Folder of the city: lake, catalog, settings; made where there is none [default: a folder
+    /// of its own that goes away at the end]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Which faults to show, and when
@@ -335,19 +338,18 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),
-        Command::Demo(args) => demo::run(args, &common, telemetry).await,
-        Command::Check(args) => look::check(args, &common, telemetry).await,
-        Command::Plan(args) => look::plan(args, &common, telemetry).await,
+        Command::Demo(args) => stop::or_asked(demo::run(args, &common, telemetry)).await,
+        Command::Check(args) => stop::or_asked(look::check(args, &common, telemetry)).await,
+        Command::Plan(args) => stop::or_asked(look::plan(args, &common, telemetry)).await,
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
         Command::Repair(args) => mend::repair(args, &common, telemetry).await,
         Command::Restore(args) => mend::restore(args, &common).await,
-        Command::Derive(args) => derive::run(args, &common).await,
-        Command::Days(args) => days::run(args, &common).await,
-        Command::Mark(args) => mark::run(args, &common).await,
-        Command::Doctor => doctor::run(&common).await,
-        Command::Explain(_) | Command::Sandbox(_) => {
-            anyhow::bail!("run this command: it is not built yet")
-        }
+        Command::Derive(args) => stop::or_asked(derive::run(args, &common)).await,
+        Command::Days(args) => stop::or_asked(days::run(args, &common)).await,
+        Command::Mark(args) => stop::or_asked(mark::run(args, &common)).await,
+        Command::Doctor => stop::or_asked(doctor::run(&common)).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Explain(_) => anyhow::bail!("run this command: it is not built yet"),
     }
 }
 

@@ -118,4 +118,12 @@ impl Ledger {
             .await?;
         Ok(())
     }
+
+    /// Lets every lease go that `holder` holds: what a program does that is asked to end.
+    pub async fn release_all(&self, holder: &str) -> Result<(), LedgerError> {
+        let sql = "update ledger_leases set holder = $1, until = $2 where holder = $3";
+        let params = vec![NO_HOLDER.into(), DateTime::UNIX_EPOCH.into(), holder.into()];
+        self.database.execute("release leases", sql, params).await?;
+        Ok(())
+    }
 }

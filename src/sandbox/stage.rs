@@ -167,16 +167,16 @@ impl Stage {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let password = SecretString::from(password);
         let publisher = Publisher::new(client, self.url().parse()?, user.to_owned(), password);
-        let mut published = Published::default();
+        let mut all = Published::default();
         for source in Source::ALL {
             let (city, recipes, catalog) = (&self.city, &self.recipes, &self.catalog);
-            published.add(
+            all.add(
                 publisher
                     .publish_day(city, source, day, recipes, catalog, at)
                     .await?,
             );
         }
-        Ok(published)
+        Ok(all)
     }
 
     /// Breaks a published file, and says what a look must find.
@@ -205,12 +205,12 @@ impl Stage {
     pub fn settings(&self, more: &str) -> String {
         let dir = self.dir.display();
         let (user, password) = WRITER;
-        let datasets: String = (city::datasets().iter())
-            .map(|dataset| {
-                let (name, id, recipe) = (&dataset.name, &dataset.id, &dataset.recipe);
-                format!("\n[[dataset]]\nname = \"{name}\"\nid = \"{id}\"\nrecipe = \"{recipe}\"\n")
-            })
-            .collect();
+        let dataset = |one: &crate::model::Dataset| {
+            let (name, id, recipe) = (&one.name, &one.id, &one.recipe);
+            format!("\n[[dataset]]\nname = \"{name}\"\nid = \"{id}\"\nrecipe = \"{recipe}\"\n")
+        };
+        let datasets: Vec<String> = city::datasets().iter().map(dataset).collect();
+        let datasets = datasets.concat();
         format!(
             "timezone = \"America/Chicago\"\n\
              mode = \"repair\"\n\
