@@ -3,6 +3,7 @@
 mod commands;
 mod config_command;
 mod demo;
+mod docs;
 mod findings;
 mod keeping;
 mod lake;
