@@ -570,6 +570,10 @@ pub(super) async fn whole_day(
         .socrata
         .rows(&seen.table, target.day, &mut keep)
         .await?;
+    let strays = world.ledger.strays(&target.dataset.name, target.day).await;
+    let strays: BTreeSet<RowKey> = strays.map_err(LookError::ledger)?.into_iter().collect();
+    let far = |row: &PublishedRow| row.key.as_ref().is_some_and(|key| strays.contains(key));
+    published.retain(|row| !far(row));
     let looking = Looking {
         world,
         target,

@@ -4,6 +4,7 @@ mod commands;
 mod config_command;
 mod demo;
 mod docs;
+mod faults;
 mod findings;
 mod keeping;
 mod lake;

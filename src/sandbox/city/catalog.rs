@@ -43,7 +43,7 @@ fn failed(act: &'static str) -> impl Fn(rusqlite::Error) -> CityCatalogError {
 pub struct CityCatalog(Mutex<Connection>);
 
 fn text(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {

@@ -1,14 +1,16 @@
 //! A made-up city with a world that looks at it and writers that mend it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value as Json};
 use sodalake::app;
 use sodalake::compare::Depth;
-use sodalake::model::{DatasetDay, Day, DayRange};
+use sodalake::model::{DatasetDay, Day, DayRange, Entry, EntryKey};
 use sodalake::reconcile::{self, Asked, Report, World};
 use sodalake::repair::Writers;
-use sodalake::sandbox::city::{Breakage, City, Injected, Place, Scale, Table};
+use sodalake::sandbox::city::{Breakage, City, Injected, PUBLISHED, Place, Scale, Table};
 use sodalake::sandbox::portal::PortalOptions;
 use sodalake::sandbox::stage::Stage;
 use sodalake::settings::Settings;
@@ -29,6 +31,34 @@ pub fn wednesday() -> Day {
 /// When a rival wrote wrong rows.
 pub fn written_at() -> DateTime<Utc> {
     "2020-10-16T13:31:00Z".parse().unwrap()
+}
+
+/// Rows by key.
+pub type Rows = BTreeMap<String, Map<String, Json>>;
+
+/// A day whose Bluetooth addresses were numbered by a publisher that caught up.
+pub fn caught_up_day() -> Day {
+    use sodalake::expected::Counter;
+    let city = City::new(7, Scale::demo());
+    let first: Day = "2020-05-04".parse().unwrap();
+    (0..200)
+        .map(|days| first.plus(days))
+        .find(|day| city.counter(*day) == Counter::Separate)
+        .expect("one day in eight is of that kind")
+}
+
+/// What differs between two states of a table, for a failed test to say: keys only in the first,
+/// only in the second, and in both with other values.
+pub fn difference(left: &Rows, right: &Rows) -> (usize, usize, usize) {
+    let only = |a: &Rows, b: &Rows| a.keys().filter(|key| !b.contains_key(*key)).count();
+    let other = |(key, row): &(&String, &Map<String, Json>)| {
+        right.get(*key).is_some_and(|theirs| theirs != *row)
+    };
+    (
+        only(left, right),
+        only(right, left),
+        left.iter().filter(other).count(),
+    )
 }
 
 impl TestCity {
@@ -101,6 +131,49 @@ impl TestCity {
             ..Asked::default()
         };
         reconcile::repair(&self.world, &self.writers, &target, depth, &asked).await
+    }
+
+    /// A whole pass, asked for in a way of one's own.
+    pub async fn ask(&self, table: Table, day: Day, depth: Depth, asked: &Asked) -> Report {
+        let target = self.target(table, day);
+        reconcile::repair(&self.world, &self.writers, &target, depth, asked).await
+    }
+
+    /// Every row of a table by its key, without the portal's own fields.
+    pub fn rows(&self, table: Table) -> Rows {
+        let spec = table.spec();
+        let all = self.stage.portal.rows(spec.id).into_iter();
+        all.map(|mut row| {
+            row.retain(|field, _| !field.starts_with(':'));
+            (row[spec.row_identifier].as_str().unwrap().to_owned(), row)
+        })
+        .collect()
+    }
+
+    /// Which files the catalog calls published, and as what.
+    pub fn published_entries(&self) -> BTreeMap<EntryKey, String> {
+        let all: Vec<Entry> = self.stage.catalog.entries().unwrap();
+        all.into_iter()
+            .filter(|entry| entry.key.repository == PUBLISHED)
+            .map(|entry| (entry.key, entry.pointer))
+            .collect()
+    }
+
+    /// The bases of the table's files on a day.
+    pub fn bases(&self, table: Table, day: Day) -> Vec<String> {
+        let files = self.stage.city.day_files(table.source(), day).into_iter();
+        files
+            .filter(|file| file.ext == table.ext())
+            .map(|file| file.base)
+            .collect()
+    }
+
+    /// Breaks the first file that can break so; `None` if no file of the table can.
+    pub fn try_damage(&self, breakage: Breakage, table: Table, day: Day) -> Option<Vec<Injected>> {
+        self.bases(table, day).into_iter().find_map(|base| {
+            let place = Place { table, day, base };
+            self.stage.damage(breakage, &place, written_at()).ok()
+        })
     }
 
     /// Breaks the published file of `base`.
