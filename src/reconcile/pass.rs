@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::compare::{Counts, Depth, Findings, cause};
@@ -14,7 +14,7 @@ use crate::ledger::{DayRecord, LeaseAnswer, LedgerError, Mark, MarkKind};
 use crate::model::{DatasetDay, Day, KeyRecipe};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
-use crate::settings::Republish;
+use crate::settings::{Rails, Republish};
 
 use super::survey::fingerprint;
 use super::{Look, LookError, World, chain, look};
@@ -443,7 +443,8 @@ pub async fn repair(
 enum Vetted {
     Nothing,
     Stale(String),
-    Refused(Refusal),
+    /// The veto, and how long the difference must still persist.
+    Refused(Refusal, Duration),
     Plan(Box<Plan>),
 }
 
@@ -464,7 +465,7 @@ async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookEr
     let rails = world.rails(&seen.findings.target.dataset);
     Ok(match draft.vet(rails, &circumstances) {
         Ok(plan) => Vetted::Plan(Box::new(plan)),
-        Err(refusal) => Vetted::Refused(refusal),
+        Err(refusal) => Vetted::Refused(refusal, remaining(rails, circumstances.seen)),
     })
 }
 
@@ -477,20 +478,24 @@ async fn seen_and_vetted(
 ) -> Result<(Look, Vetted), LookError> {
     let seen = look(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
-    let only_time =
-        |refusal: &Refusal| (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
-    if !matches!(&vetted, Vetted::Refused(refusal) if asked.wait && only_time(refusal)) {
+    let Vetted::Refused(refusal, remaining) = &vetted else {
+        return Ok((seen, vetted));
+    };
+    let only_time = (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
+    if !(asked.wait && only_time) {
         return Ok((seen, vetted));
     }
-    let wait = world.rails(&target.dataset).recheck_after;
-    let spent = (world.clock.now() - seen.findings.looked_at)
-        .to_std()
-        .unwrap_or_default();
-    // A moment more, so that clocks that round never make us wait twice.
-    tokio::time::sleep(wait.saturating_sub(spent) + Duration::from_millis(50)).await;
+    tokio::time::sleep(*remaining).await;
     let seen = look(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
     Ok((seen, vetted))
+}
+
+/// How long the difference must still persist.
+fn remaining(rails: &Rails, seen: (Option<DateTime<Utc>>, DateTime<Utc>)) -> Duration {
+    let (first, now) = seen;
+    let age = first.and_then(|first| (now - first).to_std().ok()).unwrap_or_default();
+    rails.recheck_after.saturating_sub(age)
 }
 
 async fn repaired(
@@ -534,7 +539,7 @@ async fn under_lease(
                 "the plan is stale: the day would now be mended by plan {digest}"
             ));
         }
-        Vetted::Refused(refusal) => {
+        Vetted::Refused(refusal, _) => {
             if report.state != State::Unproven {
                 report.state = State::Held;
             }
