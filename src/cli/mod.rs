@@ -11,6 +11,7 @@ mod demo;
 mod derive;
 mod doctor;
 mod exit;
+mod explain;
 mod look;
 mod mark;
 mod mend;
@@ -345,7 +346,8 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
         Command::Days(args) => days::run(args, &common).await,
         Command::Mark(args) => mark::run(args, &common).await,
         Command::Doctor => doctor::run(&common).await,
-        Command::Explain(_) | Command::Sandbox(_) => {
+        Command::Explain(args) => explain::run(args, &common).await,
+        Command::Sandbox(_) => {
             anyhow::bail!("run this command: it is not built yet")
         }
     }

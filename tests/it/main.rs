@@ -3,6 +3,8 @@
 mod commands;
 mod config_command;
 mod demo;
+mod doctor;
+mod explain;
 mod findings;
 mod lake;
 mod pass;

@@ -2,4 +2,5 @@
 
 pub mod city;
 pub mod postgres;
+pub mod program;
 pub mod s3;

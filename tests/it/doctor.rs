@@ -1,0 +1,1 @@
+//! `doctor` as people run it.
