@@ -203,11 +203,12 @@ impl Deriving<'_> {
         }
         let mut line = String::from("{");
         for (column, value) in self.recipe.facts().columns.iter().zip(row.values) {
-            line.push_str(&format!("\"{column}\": {}, ", clean_json(&value.json())));
+            let value = clean_json(&value.json()).into_owned();
+            line.extend(["\"", column, "\": ", &value, ", "]);
         }
         let key = serde_json::Value::from(row.key.to_string()).to_string();
         let column = &self.target.dataset.key_column;
-        line.push_str(&format!("\"{column}\": {}}}\n", clean_json(&key)));
+        line.extend(["\"", column, "\": ", &clean_json(&key), "}\n"]);
         line
     }
 }

@@ -104,10 +104,10 @@ async fn a_missing_row_identifier_bars_repairs_and_not_looks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_column_that_is_missing_or_of_another_type_is_named() {
+async fn a_column_that_is_missing_is_named() {
     let city = city().await;
     replace(&city, |table| {
-        table.columns.retain(|(name, _)| name != "volume")
+        table.columns.retain(|(name, _)| name != "volume");
     });
     let ran = doctor(&city).await;
     assert_eq!(ran.code, 7, "{}", ran.out);
@@ -116,6 +116,23 @@ async fn a_column_that_is_missing_or_of_another_type_is_named() {
     assert!(fault.contains("find column volume"), "{fault}");
     assert!(
         fault.contains("-> is it the dataset of this recipe?"),
+        "{fault}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_a_type_that_holds_no_value_of_ours_is_named() {
+    let city = city().await;
+    replace(&city, |table| {
+        let volume = table.columns.iter_mut().find(|(name, _)| name == "volume");
+        volume.unwrap().1 = ColumnType::Url;
+    });
+    let ran = doctor(&city).await;
+    assert_eq!(ran.code, 7, "{}", ran.out);
+    let fault = only_fault(&ran);
+    assert!(fault.contains("column volume is url"), "{fault}");
+    assert!(
+        fault.contains("-> give it the type text, number"),
         "{fault}"
     );
 }

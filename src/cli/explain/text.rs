@@ -1,29 +1,25 @@
 //! The explanation for people: heading, cause, files, samples, doubts, what a repair would do, and
 //! the command to type next. No line is wider than 80 columns.
 
-use super::facts::{self, Written};
-use super::{Explained, SAMPLES};
+mod samples;
+
+use super::Explained;
+use super::facts;
+pub(super) use samples::side_by_side;
+
 use crate::cli::report;
-use crate::cli::style::{Side, Table, Tone, WIDTH, clean, cut, paint, thousands};
-use crate::compare::gather::Placed;
-use crate::compare::twins::{Kinship, Twin};
-use crate::compare::{Altered, Findings};
+use crate::cli::style::{Side, Table, Tone, WIDTH, clean, cut, paint, thousands, width};
+use crate::compare::Findings;
 use crate::expected::Facts;
-use crate::model::PublishedRow;
 use crate::plan::{Breach, Draft, Guard, Refusal};
 use crate::reconcile::State;
-
-/// How wide a value stands beside its counterpart.
-const VALUE: usize = 24;
-/// How wide a value of a list stands before the last one.
-const KEY: usize = 36;
 
 /// Everything.
 pub(super) fn of(explained: &Explained) -> String {
     let mut text = heading(explained);
     if let Some(findings) = explained.findings() {
         text += &section("Files", &files(findings, explained.facts));
-        text += &samples(findings, explained.facts);
+        text += &samples::of(findings, explained.facts);
         let doubts = findings.doubts.iter();
         let doubts: String = doubts.map(|doubt| sentence(&doubt.to_string())).collect();
         text += &section("Doubts: nothing is purged while there are any", &doubts);
@@ -31,11 +27,17 @@ pub(super) fn of(explained: &Explained) -> String {
     if let Some((draft, breaches)) = &explained.drafted {
         text += &section("A repair would", &repair(draft, breaches));
     }
-    let next: String = next(explained)
-        .iter()
-        .map(|one| format!("  {one}\n"))
-        .collect();
+    let next: String = next(explained).iter().map(|one| typed(one)).collect();
     text + &section("Next", &next)
+}
+
+/// A command, broken before its last flag where it is too wide for a line.
+fn typed(command: &str) -> String {
+    let flag = command.rfind(" --").filter(|_| width(command) + 2 > WIDTH);
+    match flag {
+        Some(at) => format!("  {} \\\n   {}\n", &command[..at], &command[at..]),
+        None => format!("  {command}\n"),
+    }
 }
 
 /// Which day it is, how it stands and why.
@@ -91,10 +93,6 @@ pub(super) fn indented(table: &Table, by: usize) -> String {
         .collect()
 }
 
-fn left<const N: usize>(names: [&str; N]) -> Table {
-    Table::new(&names.map(|name| (name, Side::Left)))
-}
-
 fn files(findings: &Findings, facts: &Facts) -> String {
     let mut table = Table::new(&[
         ("rows", Side::Right),
@@ -130,178 +128,6 @@ fn files(findings: &Findings, facts: &Facts) -> String {
     indented(&table, 2) + &passed
 }
 
-fn samples(findings: &Findings, facts: &Facts) -> String {
-    let twins = || findings.twins.iter().map(|twin| &twin.published);
-    let altered = || findings.altered.iter().map(|altered| &altered.published);
-    let counts = findings.counts();
-    let miscatalogued = counts.miscatalogued + counts.uncatalogued;
-    [
-        kind(
-            "twins",
-            counts.twins,
-            &each(&findings.twins, |one| twin(one, facts)),
-        ) + &written(twins(), findings),
-        kind(
-            "altered",
-            counts.altered,
-            &each(&findings.altered, altered_row),
-        ) + &written(altered(), findings),
-        kind("orphans", counts.orphans, &orphans(findings, facts))
-            + &written(findings.orphans.iter(), findings),
-        kind("missing", counts.missing, &missing(findings, facts)),
-        kind(
-            "catalog findings",
-            miscatalogued,
-            &each(&findings.catalog, |one| {
-                sentence(&facts::catalog(one, findings))
-            }),
-        ),
-        kind("repeated", counts.repeated, &repeated(findings)),
-        kind("collided", counts.collided, &collided(findings)),
-        kind("misdated", counts.misdated, &misdated(findings)),
-        kind(
-            "unpublishable",
-            counts.unpublishable,
-            &unpublishable(findings),
-        ),
-    ]
-    .concat()
-}
-
-fn kind(name: &str, count: u64, body: &str) -> String {
-    section(&format!("{} {name}", thousands(count)), body)
-}
-
-fn each<T>(items: &[T], say: impl Fn(&T) -> String) -> String {
-    items.iter().take(SAMPLES).map(say).collect()
-}
-
-fn written<'a>(rows: impl Iterator<Item = &'a PublishedRow>, findings: &Findings) -> String {
-    let said = Written::of(rows).in_words(findings.target.dataset.zone);
-    if said.is_empty() {
-        return said;
-    }
-    sentence(&format!("written: {said}"))
-}
-
-fn key_of(row: &PublishedRow) -> String {
-    row.key
-        .as_ref()
-        .map_or("no key".into(), ToString::to_string)
-}
-
-/// A column's published value beside the expected one.
-pub(super) fn side_by_side(changes: impl Iterator<Item = (String, String, String)>) -> String {
-    let mut table = left(["column", "published", "expected"]);
-    let short = |text: String| cut(&clean(&text), VALUE).into_owned();
-    for (column, published, expected) in changes {
-        table.row([
-            (short(column), None),
-            (short(published), Some(Tone::Bad)),
-            (expected, Some(Tone::Good)),
-        ]);
-    }
-    indented(&table, 4)
-}
-
-fn twin(twin: &Twin, facts: &Facts) -> String {
-    let (key, how) = (key_of(&twin.published), facts::kinship(&twin.how, facts));
-    let head = sentence(&format!("{key} of {}: {how}", twin.of));
-    let body = match &twin.how {
-        Kinship::Renamed { column, from, to } => {
-            let change = ((*column).to_owned(), facts::cell(from), facts::cell(to));
-            side_by_side(std::iter::once(change))
-        }
-        Kinship::Rekeyed(_) => sentence(&format!("  {}", facts::identity(&twin.published, facts))),
-    };
-    head + &body
-}
-
-fn altered_row(altered: &Altered) -> String {
-    let changes = altered.changes.iter().map(|change| {
-        let (published, expected) = (&change.published, &change.expected);
-        (
-            change.column.to_owned(),
-            facts::cell(published),
-            facts::cell(expected),
-        )
-    });
-    sentence(&key_of(&altered.published)) + &side_by_side(changes)
-}
-
-fn orphans(findings: &Findings, facts: &Facts) -> String {
-    let mut table = left(["key", "written", "row"]);
-    let zone = findings.target.dataset.zone;
-    for row in findings.orphans.iter().take(SAMPLES) {
-        let at = row.created_at.with_timezone(&zone);
-        table.row([
-            (cut(&clean(&key_of(row)), KEY).into_owned(), None),
-            (at.format("%m-%d %H:%M:%S %Z").to_string(), None),
-            (facts::identity(row, facts), None),
-        ]);
-    }
-    rows_of(&table)
-}
-
-fn rows_of(table: &Table) -> String {
-    if table.is_empty() {
-        return String::new();
-    }
-    indented(table, 2)
-}
-
-fn missing(findings: &Findings, facts: &Facts) -> String {
-    let mut table = left(["key", "row"]);
-    let rows = findings.missing.iter().chain(&findings.misdated_missing);
-    for row in rows.take(SAMPLES) {
-        let identity = facts::identity_of(&row.cells, facts);
-        table.row([(row.row.key.to_string(), None), (identity, None)]);
-    }
-    rows_of(&table)
-}
-
-fn repeated(findings: &Findings) -> String {
-    each(&findings.repeated, |one| {
-        let rows = one.sids.len();
-        match &one.key {
-            Some(key) => sentence(&format!("{key} stands {rows} times")),
-            None => sentence(&format!("{rows} rows have no key")),
-        }
-    })
-}
-
-fn collided(findings: &Findings) -> String {
-    let place = |row: &Placed| {
-        let path = facts::path(findings, row.file);
-        format!("row {} of {path}", row.ordinal)
-    };
-    each(&findings.collided, |one| {
-        let (stands, replaced) = (place(&one.stands), place(&one.replaced));
-        let key = &one.stands.key;
-        sentence(&format!("{key}: {stands} stands, and replaced {replaced}"))
-    })
-}
-
-fn misdated(findings: &Findings) -> String {
-    each(&findings.misdated, |one| {
-        let path = facts::path(findings, one.row.file);
-        let stands = if one.published {
-            "stands on"
-        } else {
-            "should stand on"
-        };
-        let (ordinal, day) = (one.row.ordinal, one.row.day);
-        sentence(&format!("row {ordinal} of {path} {stands} {day}"))
-    })
-}
-
-fn unpublishable(findings: &Findings) -> String {
-    each(&findings.unpublishable, |one| {
-        let path = facts::path(findings, one.file);
-        sentence(&format!("row {} of {path}: {}", one.ordinal, one.why))
-    })
-}
-
 fn repair(draft: &Draft, breaches: &[Breach]) -> String {
     let size = draft.size();
     let mut said = sentence(&format!(
@@ -326,8 +152,8 @@ pub(super) fn next(explained: &Explained) -> Vec<String> {
         State::KnownLost => released(),
         State::Unproven if report.service_failed => vec!["sodalake doctor".into()],
         State::Unproven => vec![
-            "mend the lake or its catalog, or where the data are gone for good:".into(),
-            format!("sodalake mark {name} {day} known-lost --reason 'why'"),
+            format!("sodalake check {name} --day {day}"),
+            format!("sodalake mark {name} {day} known-lost --reason 'gone for good'"),
         ],
         State::Differs => explained.drafted.as_ref().map_or_else(Vec::new, mending),
         State::Held | State::Unconfirmed => vec![format!("sodalake check {name} --day {day}")],
@@ -355,10 +181,7 @@ fn mending((draft, breaches): &(Draft, Vec<Breach>)) -> Vec<String> {
     if refusal.is_approvable() {
         vec![
             format!("sodalake plan {name} --day {day}{depth} --out held.plan"),
-            format!(
-                "sodalake apply held.plan --approve {}",
-                cut(&refusal.digest, 64)
-            ),
+            format!("sodalake apply held.plan --approve {}", refusal.digest),
         ]
     } else if is_held(Guard::Mark) {
         vec![
