@@ -13,10 +13,14 @@ const CORRECTED: &str = "volume";
 
 /// Breaks the first file of the day that breaks this way, and says how.
 fn broken(city: &TestCity, breakage: Breakage) -> (String, Vec<Injected>) {
-    let files = city.stage.city.day_files(TABLE.source(), wednesday());
-    for file in files.into_iter().filter(|file| file.ext == TABLE.ext()) {
+    broken_in(city, breakage, TABLE)
+}
+
+fn broken_in(city: &TestCity, breakage: Breakage, table: Table) -> (String, Vec<Injected>) {
+    let files = city.stage.city.day_files(table.source(), wednesday());
+    for file in files.into_iter().filter(|file| file.ext == table.ext()) {
         let place = sodalake::sandbox::city::Place {
-            table: TABLE,
+            table,
             day: wednesday(),
             base: file.base,
         };
@@ -361,4 +365,39 @@ async fn wrong_words_are_usage_and_an_absent_portal_is_a_failure() {
             "sodalake mark camera-counts 2020-10-14 release",
         ],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_numbered_anew_names_the_row_by_both_ways() {
+    let city = city().await;
+    let (path, injected) = broken_in(&city, Breakage::OtherCounter, Table::DeviceReads);
+    let day = wednesday().to_string();
+    let name = Table::DeviceReads.dataset_name();
+    let args = ["explain", name, &day, "--format", "json"];
+    let day_of = run(city.stage.dir(), &args).await.json().remove(0);
+    let twins: u64 = (injected.iter())
+        .filter(|one| one.day == wednesday())
+        .map(|one| one.count)
+        .sum();
+    assert_eq!(day_of["twins"], twins);
+    let twin = &day_of["samples"]["twins"][0];
+    let key = twin["key"].as_str().unwrap();
+    let row = run(city.stage.dir(), &["explain", name, &day, key]).await;
+    harmless(&row.out);
+    says(
+        &row.out,
+        &[
+            "twin of",
+            "keyed by row/",
+            "which is not how the file stands",
+            &path,
+        ],
+    );
+    let args = ["explain", name, &day, key, "--format", "json"];
+    let row = run(city.stage.dir(), &args).await.json().remove(0);
+    assert_eq!(row["row"]["verdict"], "twin");
+    assert_eq!(row["row"]["lake"][0]["chosen"], false);
+    let text = run(city.stage.dir(), &["explain", name, &day]).await;
+    harmless(&text.out);
+    says(&text.out, &["keyed by row/", "row/shared"]);
 }

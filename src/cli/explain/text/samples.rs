@@ -97,14 +97,17 @@ pub(in crate::cli::explain) fn side_by_side(
 }
 
 fn twin(twin: &Twin, facts: &Facts) -> String {
-    let (key, how) = (key_of(&twin.published), facts::kinship(&twin.how, facts));
-    let head = sentence(&format!("{key} of {}: {how}", twin.of));
+    let how = facts::kinship(&twin.how, facts);
+    let head = sentence(&format!("{} of {}", key_of(&twin.published), twin.of));
     let body = match &twin.how {
         Kinship::Renamed { column, from, to } => {
             let change = ((*column).to_owned(), facts::cell(from), facts::cell(to));
-            side_by_side(std::iter::once(change))
+            sentence(&format!("  {how}:")) + &side_by_side(std::iter::once(change))
         }
-        Kinship::Rekeyed(_) => sentence(&format!("  {}", facts::identity(&twin.published, facts))),
+        Kinship::Rekeyed(_) => {
+            let row = facts::identity(&twin.published, facts);
+            sentence(&format!("  {how}: {row}"))
+        }
     };
     head + &body
 }
