@@ -46,7 +46,9 @@ async fn explain(city: &TestCity, more: &[&str]) -> Ran {
 async fn both(city: &TestCity, more: &[&str]) -> (Json, String, i32) {
     let text = explain(city, more).await;
     harmless(&text.out);
+    narrow(&text.out);
     let json = explain(city, &[more, &["--format", "json"]].concat()).await;
+    harmless(&json.out);
     assert_eq!(json.code, text.code, "{}{}", json.err, text.err);
     let lines = json.json();
     assert_eq!(lines.len(), 1, "{}", json.out);
@@ -59,6 +61,9 @@ fn harmless(text: &str) {
         unseen || (c.is_control() && c != '\n')
     };
     assert!(!text.contains(bad), "{text:?}");
+}
+
+fn narrow(text: &str) {
     let wide = |line: &&str| sodalake::cli::style::width(line) > 80;
     assert_eq!(text.lines().find(wide), None, "{text}");
 }
@@ -384,6 +389,7 @@ async fn a_day_numbered_anew_names_the_row_by_both_ways() {
     let key = twin["key"].as_str().unwrap();
     let row = run(city.stage.dir(), &["explain", name, &day, key]).await;
     harmless(&row.out);
+    narrow(&row.out);
     says(
         &row.out,
         &[
@@ -399,5 +405,6 @@ async fn a_day_numbered_anew_names_the_row_by_both_ways() {
     assert_eq!(row["row"]["lake"][0]["chosen"], false);
     let text = run(city.stage.dir(), &["explain", name, &day]).await;
     harmless(&text.out);
+    narrow(&text.out);
     says(&text.out, &["keyed by row/", "row/shared"]);
 }

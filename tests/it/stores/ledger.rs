@@ -445,7 +445,7 @@ async fn a_release_alone_makes_earlier_repairs_count_no_more(place: Place) {
     begin("2020-10-01", PassKind::Repair, 7).await;
     begin("2020-10-01", PassKind::Repair, 9).await;
     assert_eq!(repairs().await, 2);
-    unmark(&dataset, on, now + minutes(3)).await;
+    unmark(&dataset, on, now + minutes(1)).await;
     assert_eq!(repairs().await, 2, "the last by its time counts");
     unmark(&dataset, on, now + minutes(8)).await;
     assert_eq!(repairs().await, 1);
