@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::style::{clean, clean_json};
 use super::{Common, DeriveArgs, Exit, UsageError, config, select};
 use crate::app;
+use crate::compare::Doubt;
 use crate::compare::gather::Standing;
 use crate::expected::{Counter, DerivedRow, Facts, FileOutcome, Line, Recipe, Variant, recipe};
 use crate::model::{DatasetDay, KeyRecipe, RowKey};
@@ -206,11 +207,12 @@ impl Deriving<'_> {
         }
         let mut line = String::from("{");
         for (column, value) in self.recipe.facts().columns.iter().zip(row.values) {
-            line.push_str(&format!("\"{column}\": {}, ", clean_json(&value.json())));
+            let value = clean_json(&value.json()).into_owned();
+            line.extend(["\"", column, "\": ", &value, ", "]);
         }
         let key = serde_json::Value::from(row.key.to_string()).to_string();
         let column = &self.target.dataset.key_column;
-        line.push_str(&format!("\"{column}\": {}}}\n", clean_json(&key)));
+        line.extend(["\"", column, "\": ", &clean_json(&key), "}\n"]);
         line
     }
 }

@@ -103,6 +103,19 @@ impl Doctor {
         }
     }
 
+    fn skew(&mut self, portal: &Portal) -> std::io::Result<()> {
+        let Some(theirs) = portal.date() else {
+            return Ok(());
+        };
+        let seconds = (SystemClock.now() - theirs).num_seconds();
+        let found = format!("{} seconds from the portal's", seconds.abs());
+        if seconds.abs() > MOST_SKEW_SECONDS {
+            self.warn("clock", found, "set this machine's clock by NTP")
+        } else {
+            self.ok("clock", found)
+        }
+    }
+
     fn say(
         &self,
         verdict: &str,
@@ -284,7 +297,7 @@ impl Examined<'_> {
         for one in &self.settings.datasets {
             self.table(doctor, &reader, one).await?;
         }
-        self.skew(doctor, &portal)?;
+        doctor.skew(&portal)?;
         self.secrets(doctor, portal)
     }
 
@@ -363,19 +376,6 @@ impl Examined<'_> {
         };
         let found = format!("{rows} rows in {LOOK_BACK_DAYS} days{fresh}");
         doctor.ok(what, found)
-    }
-
-    fn skew(&self, doctor: &mut Doctor, portal: &Portal) -> std::io::Result<()> {
-        let Some(theirs) = portal.date() else {
-            return Ok(());
-        };
-        let seconds = (SystemClock.now() - theirs).num_seconds();
-        let found = format!("{} seconds from the portal's", seconds.abs());
-        if seconds.abs() > MOST_SKEW_SECONDS {
-            doctor.warn("clock", found, "set this machine's clock by NTP")
-        } else {
-            doctor.ok("clock", found)
-        }
     }
 
     fn secrets(&self, doctor: &mut Doctor, portal: Arc<Portal>) -> std::io::Result<()> {

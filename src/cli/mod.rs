@@ -11,6 +11,7 @@ mod demo;
 mod derive;
 mod doctor;
 mod exit;
+mod explain;
 mod look;
 mod mark;
 mod mend;
@@ -338,7 +339,7 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),
-        Command::Demo(args) => stop::or_asked(demo::run(args, &common, telemetry)).await,
+        Command::Demo(args) => stop::or_asked(Box::pin(demo::run(args, &common, telemetry))).await,
         Command::Check(args) => stop::or_asked(look::check(args, &common, telemetry)).await,
         Command::Plan(args) => stop::or_asked(look::plan(args, &common, telemetry)).await,
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
@@ -348,8 +349,8 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
         Command::Days(args) => stop::or_asked(days::run(args, &common)).await,
         Command::Mark(args) => stop::or_asked(mark::run(args, &common)).await,
         Command::Doctor => stop::or_asked(doctor::run(&common)).await,
+        Command::Explain(args) => stop::or_asked(explain::run(args, &common)).await,
         Command::Sandbox(args) => sandbox::run(args).await,
-        Command::Explain(_) => anyhow::bail!("run this command: it is not built yet"),
     }
 }
 

@@ -174,7 +174,7 @@ fn draft(findings: &Findings) -> Draft {
 
 fn rails() -> Rails {
     Rails {
-        recheck_after: Duration::from_secs(600),
+        recheck_after: Duration::from_mins(10),
         max_purge_rows_per_day: 100,
         max_purge_share_per_day: 0.6,
         max_orphan_rows_per_day: 5,

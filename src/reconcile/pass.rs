@@ -494,7 +494,9 @@ async fn seen_and_vetted(
 /// How long the difference must still persist.
 fn remaining(rails: &Rails, seen: (Option<DateTime<Utc>>, DateTime<Utc>)) -> Duration {
     let (first, now) = seen;
-    let age = first.and_then(|first| (now - first).to_std().ok()).unwrap_or_default();
+    let age = first
+        .and_then(|first| (now - first).to_std().ok())
+        .unwrap_or_default();
     rails.recheck_after.saturating_sub(age)
 }
 
@@ -543,7 +545,7 @@ async fn under_lease(
             if report.state != State::Unproven {
                 report.state = State::Held;
             }
-            report.why = Some(join(report.why.take(), refusal.to_string()));
+            report.why = Some(join(report.why.take(), &refusal.to_string()));
             report.refusal = Some(refusal);
         }
         Vetted::Plan(plan) => carried_out(world, writers, lease, &seen, *plan, &mut report).await?,
@@ -551,8 +553,8 @@ async fn under_lease(
     Ok(report)
 }
 
-fn join(why: Option<String>, more: String) -> String {
-    why.map_or(more.clone(), |why| format!("{why}; {more}"))
+fn join(why: Option<String>, more: &str) -> String {
+    why.map_or_else(|| more.to_owned(), |why| format!("{why}; {more}"))
 }
 
 async fn carried_out(

@@ -10,7 +10,7 @@ use crate::reconcile::World;
 use super::{RepairError, Writers};
 
 /// How long a lease lasts without being held again. Longer than any one request takes.
-const LASTS: Duration = Duration::from_secs(15 * 60);
+const LASTS: Duration = Duration::from_mins(15);
 
 /// The lease of one dataset, ours.
 pub struct Lease<'a> {

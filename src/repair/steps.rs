@@ -22,7 +22,7 @@ const FRESH_READS_OF_A_REFUSAL: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longest pause between two looks for a write.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Where the journal keeps the entries that were not there before.
 pub(super) const NEW_ENTRIES: &str = "new_entries";
@@ -83,7 +83,7 @@ impl<'a> Steps<'a> {
                     before,
                 } => steps.publish.push(Upload { key, row, before }),
                 Action::Purge { key, row, why, of } => {
-                    steps.purge.push(Unwanted { key, row, why, of })
+                    steps.purge.push(Unwanted { key, row, why, of });
                 }
                 Action::Enter {
                     entry,
@@ -407,7 +407,7 @@ impl Patience {
                 left,
             });
         }
-        tokio::time::sleep(self.pause.min(self.within - spent)).await;
+        tokio::time::sleep(self.pause.min(self.within.saturating_sub(spent))).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }

@@ -21,9 +21,9 @@ const TABLE: Table = Table::CameraCounts;
 fn published_base(city: &TestCity) -> String {
     let zone = city.target(TABLE, wednesday()).dataset.zone;
     let entries = city.published_entries().into_keys();
-    let ours = entries
+    let mut ours = entries
         .filter(|key| key.id_ext == TABLE.ext() && key.collection_date == wednesday().start(zone));
-    ours.last().unwrap().id_base
+    ours.next_back().unwrap().id_base
 }
 
 /// Twins in one file of the day, and another file gone with its entry.

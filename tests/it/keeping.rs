@@ -62,17 +62,17 @@ async fn a_doubt_about_the_lake_purges_nothing_and_names_the_file() {
     type Doubting = fn(&TestCity);
     let doubts: [(&str, Doubting); 5] = [
         ("is gone", |city| {
-            std::fs::remove_file(radar_file(city)).unwrap()
+            std::fs::remove_file(radar_file(city)).unwrap();
         }),
         ("parse lake file", |city| {
             let bytes = std::fs::read(radar_file(city)).unwrap();
             std::fs::write(radar_file(city), &bytes[..bytes.len() * 2 / 3]).unwrap();
         }),
         ("parse lake file", |city| {
-            std::fs::write(radar_file(city), b"").unwrap()
+            std::fs::write(radar_file(city), b"").unwrap();
         }),
         ("parse lake file", |city| {
-            std::fs::write(radar_file(city), [0xff; 300]).unwrap()
+            std::fs::write(radar_file(city), [0xff; 300]).unwrap();
         }),
         ("not catalogued in the ready layer", |city| {
             let beside = radar_file(city).with_file_name("Dallas_wt_2020-10-14.json");

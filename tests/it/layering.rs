@@ -133,7 +133,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
             .into_owned();
         if path.is_dir() && name != "tests" {
             collect(&path, files);
-        } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
+        } else if path.extension().is_some_and(|ext| ext == "rs")
+            && name != "tests.rs"
+            && !name.ends_with("_tests.rs")
+        {
             files.push(path);
         }
     }

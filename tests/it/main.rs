@@ -4,6 +4,8 @@ mod commands;
 mod config_command;
 mod demo;
 mod docs;
+mod doctor;
+mod explain;
 mod faults;
 mod findings;
 mod keeping;

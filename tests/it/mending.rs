@@ -324,7 +324,7 @@ async fn another_sodalake_at_work_is_waited_for_by_the_schedule() {
         "repair/radar-counts",
         "other-host:1:x",
         Utc::now(),
-        Duration::from_secs(60),
+        Duration::from_mins(1),
     );
     lease.await.unwrap();
     run(&city, &format!("repair {RADAR}"))

@@ -64,8 +64,9 @@ impl Place {
              [rails]\nmin_files_share = 0.0\n"
         );
         for (name, id, recipe) in DATASETS {
-            toml +=
-                &format!("[[dataset]]\nname = \"{name}\"\nid = \"{id}\"\nrecipe = \"{recipe}\"\n");
+            let one =
+                format!("[[dataset]]\nname = \"{name}\"\nid = \"{id}\"\nrecipe = \"{recipe}\"\n");
+            toml += &one;
         }
         fs::write(dir.path().join("sodalake.toml"), toml).unwrap();
         fs::create_dir(dir.path().join("archive")).unwrap();

@@ -55,6 +55,7 @@ on_both!(
     a_day_keeps_its_since_while_its_state_stays,
     a_difference_is_known_by_its_digest,
     marks_and_acts_are_kept,
+    a_release_alone_makes_earlier_repairs_count_no_more,
     an_approval_serves_once,
     what_is_usual_and_what_strays,
     many_may_open_at_once_and_again,
@@ -387,6 +388,67 @@ async fn marks_and_acts_are_kept(place: Place) {
     assert_eq!(names, ["hold", "known-lost", "release", "release", "check"]);
     assert_eq!(acts[0].reason, "looking into it");
     assert_eq!(acts[4], check);
+}
+
+async fn a_release_alone_makes_earlier_repairs_count_no_more(place: Place) {
+    let ledger = open(&place).await;
+    let (dataset, on, now) = (name("camera-counts"), day("2020-10-01"), at(NOON));
+    let repairs = async || ledger.repairs_since(&dataset, on, now).await.unwrap();
+    let begin = async |day_text: &str, kind, after: u64| {
+        let begun = PassRecord {
+            kind,
+            ..pass(day_text, now + minutes(after))
+        };
+        ledger.begin_pass(&begun).await.unwrap();
+        begun.id
+    };
+    let early = pass("2020-10-01", now - minutes(1));
+    ledger.begin_pass(&early).await.unwrap();
+    assert_eq!(repairs().await, 0, "it began before");
+    begin("2020-10-01", PassKind::Repair, 0).await;
+    let under_way = begin("2020-10-01", PassKind::Repair, 2).await;
+    begin("2020-10-02", PassKind::Repair, 2).await;
+    begin("2020-10-01", PassKind::Restore, 2).await;
+    assert_eq!(repairs().await, 2, "repairs of this day, ended or not");
+
+    let elsewhere = day("2020-10-02");
+    let later = now + minutes(60);
+    let unmark = async |dataset: &DatasetName, on, at| {
+        let released = ledger.unmark(dataset, on, at, "ada", "mended the rival");
+        released.await.unwrap();
+    };
+    unmark(&dataset, elsewhere, later).await;
+    unmark(&name("radar-counts"), on, later).await;
+    let act = |act: &str, subject: &str| Act {
+        at: later,
+        origin: "ada".into(),
+        act: act.into(),
+        subject: subject.into(),
+        reason: "no release".into(),
+    };
+    for other in ["hold", "known-lost", "check", "approve", "released"] {
+        let said = act(other, "camera-counts 2020-10-01");
+        ledger.record_act(&said).await.unwrap();
+    }
+    assert_eq!(
+        repairs().await,
+        2,
+        "only a release of this very day frees it"
+    );
+
+    unmark(&dataset, on, now + minutes(5)).await;
+    assert_eq!(repairs().await, 0);
+    let end = now + minutes(6);
+    let ended = ledger.end_pass(under_way, end, "in-step", 3, 3, 0).await;
+    ended.unwrap();
+    assert_eq!(repairs().await, 0, "it began before the release");
+    begin("2020-10-01", PassKind::Repair, 7).await;
+    begin("2020-10-01", PassKind::Repair, 9).await;
+    assert_eq!(repairs().await, 2);
+    unmark(&dataset, on, now + minutes(1)).await;
+    assert_eq!(repairs().await, 2, "the last by its time counts");
+    unmark(&dataset, on, now + minutes(8)).await;
+    assert_eq!(repairs().await, 1);
 }
 
 async fn an_approval_serves_once(place: Place) {

@@ -1,5 +1,6 @@
 //! What the tests stand on: real services, thrown away after use.
 
+pub mod beside;
 pub mod city;
 pub mod postgres;
 pub mod program;

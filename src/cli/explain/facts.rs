@@ -1,0 +1,204 @@
+//! What text and JSON say alike: names of things, values in words, and when rows were written.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde_json::Value as Json;
+
+use crate::compare::twins::Kinship;
+use crate::compare::{CatalogFinding, Findings};
+use crate::expected::{Facts, Variant};
+use crate::model::{Cell, Entry, PublishedRow};
+
+/// Most minutes that are told apart.
+const MOST_MINUTES: usize = 8;
+
+/// Name of one of the day's files.
+pub(super) fn path(findings: &Findings, file: u32) -> String {
+    let seen = findings.files.get(file as usize);
+    seen.map_or_else(|| format!("file {file}"), |seen| seen.file.path.to_string())
+}
+
+/// A variant in words; the counter only where the recipe knows several.
+pub(super) fn variant(variant: Variant, facts: &Facts) -> String {
+    let Variant { keys, counter } = variant;
+    if facts.counters.len() > 1 {
+        format!("{keys}/{}", super::super::derive::named(counter))
+    } else {
+        keys.to_string()
+    }
+}
+
+/// A published value as text: texts without their quotes.
+pub(super) fn plain(value: Option<&Json>) -> String {
+    match value {
+        None | Some(Json::Null) => "null".into(),
+        Some(Json::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A cell as text: texts without their quotes.
+pub(super) fn cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.to_string(),
+        Cell::Null | Cell::Number(_) | Cell::Bool(_) | Cell::Time(_) | Cell::Odd(_) => {
+            cell.to_string()
+        }
+    }
+}
+
+/// The identity columns of a published row.
+pub(super) fn identity(row: &PublishedRow, facts: &Facts) -> String {
+    let values = facts.identity.iter();
+    let values: Vec<String> = values.map(|name| plain(row.fields.get(*name))).collect();
+    values.join(" | ")
+}
+
+/// The identity columns of an expected row, whose cells are in the recipe's order.
+pub(super) fn identity_of(cells: &[Cell], facts: &Facts) -> String {
+    let named = facts.columns.iter().zip(cells);
+    let named: BTreeMap<&str, &Cell> = named.map(|(name, cell)| (*name, cell)).collect();
+    let values = facts.identity.iter().filter_map(|name| named.get(name));
+    let values: Vec<String> = values.map(|value| cell(value)).collect();
+    values.join(" | ")
+}
+
+/// How a twin came to have its key.
+pub(super) fn kinship(how: &Kinship, facts: &Facts) -> String {
+    match how {
+        Kinship::Renamed { column, .. } => format!("{column} is spelled otherwise"),
+        Kinship::Rekeyed(Some(made_by)) => format!("keyed by {}", variant(*made_by, facts)),
+        Kinship::Rekeyed(None) => "keyed by no recipe we know".into(),
+    }
+}
+
+fn entry(entry: &Entry) -> String {
+    let key = &entry.key;
+    format!("{} {} of {}", key.id_base, key.id_ext, key.collection_date)
+}
+
+/// A finding about the catalog in words.
+pub(super) fn catalog(finding: &CatalogFinding, findings: &Findings) -> String {
+    match finding {
+        CatalogFinding::Gone(gone) => format!(
+            "entry {} says published, and neither lake nor ready layer has the file",
+            entry(gone)
+        ),
+        CatalogFinding::RowsMissing { missing, file, .. } => format!(
+            "the entry of {} says published, and {missing} of its rows are missing",
+            path(findings, *file)
+        ),
+        CatalogFinding::WrongPointer {
+            entry: wrong, file, ..
+        } => format!(
+            "the entry of {} points to {}, not to this dataset",
+            path(findings, *file),
+            wrong.pointer
+        ),
+        CatalogFinding::Uncatalogued { file } => format!(
+            "{} is published whole and has no entry",
+            path(findings, *file)
+        ),
+    }
+}
+
+/// When wrong rows were first written, by the minute: the fullest minutes in their order, and how
+/// many rows are of other minutes.
+pub(super) struct Written {
+    pub(super) minutes: BTreeMap<DateTime<Utc>, u64>,
+    pub(super) others: u64,
+}
+
+impl Written {
+    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a PublishedRow>) -> Self {
+        let mut minutes: BTreeMap<DateTime<Utc>, u64> = BTreeMap::new();
+        for row in rows {
+            let at = row.created_at;
+            let minute = at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at);
+            *minutes.entry(minute).or_default() += 1;
+        }
+        if minutes.len() <= MOST_MINUTES {
+            return Self { minutes, others: 0 };
+        }
+        let mut fullest: Vec<_> = minutes.into_iter().collect();
+        fullest.sort_by_key(|(at, rows)| (std::cmp::Reverse(*rows), *at));
+        let others = fullest.split_off(MOST_MINUTES - 1);
+        Self {
+            minutes: fullest.into_iter().collect(),
+            others: others.iter().map(|(_, rows)| rows).sum(),
+        }
+    }
+
+    /// `2020-10-16 08:31 x40, 08:32 x2, other minutes x3 (America/Chicago)`; empty for no rows.
+    pub(super) fn in_words(&self, zone: Tz) -> String {
+        let mut day = None;
+        let mut said = Vec::new();
+        for (at, rows) in &self.minutes {
+            let at = at.with_timezone(&zone);
+            let same_day = day.replace(at.date_naive()) == Some(at.date_naive());
+            let form = if same_day { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+            said.push(format!("{} x{rows}", at.format(form)));
+        }
+        if self.others > 0 {
+            said.push(format!("other minutes x{}", self.others));
+        }
+        if said.is_empty() {
+            return String::new();
+        }
+        format!("{} ({zone})", said.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(at: &str) -> PublishedRow {
+        PublishedRow {
+            key: None,
+            sid: "row-1".into(),
+            created_at: at.parse().unwrap(),
+            updated_at: at.parse().unwrap(),
+            fields: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn minutes_are_told_in_the_zone_and_the_day_once() {
+        let rows = [
+            row("2020-10-16T13:31:02Z"),
+            row("2020-10-16T13:31:59Z"),
+            row("2020-10-16T13:32:00Z"),
+            row("2020-10-17T05:00:00Z"),
+        ];
+        let said = Written::of(rows.iter()).in_words(chrono_tz::America::Chicago);
+        assert_eq!(
+            said,
+            "2020-10-16 08:31 x2, 08:32 x1, 2020-10-17 00:00 x1 (America/Chicago)"
+        );
+        assert_eq!(Written::of([].iter()).in_words(chrono_tz::UTC), "");
+    }
+
+    #[test]
+    fn of_many_minutes_the_fullest_are_told() {
+        let rows: Vec<_> = (0..12)
+            .map(|minute| row(&format!("2020-10-16T13:{minute:02}:00Z")))
+            .chain([row("2020-10-16T13:11:30Z")])
+            .collect();
+        let written = Written::of(rows.iter());
+        assert_eq!(written.minutes.len(), MOST_MINUTES - 1);
+        assert_eq!(
+            written.minutes.last_key_value().map(|(_, rows)| *rows),
+            Some(2)
+        );
+        let told: u64 = written.minutes.values().sum();
+        assert_eq!(told + written.others, 13);
+        assert!(
+            written
+                .in_words(chrono_tz::UTC)
+                .ends_with("other minutes x5 (UTC)")
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! The findings for people: how many of each, and the first of them with their evidence.
+
+use super::{indented, section, sentence};
+use crate::cli::explain::SAMPLES;
+use crate::cli::explain::facts::{self, Written};
+use crate::cli::style::{Side, Table, Tone, clean, cut, thousands};
+use crate::compare::gather::Placed;
+use crate::compare::twins::{Kinship, Twin};
+use crate::compare::{Altered, Findings};
+use crate::expected::Facts;
+use crate::model::PublishedRow;
+
+/// How wide a value stands beside its counterpart.
+const VALUE: usize = 24;
+/// How wide a value of a list stands before the last one.
+const KEY: usize = 36;
+
+fn left<const N: usize>(names: [&str; N]) -> Table {
+    Table::new(&names.map(|name| (name, Side::Left)))
+}
+
+/// Each finding's count, its first rows, and when wrong rows were written.
+pub(super) fn of(findings: &Findings, facts: &Facts) -> String {
+    let twins = || findings.twins.iter().map(|twin| &twin.published);
+    let altered = || findings.altered.iter().map(|altered| &altered.published);
+    let counts = findings.counts();
+    let miscatalogued = counts.miscatalogued + counts.uncatalogued;
+    [
+        kind(
+            "twins",
+            counts.twins,
+            &each(&findings.twins, |one| twin(one, facts)),
+        ) + &written(twins(), findings),
+        kind(
+            "altered",
+            counts.altered,
+            &each(&findings.altered, altered_row),
+        ) + &written(altered(), findings),
+        kind("orphans", counts.orphans, &orphans(findings, facts))
+            + &written(findings.orphans.iter(), findings),
+        kind("missing", counts.missing, &missing(findings, facts)),
+        kind(
+            "catalog findings",
+            miscatalogued,
+            &each(&findings.catalog, |one| {
+                sentence(&facts::catalog(one, findings))
+            }),
+        ),
+        kind("repeated", counts.repeated, &repeated(findings)),
+        kind("collided", counts.collided, &collided(findings)),
+        kind("misdated", counts.misdated, &misdated(findings)),
+        kind(
+            "unpublishable",
+            counts.unpublishable,
+            &unpublishable(findings),
+        ),
+    ]
+    .concat()
+}
+
+fn kind(name: &str, count: u64, body: &str) -> String {
+    section(&format!("{} {name}", thousands(count)), body)
+}
+
+fn each<T>(items: &[T], say: impl Fn(&T) -> String) -> String {
+    items.iter().take(SAMPLES).map(say).collect()
+}
+
+fn written<'a>(rows: impl Iterator<Item = &'a PublishedRow>, findings: &Findings) -> String {
+    let said = Written::of(rows).in_words(findings.target.dataset.zone);
+    if said.is_empty() {
+        return said;
+    }
+    sentence(&format!("written: {said}"))
+}
+
+fn key_of(row: &PublishedRow) -> String {
+    row.key
+        .as_ref()
+        .map_or("no key".into(), ToString::to_string)
+}
+
+/// A column's published value beside the expected one.
+pub(in crate::cli::explain) fn side_by_side(
+    changes: impl Iterator<Item = (String, String, String)>,
+) -> String {
+    let mut table = left(["column", "published", "expected"]);
+    let short = |text: String| cut(&clean(&text), VALUE).into_owned();
+    for (column, published, expected) in changes {
+        table.row([
+            (short(column), None),
+            (short(published), Some(Tone::Bad)),
+            (expected, Some(Tone::Good)),
+        ]);
+    }
+    indented(&table, 4)
+}
+
+fn twin(twin: &Twin, facts: &Facts) -> String {
+    let how = facts::kinship(&twin.how, facts);
+    let head = sentence(&format!("{} of {}", key_of(&twin.published), twin.of));
+    let body = match &twin.how {
+        Kinship::Renamed { column, from, to } => {
+            let change = ((*column).to_owned(), facts::cell(from), facts::cell(to));
+            sentence(&format!("  {how}:")) + &side_by_side(std::iter::once(change))
+        }
+        Kinship::Rekeyed(_) => {
+            let row = facts::identity(&twin.published, facts);
+            sentence(&format!("  {how}: {row}"))
+        }
+    };
+    head + &body
+}
+
+fn altered_row(altered: &Altered) -> String {
+    let changes = altered.changes.iter().map(|change| {
+        let (published, expected) = (&change.published, &change.expected);
+        (
+            change.column.to_owned(),
+            facts::cell(published),
+            facts::cell(expected),
+        )
+    });
+    sentence(&key_of(&altered.published)) + &side_by_side(changes)
+}
+
+fn orphans(findings: &Findings, facts: &Facts) -> String {
+    let mut table = left(["key", "written", "row"]);
+    let zone = findings.target.dataset.zone;
+    for row in findings.orphans.iter().take(SAMPLES) {
+        let at = row.created_at.with_timezone(&zone);
+        table.row([
+            (cut(&clean(&key_of(row)), KEY).into_owned(), None),
+            (at.format("%m-%d %H:%M:%S %Z").to_string(), None),
+            (facts::identity(row, facts), None),
+        ]);
+    }
+    rows_of(&table)
+}
+
+fn rows_of(table: &Table) -> String {
+    if table.is_empty() {
+        return String::new();
+    }
+    indented(table, 2)
+}
+
+fn missing(findings: &Findings, facts: &Facts) -> String {
+    let mut table = left(["key", "row"]);
+    let rows = findings.missing.iter().chain(&findings.misdated_missing);
+    for row in rows.take(SAMPLES) {
+        let identity = facts::identity_of(&row.cells, facts);
+        table.row([(row.row.key.to_string(), None), (identity, None)]);
+    }
+    rows_of(&table)
+}
+
+fn repeated(findings: &Findings) -> String {
+    each(&findings.repeated, |one| {
+        let rows = one.sids.len();
+        match &one.key {
+            Some(key) => sentence(&format!("{key} stands {rows} times")),
+            None => sentence(&format!("{rows} rows have no key")),
+        }
+    })
+}
+
+fn collided(findings: &Findings) -> String {
+    let place = |row: &Placed| {
+        let path = facts::path(findings, row.file);
+        format!("row {} of {path}", row.ordinal)
+    };
+    each(&findings.collided, |one| {
+        let (stands, replaced) = (place(&one.stands), place(&one.replaced));
+        let key = &one.stands.key;
+        sentence(&format!("{key}: {stands} stands, and replaced {replaced}"))
+    })
+}
+
+fn misdated(findings: &Findings) -> String {
+    each(&findings.misdated, |one| {
+        let path = facts::path(findings, one.row.file);
+        let stands = if one.published {
+            "stands on"
+        } else {
+            "should stand on"
+        };
+        let (ordinal, day) = (one.row.ordinal, one.row.day);
+        sentence(&format!("row {ordinal} of {path} {stands} {day}"))
+    })
+}
+
+fn unpublishable(findings: &Findings) -> String {
+    each(&findings.unpublishable, |one| {
+        let path = facts::path(findings, one.file);
+        sentence(&format!("row {} of {path}: {}", one.ordinal, one.why))
+    })
+}
