@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
 use crate::compare::keys::{self, ExpectedKeys, KeyDifference};
-use crate::compare::twins::Kinship;
 use crate::compare::{
     Depth, Doubt, ExpectedRow, FileSeen, Findings, MisdatedRow, Repeated, catalog,
 };
@@ -38,7 +37,7 @@ pub(super) struct Candidate {
     /// Its keys under each variant that was tried; the chosen one is `chosen`.
     pub(super) tried: Vec<FileKeys>,
     chosen: usize,
-    certain: bool,
+    pub(super) certain: bool,
 }
 
 impl Candidate {
@@ -66,12 +65,6 @@ pub(super) struct Looking<'a> {
     pub(super) columns: Columns,
     pub(super) depth: Depth,
 }
-
-/// How many days before and after a day tell how many rows are usual.
-const USUAL_DAYS: u32 = 28;
-
-/// So many of them must be known before they tell anything.
-const DAYS_THAT_TELL: usize = 7;
 
 /// The recipe a dataset names.
 ///
@@ -173,7 +166,7 @@ impl Looking<'_> {
         Ok(findings)
     }
 
-    fn rails(&self) -> &crate::settings::Rails {
+    pub(super) fn rails(&self) -> &crate::settings::Rails {
         self.world.rails(&self.target.dataset)
     }
 
@@ -186,7 +179,7 @@ impl Looking<'_> {
         self.world.ready().with_text(source, work).await
     }
 
-    fn asked(&self, index: usize, source: &Source) -> Asked<'_> {
+    pub(super) fn asked(&self, index: usize, source: &Source) -> Asked<'_> {
         Asked {
             file: u32::try_from(index).unwrap_or(u32::MAX),
             file_day: source.file.day,
@@ -196,7 +189,7 @@ impl Looking<'_> {
         }
     }
 
-    fn variants(&self) -> Vec<Variant> {
+    pub(super) fn variants(&self) -> Vec<Variant> {
         let facts = self.recipe.facts();
         keys::variants(facts.key_recipes, facts.counters)
     }
@@ -296,34 +289,6 @@ impl Looking<'_> {
         Ok(published)
     }
 
-    /// Doubts from the number of rows, where rows would be purged and enough days are known to say
-    /// what is usual: a day far below the least of them may have lost rows on its way.
-    async fn doubt_rows(&self, findings: &mut Findings) -> Result<(), LookError> {
-        if findings.twins.is_empty() && findings.orphans.is_empty() {
-            return Ok(());
-        }
-        let (dataset, day) = (&self.target.dataset.name, self.target.day);
-        let known = self.world.ledger.usual(dataset, day, USUAL_DAYS).await;
-        let known = known.map_err(LookError::ledger)?.into_iter();
-        let rows: Vec<u64> = known
-            .filter(|known| known.day != day)
-            .map(|known| known.rows)
-            .collect();
-        let Some(least) = rows.iter().min().filter(|_| rows.len() >= DAYS_THAT_TELL) else {
-            return Ok(());
-        };
-        let (found, usual) = (findings.expected, *least);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a share needs no more than 53 bits"
-        )]
-        let few = (found as f64) < self.rails().min_files_share * usual as f64;
-        if few {
-            findings.doubts.push(Doubt::FewRows { found, usual });
-        }
-        Ok(())
-    }
-
     async fn entries(&self) -> Result<Vec<Entry>, LookError> {
         entries(self.world, self.target, self.recipe.facts().spill_days).await
     }
@@ -350,26 +315,6 @@ pub(super) async fn entries(
 }
 
 impl Looking<'_> {
-    /// Published keys that rows of the lake explain though they are not expected on the day: rows
-    /// that cannot be published (and once were), and strays of far files.
-    async fn vouched(&self, files: &[Candidate]) -> Result<BTreeSet<RowKey>, LookError> {
-        let (dataset, day) = (&self.target.dataset.name, self.target.day);
-        let strays = self
-            .world
-            .ledger
-            .strays(dataset, day)
-            .await
-            .map_err(LookError::ledger)?;
-        let unfit = files
-            .iter()
-            .flat_map(|file| &file.tried)
-            .flat_map(|keys| &keys.unfit);
-        Ok(unfit
-            .filter_map(|row| row.key.clone())
-            .chain(strays)
-            .collect())
-    }
-
     /// Looks up the day's misdated rows by key, and remembers on which days they stand.
     async fn misdated(
         &self,
@@ -403,77 +348,6 @@ impl Looking<'_> {
             .into_iter()
             .filter(|row| !present.contains(&row.key))
             .collect())
-    }
-
-    /// Orphans that files of the neighbouring days hold are none: the lake vouches for them.
-    async fn drop_vouched_elsewhere(&self, findings: &mut Findings) -> Result<(), LookError> {
-        if findings.orphans.is_empty() {
-            return Ok(());
-        }
-        let facts = self.recipe.facts();
-        let day = self.target.day;
-        let read_to = day.plus(i64::from(facts.spill_days));
-        let mut orphans: BTreeSet<RowKey> = findings
-            .orphans
-            .iter()
-            .filter_map(|row| row.key.clone())
-            .collect();
-        for near in [day.plus(-1), read_to.next()] {
-            let mut side =
-                LakeSide::between(self.world.ready(), self.target, facts, (near, near)).await?;
-            for source in std::mem::take(&mut side.sources) {
-                for variant in self.variants() {
-                    let asked = self.asked(0, &source);
-                    let gathered = self
-                        .with_text(&source, |text| {
-                            gather::gather(self.recipe, text, variant, asked)
-                        })
-                        .await;
-                    match gathered {
-                        Ok(keys) => keys.every_key().for_each(|key| {
-                            orphans.remove(key);
-                        }),
-                        Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
-                    }
-                }
-            }
-            findings.doubts.extend(side.doubts);
-        }
-        findings
-            .orphans
-            .retain(|row| row.key.as_ref().is_none_or(|key| orphans.contains(key)));
-        Ok(())
-    }
-
-    /// A file whose device numbers depend on what else was published is certain only if it stands
-    /// whole, or if every row that stands is explained.
-    fn doubt_numbering(
-        &self,
-        files: &mut [Candidate],
-        published: &[RowKey],
-        findings: &mut Findings,
-    ) {
-        if self.recipe.facts().counters.len() < 2 {
-            return;
-        }
-        let by_recipe = |how: &Kinship| matches!(how, Kinship::Rekeyed(Some(_)));
-        let unexplained = findings.orphans.len()
-            + findings
-                .twins
-                .iter()
-                .filter(|twin| !by_recipe(&twin.how))
-                .count();
-        for file in files
-            .iter_mut()
-            .filter(|file| file.source.companion.is_some())
-        {
-            file.certain = unexplained == 0 || keys::stands_whole(file.keys(), published);
-            if !file.certain {
-                findings
-                    .doubts
-                    .push(Doubt::Numbering(file.source.file.path.clone()));
-            }
-        }
     }
 
     async fn catalogued(

@@ -5,9 +5,11 @@
 //! schedule are one path.
 
 mod detail;
+mod doubts;
 mod lakeside;
 mod look;
 mod pass;
+mod report;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -27,7 +29,8 @@ use crate::socrata::{Portal, ReadError, Reader, Table, TableError};
 
 pub use lakeside::{LakeSide, ReadyLayer, Source};
 pub use look::{Look, look};
-pub use pass::{Asked, Done, Report, State, check, draft, repair};
+pub use pass::{Asked, check, draft, repair};
+pub use report::{Done, Report, State};
 pub use survey::survey;
 
 /// The one source of time. Tests bring their own.

@@ -13,7 +13,7 @@ use crate::model::{Dataset, DatasetDay, DayRange};
 use std::sync::Arc;
 
 use super::look::{entries, outside, recipe_of};
-use super::pass::{Report, State};
+use super::report::{Report, State};
 use super::{LakeSide, LookError, World};
 
 /// Tells for every day of the range whether it is unchanged since it was found in step.
