@@ -1,5 +1,6 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
+mod combined;
 mod commands;
 mod config_command;
 mod demo;
