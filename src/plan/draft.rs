@@ -129,7 +129,9 @@ impl Draft {
     ) -> Self {
         let mut draft = Self::empty(findings, with, Strategy::Rewrite);
         if findings.doubts.is_empty() {
-            draft.actions = publish(expected, WhyPublish::Rewrite, &findings.target, with);
+            if with.native {
+                draft.actions = publish(expected, WhyPublish::Rewrite, &findings.target, with);
+            }
             for row in published {
                 draft.purge(row, WhyPurge::Rewrite, None);
             }

@@ -128,9 +128,13 @@ pub async fn carry_out(
     let strategy = plan.strategy();
     let mut steps = steps::Steps::new(plan, world, writers, seen, lease, effects);
     steps.archive().await?;
+    let publisher = match &world.settings.republish {
+        Republish::Command(command) => Some(command),
+        Republish::Native | Republish::Defer => None,
+    };
     match strategy {
         Strategy::Mend => {
-            if let Republish::Command(command) = &world.settings.republish {
+            if let Some(command) = publisher {
                 steps.withdraw().await?;
                 steps.run_publisher(command).await?;
             }
@@ -142,6 +146,9 @@ pub async fn carry_out(
         Strategy::Rewrite => {
             steps.withdraw().await?;
             steps.purge().await?;
+            if let Some(command) = publisher {
+                steps.run_publisher(command).await?;
+            }
             steps.publish().await?;
             steps.enter().await
         }

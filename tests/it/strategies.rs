@@ -197,3 +197,30 @@ async fn the_publishers_command_gets_the_range_and_is_verified() {
         report.why
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deferred_rewrite_wipes_the_day_and_leaves_it_to_the_publisher() {
+    let more = format!("{WIDE}republish.mode = \"defer\"");
+    let city = TestCity::around(wednesday(), &more).await;
+    let healthy = keys(&city, Table::RadarCounts);
+    let target = city.target(Table::RadarCounts, wednesday());
+    let asked = Asked {
+        rewrite: true,
+        wait: true,
+        ..Asked::default()
+    };
+    let report = reconcile::repair(&city.world, &city.writers, &target, Depth::Keys, &asked).await;
+    let done = report.done;
+    assert_eq!(done.published_rows, 0, "{:?}", report.why);
+    assert_eq!(
+        (done.purged_rows, done.catalog_changes),
+        (report.published, 1)
+    );
+    let at = crate::support::city::written_at();
+    city.stage.publish(wednesday(), at).await.unwrap();
+    let after = city
+        .check(Table::RadarCounts, wednesday(), Depth::Keys)
+        .await;
+    assert_eq!(after.state, State::InStep, "{:?}", after.cause);
+    assert_eq!(keys(&city, Table::RadarCounts), healthy);
+}
