@@ -302,3 +302,34 @@ async fn a_pass_cut_short_at_any_request_is_finished_by_the_next() {
     }
     assert!(cut_short >= 4, "cut short {cut_short} times");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_changes_after_it_was_judged_is_not_purged() {
+    use sodalake::sandbox::portal::{Fault, Faults, Operation, Rule};
+    let city = TestCity::around(wednesday(), WIDE).await;
+    city.damage(
+        Breakage::Strangers(5),
+        Table::TravelTimes,
+        wednesday(),
+        "Austin",
+    );
+    // The look's read of the strangers, the only one by key before the purge's own.
+    let by_key = Rule {
+        on: Operation::Read,
+        query_contains: Some(" in (".into()),
+        nth: Some(1),
+        dataset: None,
+        probability: None,
+        times: Some(1),
+        fault: Fault::TouchesAfter { rows: 2 },
+    };
+    city.stage.portal.set_faults(Faults {
+        rules: vec![by_key],
+        replicas: None,
+    });
+    let report = city
+        .repair(Table::TravelTimes, wednesday(), Depth::Keys)
+        .await;
+    assert_eq!(report.done.purged_rows, 3, "{:?}", report.why);
+    assert_eq!(report.state, State::Differs, "two strangers still stand");
+}
