@@ -1,4 +1,4 @@
-//! `days`: what the ledger knows of every day, a line each.
+//! `days`: what the ledger knows of every day: a calendar per dataset, and a line each.
 //!
 //! It asks nobody but the ledger, so it also answers while lake or portal are away. Days that only
 //! have a person's mark are listed too.
@@ -9,13 +9,17 @@ use chrono_tz::Tz;
 use serde_json::{Value as Json, json};
 
 use super::args::Span;
-use super::style::{Side, Table, Tone, paint, print};
-use super::{Common, DaysArgs, Exit, Format, UsageError, config, report, select};
+use super::style::{Side, Table, Tone, WIDTH, clean, paint, print, thousands};
+use super::{Common, DaysArgs, Exit, Format, UsageError, calendar, config, report, select};
 use crate::app;
+use crate::compare::Counts;
 use crate::ledger::{DayRecord, Ledger, LedgerError, Mark};
 use crate::model::{DatasetName, Day, DayRange};
 use crate::reconcile::{Clock as _, State, SystemClock};
 use crate::settings::Settings;
+
+/// Fewer days than this are seen at a glance without a calendar.
+const LEAST_FOR_A_CALENDAR: usize = 8;
 
 /// `sodalake days`.
 pub(super) async fn run(args: DaysArgs, common: &Common) -> anyhow::Result<Exit> {
@@ -60,6 +64,21 @@ struct Known {
     mark: Option<Mark>,
 }
 
+impl Known {
+    fn state(&self) -> Option<State> {
+        let written = &self.record.as_ref()?.state;
+        State::ALL
+            .into_iter()
+            .find(|state| state.to_string() == *written)
+    }
+
+    fn findings(&self) -> String {
+        let counts = self.record.as_ref().map(|record| record.counts.clone());
+        let counts = counts.and_then(|counts| serde_json::from_value::<Counts>(counts).ok());
+        counts.map_or_else(String::new, report::in_words)
+    }
+}
+
 type Days = BTreeMap<(DatasetName, Day), Known>;
 
 async fn gather(
@@ -98,37 +117,84 @@ fn to_json((dataset, day): &(DatasetName, Day), known: &Known) -> Json {
 }
 
 fn to_text(days: &Days, zone: Tz) -> String {
-    if days.is_empty() {
+    let mut by_dataset: BTreeMap<&DatasetName, Vec<(Day, &Known)>> = BTreeMap::new();
+    for ((dataset, day), known) in days {
+        by_dataset.entry(dataset).or_default().push((*day, known));
+    }
+    if by_dataset.is_empty() {
         return "The ledger knows no such day.\nNext: sodalake check\n".into();
     }
-    let mut tables: BTreeMap<&DatasetName, Table> = BTreeMap::new();
-    for ((dataset, day), known) in days {
-        let table = tables.entry(dataset).or_insert_with(|| {
-            let left = |name| (name, Side::Left);
-            Table::new(&["day", "state", "since", "why"].map(left))
-        });
+    let parts: Vec<String> = by_dataset
+        .into_iter()
+        .map(|(dataset, days)| part(dataset, &days, zone))
+        .collect();
+    parts.join("\n") + &next_step(days)
+}
+
+/// One dataset: how many days stand how, its calendar, and a line for each day.
+fn part(dataset: &DatasetName, days: &[(Day, &Known)], zone: Tz) -> String {
+    let states: BTreeMap<Day, State> = (days.iter())
+        .filter_map(|(day, known)| Some((*day, known.state()?)))
+        .collect();
+    let mut text = format!("{}  {}\n", paint(Tone::Strong, dataset), sum(&states));
+    if states.len() >= LEAST_FOR_A_CALENDAR {
+        text += &calendar::of(&states);
+    }
+    text + &lines(days, zone)
+}
+
+/// `28 in-step, 2 held`.
+fn sum(states: &BTreeMap<Day, State>) -> String {
+    let mut counts: BTreeMap<State, u64> = BTreeMap::new();
+    for state in states.values() {
+        *counts.entry(*state).or_default() += 1;
+    }
+    let one = |(state, count)| paint(report::tone(state), format!("{} {state}", thousands(count)));
+    counts.into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A line for each day, and under it why it stands so.
+fn lines(days: &[(Day, &Known)], zone: Tz) -> String {
+    let mut table =
+        Table::new(&["day", "state", "since", "findings"].map(|name| (name, Side::Left)));
+    for (day, known) in days {
         let record = known.record.as_ref();
         let state = record.map_or("-", |record| record.state.as_str());
         let since = record.map(|record| record.since.with_timezone(&zone));
         let since = since.map(|since| since.format("%Y-%m-%d %H:%M").to_string());
         table.row([
             (day.to_string(), None),
-            (state.to_owned(), tone(state)),
+            (state.to_owned(), known.state().map(report::tone)),
             (since.unwrap_or_else(|| "-".into()), None),
-            (why(known), None),
+            (known.findings(), None),
         ]);
     }
-    let part = |(dataset, table): (&DatasetName, Table)| {
-        let head = paint(Tone::Strong, dataset);
-        // A line is as long as its reason: it is the reason one looks here for.
-        format!("{head}\n{}", table.render(usize::MAX))
-    };
-    tables.into_iter().map(part).collect::<Vec<_>>().join("\n")
+    let rendered = table.render(WIDTH);
+    let (head, rows) = rendered.split_once('\n').unwrap_or((&rendered, ""));
+    let mut text = format!("{head}\n");
+    for (row, (_, known)) in rows.lines().zip(days) {
+        text += row;
+        text.push('\n');
+        let said = why(known);
+        if !said.is_empty() {
+            text += &report::wrapped(&clean(&said));
+        }
+    }
+    text
 }
 
-fn tone(state: &str) -> Option<Tone> {
-    let known = State::ALL.iter().find(|known| known.to_string() == state);
-    known.map(|state| report::tone(*state))
+/// The day that most wants a person, and what to type.
+fn next_step(days: &Days) -> String {
+    let worst = [State::Held, State::Differs, State::Unproven].into_iter();
+    let mut first = worst.filter_map(|state| {
+        let mut ours = days
+            .iter()
+            .filter(|(_, known)| known.state() == Some(state));
+        ours.next().map(|(at, _)| at)
+    });
+    first.next().map_or_else(String::new, |(dataset, day)| {
+        format!("\nNext: sodalake explain {dataset} {day}\n")
+    })
 }
 
 fn why(known: &Known) -> String {

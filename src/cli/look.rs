@@ -158,6 +158,10 @@ pub(super) async fn plan(
             write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
         }
         tell(&reports, common.format, "plan")?;
+        if exit != Exit::Failed && common.format == Format::Text && !lines.is_empty() {
+            let file = clean(&file.to_string_lossy()).into_owned();
+            print(&format!("Next: read it, then\n  sodalake apply {file}\n"))?;
+        }
     } else {
         reports.iter().for_each(warn_of_doubt);
         lines.push(String::new());

@@ -5,6 +5,7 @@
 //! progress to stderr.
 
 mod args;
+mod calendar;
 pub mod config;
 mod days;
 mod demo;
@@ -15,6 +16,7 @@ mod explain;
 mod look;
 mod mark;
 mod mend;
+mod package;
 mod report;
 mod sandbox;
 mod select;
@@ -123,6 +125,25 @@ Examples:
 Examples:
   sodalake sandbox --listen 127.0.0.1:8080 --data ./city --faults faults.toml")]
     Sandbox(SandboxArgs),
+    /// Print the completions of a shell
+    #[command(after_help = "\
+Examples:
+  sodalake completions bash > /usr/share/bash-completion/completions/sodalake
+  sodalake completions zsh > /usr/share/zsh/site-functions/_sodalake
+  sodalake completions fish > /usr/share/fish/vendor_completions.d/sodalake.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one per command, into a folder
+    #[command(after_help = "\
+Examples:
+  sodalake man /usr/share/man/man1")]
+    Man {
+        /// The folder; made where there is none
+        dir: PathBuf,
+    },
 }
 
 /// `demo`.
@@ -306,7 +327,9 @@ impl Command {
             | Self::Mark(_)
             | Self::Doctor
             | Self::Config(_)
-            | Self::Sandbox(_) => None,
+            | Self::Sandbox(_)
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
         }
     }
 }
@@ -351,6 +374,8 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
         Command::Doctor => stop::or_asked(doctor::run(&common)).await,
         Command::Explain(args) => stop::or_asked(explain::run(args, &common)).await,
         Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Completions { shell } => package::completions(shell),
+        Command::Man { dir } => package::man(&dir),
     }
 }
 
@@ -387,6 +412,8 @@ mod tests {
             "sodalake config check --config sodalake.toml",
             "sodalake config show",
             "sodalake sandbox --listen 127.0.0.1:0 --data city --faults faults.toml",
+            "sodalake completions zsh",
+            "sodalake man target/man",
         ] {
             assert!(read(line).is_ok(), "{line}: {}", read(line).unwrap_err());
         }

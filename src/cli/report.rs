@@ -251,7 +251,7 @@ fn next_step(reports: &[Report], command: &str) -> String {
     if let (Some(differs), "check") = (first(State::Differs), command) {
         let (name, day) = (&differs.target.dataset.name, differs.target.day);
         return format!(
-            "Next: sodalake explain {name} {day}; sodalake repair {name} --day {day}\n"
+            "Next: sodalake explain {name} {day}\n      sodalake repair {name} --day {day}\n"
         );
     }
     if let Some(unproven) = first(State::Unproven) {

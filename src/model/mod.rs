@@ -4,6 +4,7 @@
 //! nothing here decides anything: the modules that derive, compare and plan are built on these
 //! types, and the clients translate their wire formats into them.
 
+pub mod calendar;
 mod cell;
 mod dataset;
 mod day;

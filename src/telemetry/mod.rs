@@ -9,13 +9,21 @@ mod progress;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
 pub use logging::{LogFormat, Verbosity};
-pub use progress::{Bars, Silent, Steps};
+pub use progress::{Bars, Lines, Silent, Steps};
 
 /// Logs and progress bars of the running program.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     bars: MultiProgress,
-    shown: bool,
+    progress: Progress,
+}
+
+/// How progress is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Bars,
+    Lines,
+    Silent,
 }
 
 impl Telemetry {
@@ -26,23 +34,27 @@ impl Telemetry {
     /// If logging has been started before.
     pub fn start(verbosity: Verbosity, format: Option<LogFormat>) -> anyhow::Result<Self> {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let shown = terminal && verbosity != Verbosity::Quiet;
-        let bars = MultiProgress::with_draw_target(if shown {
+        let progress = match (verbosity, terminal) {
+            (Verbosity::Quiet, _) => Progress::Silent,
+            (_, true) => Progress::Bars,
+            (_, false) => Progress::Lines,
+        };
+        let bars = MultiProgress::with_draw_target(if progress == Progress::Bars {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         });
         logging::start(verbosity, format, terminal, bars.clone())?;
-        Ok(Self { bars, shown })
+        Ok(Self { bars, progress })
     }
 
-    /// Where long work tells how far it is: bars on a terminal, nothing otherwise.
+    /// Where long work tells how far it is: bars on a terminal, a log line now and then elsewhere.
     #[must_use]
     pub fn steps(&self) -> Box<dyn Steps> {
-        if self.shown {
-            Box::new(Bars::new(self.bars.clone()))
-        } else {
-            Box::new(Silent)
+        match self.progress {
+            Progress::Bars => Box::new(Bars::new(self.bars.clone())),
+            Progress::Lines => Box::<Lines>::default(),
+            Progress::Silent => Box::new(Silent),
         }
     }
 }

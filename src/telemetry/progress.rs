@@ -1,10 +1,10 @@
 //! How far long work is. Whoever works knows only [`Steps`]; that they may be bars on a terminal
-//! is known here alone.
+//! or log lines in a file is known here alone.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 /// Hears how far work is.
 pub trait Steps: Send + Sync {
@@ -28,6 +28,81 @@ impl Steps for Silent {
     fn advance(&self, _done: u64) {}
     fn at(&self, _place: &str) {}
     fn end(&self) {}
+}
+
+/// Logs a line now and then, where stderr is a file or a pipe. Short work logs none.
+#[derive(Debug, Default)]
+pub struct Lines {
+    current: Mutex<Option<Stretch>>,
+}
+
+/// The least time between two lines.
+const EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+struct Stretch {
+    what: String,
+    total: u64,
+    done: u64,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Stretch {
+    /// `check: 120 of 150, 3.2/s, 9 seconds left`, after so long a time.
+    fn said(&self, after: Duration) -> String {
+        let Self {
+            what, total, done, ..
+        } = self;
+        let text = format!("{what}: {done} of {total}");
+        if *done == 0 {
+            return text;
+        }
+        let each = after / u32::try_from(*done).unwrap_or(u32::MAX);
+        let left =
+            each.saturating_mul(u32::try_from(total.saturating_sub(*done)).unwrap_or(u32::MAX));
+        let rate = 1.0 / each.as_secs_f64().max(f64::EPSILON);
+        format!("{text}, {rate:.1}/s, {} left", HumanDuration(left))
+    }
+}
+
+impl Steps for Lines {
+    fn begin(&self, what: &str, total: u64) {
+        let now = Instant::now();
+        *self.stretch() = Some(Stretch {
+            what: harmless(what),
+            total,
+            done: 0,
+            begun: now,
+            told: now,
+        });
+    }
+
+    fn advance(&self, done: u64) {
+        let now = Instant::now();
+        let mut current = self.stretch();
+        let Some(stretch) = current.as_mut() else {
+            return;
+        };
+        stretch.done += done;
+        if now - stretch.told >= EVERY {
+            stretch.told = now;
+            let (done, total) = (stretch.done, stretch.total);
+            tracing::info!(done, total, "{}", stretch.said(now - stretch.begun));
+        }
+    }
+
+    fn at(&self, _place: &str) {}
+
+    fn end(&self) {
+        *self.stretch() = None;
+    }
+}
+
+impl Lines {
+    fn stretch(&self) -> MutexGuard<'_, Option<Stretch>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Shows a bar with rate and time left.
@@ -129,5 +204,20 @@ mod tests {
         assert!(text.contains("check camera-counts"), "{text}");
         bars.end();
         assert_eq!(term.contents().trim(), "a log line");
+    }
+    #[test]
+    fn a_line_tells_rate_and_time_left() {
+        let now = Instant::now();
+        let mut stretch = Stretch {
+            what: "check".into(),
+            total: 150,
+            done: 0,
+            begun: now,
+            told: now,
+        };
+        assert_eq!(stretch.said(Duration::ZERO), "check: 0 of 150");
+        stretch.done = 50;
+        let said = stretch.said(Duration::from_secs(25));
+        assert_eq!(said, "check: 50 of 150, 2.0/s, 50 seconds left");
     }
 }

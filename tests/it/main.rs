@@ -22,4 +22,5 @@ mod sodapy;
 mod stores;
 mod strategies;
 mod support;
+mod terminal;
 mod vectors;
