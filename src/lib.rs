@@ -9,7 +9,7 @@
 //!                                                                          ledger ◀────────────────┘
 //! ```
 //!
-//! Pure, with no client, clock or runtime: [`model`], [`expected`], [`compare`], [`plan`].
+//! Pure, with no client, clock or runtime: [`model`], [`expected`], [`compare`], [`plan`], [`schedule`].
 //! Clients, which do not know one another: [`lake`], [`catalog`], [`socrata`], [`archive`],
 //! [`ledger`]; the two that are tables share [`database`]. [`reconcile`] is the pass itself, [`repair`] the only module that changes anything
 //! outside, [`app`] builds both from the [`settings`], [`cli`] is what people type.
@@ -29,6 +29,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod repair;
 pub mod sandbox;
+pub mod schedule;
 pub mod settings;
 pub mod socrata;
 pub mod telemetry;

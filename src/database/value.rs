@@ -277,6 +277,15 @@ impl Line {
         })
     }
 
+    /// The field `index` from 0, as `read` understands it.
+    pub fn read<F: Field, T>(
+        &self,
+        index: usize,
+        read: impl Fn(F) -> Result<T, BoxError>,
+    ) -> Result<T, FieldError> {
+        read(self.get(index)?).map_err(|source| FieldError { index, source })
+    }
+
     /// The field `index` from 0, a text with a form of its own.
     pub fn parsed<T>(&self, index: usize) -> Result<T, FieldError>
     where

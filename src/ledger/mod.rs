@@ -1,5 +1,5 @@
-//! Our own durable record: passes and their journal, the state of every day, leases, marks,
-//! approvals, and what is usual for a dataset.
+//! Our own durable record: passes and their journal, the state of every day and schedule, the queue
+//! of what is to be looked at, leases, marks, approvals, and what is usual for a dataset.
 //!
 //! It is ours alone, with tables of its own (`schema`) in PostgreSQL, for several replicas, or in
 //! an SQLite file. Every statement is written once for both. Nothing here has a clock: all times
@@ -10,6 +10,8 @@ mod days;
 mod leases;
 mod passes;
 mod people;
+mod queue;
+mod schedules;
 mod schema;
 mod usual;
 
@@ -21,6 +23,8 @@ pub use days::DayRecord;
 pub use leases::LeaseAnswer;
 pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, UnknownKind};
 pub use people::{Act, Approval, Mark, MarkKind};
+pub use queue::{Finished, QueueSize, Queued, Reason, Want};
+pub use schedules::{ScheduleRecord, Walk};
 pub use usual::Usual;
 
 /// What could not be found out from the ledger or noted in it.

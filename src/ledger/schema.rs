@@ -7,7 +7,8 @@ use crate::database::Kind;
 pub(super) const VERSION_TABLE: &str = "ledger_version";
 
 /// In order. `{time}`, `{day}` and `{json}` are the types of the database at hand.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 create table ledger_leases (
   name text primary key,
   holder text not null,
@@ -110,7 +111,38 @@ create table ledger_strays (
   primary key (dataset, file_day, row_day, row_key)
 );
 create index ledger_strays_by_row_day on ledger_strays (dataset, row_day)
-"];
+",
+    "
+create table ledger_queue (
+  dataset text not null,
+  day {day} not null,
+  reasons bigint not null,
+  rank bigint not null,
+  depth bigint not null,
+  queued_at {time} not null,
+  due_at {time} not null,
+  tries bigint not null,
+  ticket bigint not null,
+  claimed_by text,
+  claimed_until {time},
+  primary key (dataset, day)
+);
+create index ledger_queue_by_order on ledger_queue (rank, due_at);
+
+create table ledger_schedules (
+  dataset text not null,
+  schedule text not null,
+  due_at {time} not null,
+  queued_for {time} not null,
+  done_for {time} not null,
+  done_at {time},
+  failure text,
+  walk_next {day},
+  walk_oldest {day},
+  primary key (dataset, schedule)
+)
+",
+];
 
 /// The migrations in the types of `kind`.
 pub(super) fn migrations(kind: Kind) -> Vec<String> {

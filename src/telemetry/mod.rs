@@ -3,11 +3,13 @@
 //! [`Telemetry::start`] is called once, by `main`. A log line and a progress bar never garble each
 //! other: the bars step aside while a line is written.
 
+mod activity;
 mod logging;
 mod progress;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
+pub use activity::{Activity, InWork, Pause, Phase, Round, ScheduleStatus, Service, Snapshot};
 pub use logging::{LogFormat, Verbosity};
 pub use progress::{Bars, Lines, Silent, Steps};
 

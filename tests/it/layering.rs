@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// No client, no clock, no runtime.
-const PURE: [&str; 4] = ["model", "expected", "compare", "plan"];
+const PURE: [&str; 5] = ["model", "expected", "compare", "plan", "schedule"];
 const IMPURE: [&str; 14] = [
     "tokio::",
     "reqwest::",

@@ -3,6 +3,7 @@
 mod catalog;
 mod connection;
 mod ledger;
+mod queue;
 
 use std::path::Path;
 

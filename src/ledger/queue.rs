@@ -1,0 +1,418 @@
+//! The queue of dataset-days to look at, shared by every replica on the same ledger.
+//!
+//! A dataset-day stands on it once, however many reasons there are to look at it. A replica claims
+//! entries for a while and renews its claims while it works; those of one that died run out, and
+//! others take them over. An entry leaves the queue only when it is finished by the one who has
+//! claimed it, so that each is done once for each time it was put there.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Ledger, LedgerError};
+use crate::compare::Depth;
+use crate::database::{BoxError, FieldError, Kind, Line, Param, Statement};
+use crate::model::{DatasetName, Day};
+use crate::schedule::Schedule;
+
+/// Why a day is on the queue. What comes first here is done first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// A person asked for it.
+    Asked,
+    /// It was looked at, and only time stands between it and its repair.
+    Again,
+    /// It is not as it was when last seen in step.
+    Survey,
+    /// It is in the window.
+    Check,
+    /// It is the past's turn.
+    Audit,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::Asked,
+        Self::Again,
+        Self::Survey,
+        Self::Check,
+        Self::Audit,
+    ];
+
+    fn rank(self) -> i64 {
+        self as i64
+    }
+
+    pub(super) fn bit(self) -> i64 {
+        1 << self.rank()
+    }
+}
+
+impl From<Schedule> for Reason {
+    fn from(schedule: Schedule) -> Self {
+        match schedule {
+            Schedule::Survey => Self::Survey,
+            Schedule::Check => Self::Check,
+            Schedule::Audit => Self::Audit,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Asked => "asked",
+            Self::Again => "again",
+            Self::Survey => "survey",
+            Self::Check => "check",
+            Self::Audit => "audit",
+        })
+    }
+}
+
+/// A dataset-day to be put on the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The local day.
+    pub day: Day,
+    /// Why.
+    pub reason: Reason,
+    /// How closely it is to be looked at.
+    pub depth: Depth,
+}
+
+/// A dataset-day on the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Queued {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The local day.
+    pub day: Day,
+    /// Every reason, the most pressing first.
+    pub reasons: Vec<Reason>,
+    /// How closely it is to be looked at.
+    pub depth: Depth,
+    /// When it was put there (UTC).
+    pub queued_at: DateTime<Utc>,
+    /// When it may be begun (UTC).
+    pub due_at: DateTime<Utc>,
+    /// How often it was begun.
+    pub tries: u32,
+    /// Who has claimed it, and until when (UTC).
+    pub claim: Option<(String, DateTime<Utc>)>,
+    /// Grows each time a person asks for it.
+    #[serde(skip)]
+    ticket: u64,
+}
+
+impl Queued {
+    /// Whether it is there for this reason.
+    #[must_use]
+    pub fn has(&self, reason: Reason) -> bool {
+        self.reasons.contains(&reason)
+    }
+}
+
+/// How much is on the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct QueueSize {
+    /// Entries that may be begun now.
+    pub ready: u64,
+    /// Entries whose time has not come.
+    pub waiting: u64,
+    /// Entries in work, here or elsewhere.
+    pub in_work: u64,
+    /// When the first waiting entry may be begun (UTC).
+    pub next_due: Option<DateTime<Utc>>,
+}
+
+/// What became of an entry that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// It is off the queue.
+    Done,
+    /// A person asked for it again meanwhile; it stays.
+    AskedAgain,
+    /// The claim had run out and it is no longer ours.
+    Lost,
+}
+
+const COLUMNS: &str = "dataset, day, reasons, depth, queued_at, due_at, tries, claimed_by, \
+     claimed_until, ticket";
+
+/// A person's wish: it is due now, and the entry outlives a look that has begun before.
+const ASK: &str = "insert into ledger_queue as old
+       (dataset, day, reasons, rank, depth, queued_at, due_at, tries, ticket)
+     values ($1, $2, $3, $4, $5, $6, $6, 0, 1)
+     on conflict (dataset, day) do update set
+       reasons = old.reasons | excluded.reasons,
+       rank = case when excluded.rank < old.rank then excluded.rank else old.rank end,
+       depth = case when excluded.depth > old.depth then excluded.depth else old.depth end,
+       due_at = case when excluded.due_at < old.due_at then excluded.due_at else old.due_at end,
+       ticket = old.ticket + 1";
+
+/// A schedule's: an entry that is there keeps its time, and one that was looked at and only waits
+/// for its repair has been done as far as a schedule is concerned.
+const SCHEDULED: &str = "insert into ledger_queue as old
+       (dataset, day, reasons, rank, depth, queued_at, due_at, tries, ticket)
+     values ($1, $2, $3, $4, $5, $6, $6, 0, 0)
+     on conflict (dataset, day) do update set
+       reasons = old.reasons | excluded.reasons,
+       rank = case when excluded.rank < old.rank then excluded.rank else old.rank end,
+       depth = case when excluded.depth > old.depth then excluded.depth else old.depth end
+     where old.reasons & $7 = 0";
+
+fn depth_number(depth: Depth) -> i64 {
+    depth as i64
+}
+
+fn read_depth(number: i64) -> Result<Depth, BoxError> {
+    [Depth::Survey, Depth::Keys, Depth::Content]
+        .into_iter()
+        .find(|depth| depth_number(*depth) == number)
+        .ok_or_else(|| format!("{number} is no depth").into())
+}
+
+/// The statement that puts a day on the queue.
+pub(super) fn put(want: &Want, now: DateTime<Utc>) -> Statement {
+    let Want {
+        dataset,
+        day,
+        reason,
+        depth,
+    } = want;
+    let mut params: Vec<Param> = vec![
+        dataset.as_str().into(),
+        (*day).into(),
+        reason.bit().into(),
+        reason.rank().into(),
+        depth_number(*depth).into(),
+        now.into(),
+    ];
+    if *reason == Reason::Asked {
+        return Statement::new(ASK, params);
+    }
+    params.push(Reason::Again.bit().into());
+    Statement::new(SCHEDULED, params)
+}
+
+fn read_queued(line: &Line) -> Result<Queued, FieldError> {
+    let reasons: i64 = line.get(2)?;
+    let claimed_by: Option<String> = line.maybe(7)?;
+    Ok(Queued {
+        dataset: line.parsed(0)?,
+        day: line.get(1)?,
+        reasons: (Reason::ALL.into_iter())
+            .filter(|reason| reasons & reason.bit() != 0)
+            .collect(),
+        depth: line.read(3, read_depth)?,
+        queued_at: line.get(4)?,
+        due_at: line.get(5)?,
+        tries: u32::try_from(line.count(6)?).unwrap_or(u32::MAX),
+        claim: match claimed_by {
+            Some(holder) => Some((holder, line.get(8)?)),
+            None => None,
+        },
+        ticket: line.count(9)?,
+    })
+}
+
+impl Ledger {
+    /// Puts days on the queue, all or none. What is there already stays there once.
+    pub async fn enqueue(&self, wants: &[Want], now: DateTime<Utc>) -> Result<(), LedgerError> {
+        let statements = wants.iter().map(|want| put(want, now)).collect();
+        let act = format!("queue {} dataset-days", wants.len());
+        self.database.transaction(&act, statements).await?;
+        Ok(())
+    }
+
+    /// Claims up to `most` entries whose time has come, the most pressing first, until `now + ttl`.
+    /// No two callers get the same entry, as long as the claim is renewed in time.
+    pub async fn claim(
+        &self,
+        holder: &str,
+        now: DateTime<Utc>,
+        ttl: Duration,
+        most: u64,
+    ) -> Result<Vec<Queued>, LedgerError> {
+        // SQLite has one writer at a time, and no lines to lock.
+        let skip = match self.database.kind() {
+            Kind::Postgres => "for update skip locked",
+            Kind::Sqlite => "",
+        };
+        let sql = format!(
+            "with picked as materialized (
+               select dataset as of_dataset, day as of_day from ledger_queue
+               where due_at <= $1 and (claimed_until is null or claimed_until <= $1)
+               order by rank, due_at, day desc, dataset limit $2 {skip})
+             update ledger_queue set claimed_by = $3, claimed_until = $4, tries = tries + 1
+             from picked where dataset = of_dataset and day = of_day
+             returning {COLUMNS}"
+        );
+        let params = vec![now.into(), most.into(), holder.into(), (now + ttl).into()];
+        let claimed = self
+            .database
+            .query("claim work", &sql, params, read_queued)
+            .await?;
+        Ok(claimed)
+    }
+
+    /// Renews every claim of `holder` until `now + ttl`, and tells how many it has.
+    pub async fn renew_claims(
+        &self,
+        holder: &str,
+        now: DateTime<Utc>,
+        ttl: Duration,
+    ) -> Result<u64, LedgerError> {
+        let sql = "update ledger_queue set claimed_until = $1 where claimed_by = $2";
+        let params = vec![(now + ttl).into(), holder.into()];
+        let renewed = self.database.execute("renew claims", sql, params).await?;
+        Ok(renewed)
+    }
+
+    /// Takes a claimed entry off the queue: it was done.
+    pub async fn finish(&self, entry: &Queued, holder: &str) -> Result<Finished, LedgerError> {
+        let key = || {
+            vec![
+                entry.dataset.as_str().into(),
+                entry.day.into(),
+                holder.into(),
+            ]
+        };
+        let mut with_ticket: Vec<Param> = key();
+        with_ticket.push(entry.ticket.into());
+        let remove = Statement::new(
+            "delete from ledger_queue
+             where dataset = $1 and day = $2 and claimed_by = $3 and ticket = $4",
+            with_ticket,
+        );
+        let keep = Statement::new(
+            "update ledger_queue set claimed_by = null, claimed_until = null, tries = 0
+             where dataset = $1 and day = $2 and claimed_by = $3",
+            key(),
+        );
+        let act = format!("finish {} {}", entry.dataset, entry.day);
+        let changed = self.database.transaction(&act, vec![remove, keep]).await?;
+        Ok(match changed[..] {
+            [1, _] => Finished::Done,
+            [_, 1] => Finished::AskedAgain,
+            _ => Finished::Lost,
+        })
+    }
+
+    /// Gives a claimed entry back, to be begun again at `due_at`: its reasons stay.
+    pub async fn give_back(
+        &self,
+        entry: &Queued,
+        holder: &str,
+        due_at: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        let params: Vec<Param> = vec![
+            entry.dataset.as_str().into(),
+            entry.day.into(),
+            holder.into(),
+            due_at.into(),
+            entry.ticket.into(),
+        ];
+        let sql = "update ledger_queue set claimed_by = null, claimed_until = null,
+               due_at = case when ticket = $5 then $4 else due_at end
+             where dataset = $1 and day = $2 and claimed_by = $3";
+        let act = format!("give back {} {}", entry.dataset, entry.day);
+        self.database.execute(&act, sql, params).await?;
+        Ok(())
+    }
+
+    /// Gives a claimed entry back that was looked at and waits until `due_at` for its repair. No
+    /// schedule waits for it any more.
+    pub async fn give_back_looked_at(
+        &self,
+        entry: &Queued,
+        holder: &str,
+        due_at: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        let params: Vec<Param> = vec![
+            entry.dataset.as_str().into(),
+            entry.day.into(),
+            holder.into(),
+            due_at.into(),
+            entry.ticket.into(),
+            Reason::Again.bit().into(),
+            Reason::Again.rank().into(),
+        ];
+        let sql = "update ledger_queue set claimed_by = null, claimed_until = null, tries = 0,
+               due_at = case when ticket = $5 then $4 else due_at end,
+               reasons = case when ticket = $5 then $6 else reasons | $6 end,
+               rank = case when ticket = $5 then $7 else rank end
+             where dataset = $1 and day = $2 and claimed_by = $3";
+        let act = format!("give back {} {}", entry.dataset, entry.day);
+        self.database.execute(&act, sql, params).await?;
+        Ok(())
+    }
+
+    /// Gives everything back that `holder` has claimed: what a program does that is asked to end.
+    pub async fn give_all_back(&self, holder: &str) -> Result<u64, LedgerError> {
+        let sql = "update ledger_queue set claimed_by = null, claimed_until = null
+             where claimed_by = $1";
+        let given = self
+            .database
+            .execute("give claims back", sql, vec![holder.into()]);
+        Ok(given.await?)
+    }
+
+    /// Up to `most` entries, in the order in which they will be done.
+    pub async fn pending(&self, most: u64) -> Result<Vec<Queued>, LedgerError> {
+        let sql = format!(
+            "select {COLUMNS} from ledger_queue order by rank, due_at, day desc, dataset limit $1"
+        );
+        let pending = self
+            .database
+            .query("read the queue", &sql, vec![most.into()], read_queued);
+        Ok(pending.await?)
+    }
+
+    /// How much is on the queue at `now`.
+    pub async fn queue_size(&self, now: DateTime<Utc>) -> Result<QueueSize, LedgerError> {
+        let sql = "select
+               coalesce(sum(case when due_at <= $1 and (claimed_until is null or claimed_until <= $1)
+                 then 1 else 0 end), 0),
+               coalesce(sum(case when due_at > $1 and (claimed_until is null or claimed_until <= $1)
+                 then 1 else 0 end), 0),
+               coalesce(sum(case when claimed_until > $1 then 1 else 0 end), 0),
+               min(case when due_at > $1 and (claimed_until is null or claimed_until <= $1)
+                 then due_at end)
+             from ledger_queue";
+        let size = self
+            .database
+            .query("measure the queue", sql, vec![now.into()], |line| {
+                Ok(QueueSize {
+                    ready: line.count(0)?,
+                    waiting: line.count(1)?,
+                    in_work: line.count(2)?,
+                    next_due: line.maybe(3)?,
+                })
+            })
+            .await?;
+        Ok(size.into_iter().next().unwrap_or_default())
+    }
+
+    /// Takes off the queue what is nobody's any more: days of datasets that are not among `known`.
+    pub async fn forget_datasets_but(&self, known: &[DatasetName]) -> Result<u64, LedgerError> {
+        let places: Vec<String> = (1..=known.len()).map(|at| format!("${at}")).collect();
+        let sql = format!(
+            "delete from ledger_queue where dataset not in ({})",
+            places.join(", ")
+        );
+        let params = known.iter().map(|name| name.as_str().into()).collect();
+        let gone = self
+            .database
+            .execute("clear the queue", &sql, params)
+            .await?;
+        Ok(gone)
+    }
+}

@@ -1,0 +1,219 @@
+//! The state of every schedule: which run was due, whether its days are on the queue, when the last
+//! run succeeded, and how far the audit has walked into the past.
+//!
+//! A run has *succeeded* once its days were put on the queue and all of them were looked at without a
+//! service failing. So the state is never told by a program that hopes; it follows from the queue.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::queue::{Reason, Want, put};
+use super::{Ledger, LedgerError};
+use crate::database::{DatabaseError, FieldError, Line, Param, Statement};
+use crate::model::{DatasetName, Day};
+use crate::schedule::Schedule;
+
+/// How far an audit's walk is: it goes from young days to old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Walk {
+    /// The next day to be put on the queue.
+    pub next: Day,
+    /// The oldest day there is.
+    pub oldest: Day,
+}
+
+impl Walk {
+    /// Whether the past has been put on the queue whole.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.next < self.oldest
+    }
+}
+
+/// One schedule of one dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScheduleRecord {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Which schedule.
+    pub schedule: Schedule,
+    /// When its latest run was due (UTC).
+    pub due_at: DateTime<Utc>,
+    /// Which run's days were last put on the queue, all of them: its due time (UTC).
+    pub queued_for: DateTime<Utc>,
+    /// Which run last succeeded: its due time (UTC).
+    pub done_for: DateTime<Utc>,
+    /// When it did (UTC).
+    pub done_at: Option<DateTime<Utc>>,
+    /// Why the latest run could not go on, since it last could.
+    pub failure: Option<String>,
+    /// Of an audit: how far it is.
+    pub walk: Option<Walk>,
+}
+
+impl ScheduleRecord {
+    /// Whether its latest run's days are still to be put on the queue.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.queued_for < self.due_at
+    }
+
+    /// Whether its latest run has succeeded.
+    #[must_use]
+    pub fn is_fulfilled(&self) -> bool {
+        self.done_for >= self.due_at
+    }
+}
+
+const COLUMNS: &str =
+    "dataset, schedule, due_at, queued_for, done_for, done_at, failure, walk_next, walk_oldest";
+
+fn read_schedule(line: &Line) -> Result<ScheduleRecord, FieldError> {
+    let walk = line.maybe(7)?.zip(line.maybe(8)?);
+    Ok(ScheduleRecord {
+        dataset: line.parsed(0)?,
+        schedule: line.parsed(1)?,
+        due_at: line.get(2)?,
+        queued_for: line.get(3)?,
+        done_for: line.get(4)?,
+        done_at: line.maybe(5)?,
+        failure: line.maybe(6)?,
+        walk: walk.map(|(next, oldest)| Walk { next, oldest }),
+    })
+}
+
+fn key(dataset: &DatasetName, schedule: Schedule) -> Vec<Param> {
+    vec![dataset.as_str().into(), (&schedule.to_string()).into()]
+}
+
+impl Ledger {
+    /// The schedules that were ever due, by dataset and schedule.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleRecord>, LedgerError> {
+        let sql = format!("select {COLUMNS} from ledger_schedules order by dataset, schedule");
+        let found = self
+            .database
+            .query("read schedules", &sql, Vec::new(), read_schedule)
+            .await?;
+        Ok(found)
+    }
+
+    /// Notes a schedule for the first time: nothing before `since` was ever due. One that is known
+    /// already stays as it is.
+    pub async fn begin_schedule(
+        &self,
+        dataset: &DatasetName,
+        schedule: Schedule,
+        since: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        let mut params = key(dataset, schedule);
+        params.push(since.into());
+        let sql = "insert into ledger_schedules (dataset, schedule, due_at, queued_for, done_for)
+             values ($1, $2, $3, $3, $3)
+             on conflict (dataset, schedule) do nothing";
+        let act = format!("begin schedule {schedule} of {dataset}");
+        self.database.execute(&act, sql, params).await?;
+        Ok(())
+    }
+
+    /// Notes that a run fell due, unless another noted one since `seen` was read. A run that is
+    /// not done yet is joined by it.
+    pub async fn note_due(
+        &self,
+        seen: &ScheduleRecord,
+        due_at: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        let mut params = key(&seen.dataset, seen.schedule);
+        params.extend([seen.due_at.into(), due_at.into()]);
+        let sql = "update ledger_schedules set due_at = $4
+             where dataset = $1 and schedule = $2 and due_at = $3";
+        let act = format!("note that {} of {} is due", seen.schedule, seen.dataset);
+        Ok(self.database.execute(&act, sql, params).await? == 1)
+    }
+
+    /// Puts the days of the run that was due on the queue, in one step with the note that they are:
+    /// `walk` tells how far an audit is then. False if another has done so since `seen` was read.
+    pub async fn queue_run(
+        &self,
+        seen: &ScheduleRecord,
+        wants: &[Want],
+        walk: Option<Walk>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        let whole = walk.is_none_or(|walk| walk.is_over());
+        let queued_for = if whole { seen.due_at } else { seen.queued_for };
+        let mut params = key(&seen.dataset, seen.schedule);
+        params.extend([
+            queued_for.into(),
+            walk.map(|walk| walk.next).into(),
+            walk.map(|walk| walk.oldest).into(),
+            seen.queued_for.into(),
+            seen.walk.map(|walk| walk.next).into(),
+        ]);
+        let note = Statement::new(
+            "update ledger_schedules
+             set queued_for = $3, failure = null, walk_next = $4, walk_oldest = $5
+             where dataset = $1 and schedule = $2 and queued_for = $6
+               and walk_next is not distinct from $7",
+            params,
+        );
+        let statements = std::iter::once(note.expect(1))
+            .chain(wants.iter().map(|want| put(want, now)))
+            .collect();
+        let act = format!("queue the {} of {}", seen.schedule, seen.dataset);
+        match self.database.transaction(&act, statements).await {
+            Ok(_) => Ok(true),
+            Err(DatabaseError::Unmet { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes that a run could not go on.
+    pub async fn fail_run(
+        &self,
+        dataset: &DatasetName,
+        schedule: Schedule,
+        why: &str,
+    ) -> Result<(), LedgerError> {
+        let mut params = key(dataset, schedule);
+        params.push(why.into());
+        let sql = "update ledger_schedules set failure = $3 where dataset = $1 and schedule = $2";
+        let act = format!("note that {schedule} of {dataset} failed");
+        self.database.execute(&act, sql, params).await?;
+        Ok(())
+    }
+
+    /// Notes every run as done whose days are all off the queue.
+    pub async fn settle_runs(&self, now: DateTime<Utc>) -> Result<u64, LedgerError> {
+        let settle = |schedule: Schedule| {
+            Statement::new(
+                "update ledger_schedules set done_for = queued_for, done_at = $1, failure = null
+                 where schedule = $2 and done_for < queued_for
+                   and not exists (select 1 from ledger_queue q
+                     where q.dataset = ledger_schedules.dataset and q.reasons & $3 <> 0)",
+                vec![
+                    now.into(),
+                    (&schedule.to_string()).into(),
+                    Reason::from(schedule).bit().into(),
+                ],
+            )
+        };
+        let statements = Schedule::ALL.into_iter().map(settle).collect();
+        let settled = self.database.transaction("settle runs", statements).await?;
+        Ok(settled.into_iter().sum())
+    }
+
+    /// How many of a dataset's days are on the queue for a schedule.
+    pub async fn queued_for(
+        &self,
+        dataset: &DatasetName,
+        schedule: Schedule,
+    ) -> Result<u64, LedgerError> {
+        let sql = "select count(*) from ledger_queue where dataset = $1 and reasons & $2 <> 0";
+        let params = vec![dataset.as_str().into(), Reason::from(schedule).bit().into()];
+        let counted = self
+            .database
+            .query("count a schedule's days", sql, params, |line| line.count(0))
+            .await?;
+        Ok(counted.into_iter().sum())
+    }
+}
