@@ -12,9 +12,10 @@ use crate::catalog::Catalog;
 use crate::compare::Doubt;
 use crate::expected::{DeriveError, Facts, FileText};
 use crate::lake::Lake;
-use crate::model::{Coverage, DatasetDay, Day, Entry, FileStamp, LakePath, ReadyFile};
+use crate::model::{Dataset, DatasetDay, Day, Entry, LakePath, ReadyFile};
 
 use super::LookError;
+use super::window::{self, EntriesByDay, Listing};
 
 /// How many days back the usual number of files is taken from.
 const USUAL_DAYS: i64 = 28;
@@ -81,7 +82,7 @@ pub struct LakeSide {
     pub bases: BTreeSet<String>,
     /// How many files a day usually has.
     pub usual: u64,
-    listing: BTreeMap<LakePath, FileStamp>,
+    listing: Listing,
     days: (Day, Day),
 }
 
@@ -92,66 +93,54 @@ fn base_of<'a>(path: &'a LakePath, source: &str, day: Day, ext: &str) -> Option<
     name.strip_suffix(&format!("_{source}_{day}{joint}{ext}"))
 }
 
-async fn list(
-    ready: ReadyLayer<'_>,
-    source: &str,
-    days: (Day, Day),
-) -> Result<BTreeMap<LakePath, FileStamp>, LookError> {
-    let mut listing = BTreeMap::new();
-    let mut day = days.0;
-    while day <= days.1 {
-        listing.extend(
-            ready
-                .lake
-                .list(source, day)
-                .await
-                .map_err(LookError::lake)?,
-        );
-        day = day.next();
-    }
-    Ok(listing)
-}
-
-async fn entries(
-    ready: ReadyLayer<'_>,
-    target: &DatasetDay,
-    from: Day,
-    to: Day,
-) -> Result<Vec<Entry>, LookError> {
-    let dataset = &target.dataset;
-    let window = Coverage {
-        start: from.start(dataset.zone),
-        end: to.end(dataset.zone),
-    };
-    let entries = (ready.catalog)
-        .entries(ready.repository, &dataset.source, window)
-        .await;
-    Ok((entries.map_err(LookError::catalog)?.into_iter())
-        .filter(|entry| (from..=to).contains(&entry.day(dataset.zone)))
-        .collect())
-}
-
 fn median(mut counts: Vec<u64>) -> u64 {
     counts.sort_unstable();
     counts.get(counts.len() / 2).copied().unwrap_or(0)
 }
 
-async fn usual(ready: ReadyLayer<'_>, target: &DatasetDay) -> Result<u64, LookError> {
-    let before = entries(
-        ready,
-        target,
-        target.day.plus(-USUAL_DAYS),
-        target.day.plus(-1),
-    )
-    .await?;
-    let mut counts: BTreeMap<Day, u64> = BTreeMap::new();
-    for entry in before
-        .iter()
-        .filter(|entry| entry.key.id_ext == target.dataset.ext)
-    {
-        *counts.entry(entry.day(target.dataset.zone)).or_default() += 1;
+/// The ready layer of a dataset over a run of days, both ends included, and over the days before
+/// from which the usual number of files is taken.
+pub(super) struct Window {
+    entries: EntriesByDay,
+    listings: BTreeMap<Day, Listing>,
+}
+
+impl Window {
+    /// Lists the lake and reads the ready layer's entries, for looks at days from `first` on.
+    ///
+    /// # Errors
+    /// If the lake cannot be listed or the catalog cannot be read.
+    pub(super) async fn read(
+        ready: ReadyLayer<'_>,
+        dataset: &Dataset,
+        first: Day,
+        days: (Day, Day),
+    ) -> Result<Self, LookError> {
+        let with_past = (first.plus(-USUAL_DAYS).min(days.0), days.1);
+        Ok(Self {
+            entries: window::ready_entries(ready, dataset, with_past).await?,
+            listings: window::listings(ready, &dataset.source, days).await?,
+        })
     }
-    Ok(median(counts.into_values().collect()))
+
+    fn entries(&self, days: (Day, Day)) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .range(days.0..=days.1)
+            .flat_map(|(_, of_day)| of_day)
+    }
+
+    fn listing(&self, days: (Day, Day)) -> Listing {
+        let listings = self.listings.range(days.0..=days.1);
+        listings.flat_map(|(_, listing)| listing.clone()).collect()
+    }
+
+    /// How many files a day usually has, by the days before this one.
+    fn usual(&self, target: &DatasetDay) -> u64 {
+        let before = self.entries.range(target.day.plus(-USUAL_DAYS)..target.day);
+        let ours = |entry: &&Entry| entry.key.id_ext == target.dataset.ext;
+        let counts = before.map(|(_, of_day)| of_day.iter().filter(ours).count() as u64);
+        median(counts.filter(|count| *count > 0).collect())
+    }
 }
 
 impl LakeSide {
@@ -169,7 +158,7 @@ impl LakeSide {
         Self::between(ready, target, facts, (target.day, last)).await
     }
 
-    /// The same for any stretch of days, both ends included.
+    /// The same of a dataset-day and any stretch of days around it, both ends included.
     ///
     /// # Errors
     /// If the lake cannot be listed or the catalog cannot be read.
@@ -179,14 +168,27 @@ impl LakeSide {
         facts: &Facts,
         days: (Day, Day),
     ) -> Result<Self, LookError> {
+        let window = Window::read(ready, &target.dataset, target.day, days).await?;
+        Self::within(ready, &window, target, facts, days).await
+    }
+
+    /// The same out of a window that was read before and holds these days. Only an entry whose
+    /// file is not in its folder's listing is asked of the lake.
+    pub(super) async fn within(
+        ready: ReadyLayer<'_>,
+        window: &Window,
+        target: &DatasetDay,
+        facts: &Facts,
+        days: (Day, Day),
+    ) -> Result<Self, LookError> {
         let dataset = &target.dataset;
-        let entries = entries(ready, target, days.0, days.1).await?;
+        let entries: Vec<Entry> = window.entries(days).cloned().collect();
         let mut side = Self {
             sources: Vec::new(),
             doubts: Vec::new(),
             bases: BTreeSet::new(),
-            usual: usual(ready, target).await?,
-            listing: list(ready, &dataset.source, days).await?,
+            usual: window.usual(target),
+            listing: window.listing(days),
             days,
         };
         let mut files = Vec::new();
@@ -307,7 +309,8 @@ impl LakeSide {
         ready: ReadyLayer<'_>,
         target: &DatasetDay,
     ) -> Result<(), LookError> {
-        let now = list(ready, &target.dataset.source, self.days).await?;
+        let now = window::listings(ready, &target.dataset.source, self.days).await?;
+        let now: Listing = now.into_values().flatten().collect();
         let paths: BTreeSet<&LakePath> = self.listing.keys().chain(now.keys()).collect();
         let changed = |path: &&&LakePath| self.listing.get(**path) != now.get(**path);
         let changed: Vec<Doubt> = paths

@@ -13,11 +13,12 @@ use crate::compare::{
     Depth, Doubt, ExpectedRow, FileSeen, Findings, MisdatedRow, Repeated, catalog,
 };
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
-use crate::model::{Coverage, Dataset, DatasetDay, Entry, PublishedRow, RowKey};
+use crate::model::{Dataset, DatasetDay, Entry, PublishedRow, RowKey};
 use crate::socrata::{Freshness, Table};
 
 use super::detail::Wanted;
 use super::lakeside::{LakeSide, Source};
+use super::window;
 use super::{LookError, World};
 
 /// A look's findings, and the table they were found in.
@@ -117,7 +118,8 @@ impl Looking<'_> {
             expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
             differ = keys::difference(&expected.standing, &published.keys);
         }
-        let entries = self.entries().await?;
+        let spill = facts.spill_days;
+        let entries = window::published_entries(self.world, self.target, spill).await?;
         let ours = |entry: &&Entry| entry.key.id_ext == self.target.dataset.ext;
         let something_stands = published.count > 0 || entries.iter().any(|entry| ours(&entry));
         side.doubt_number(self.target, self.rails().min_files_share, something_stands);
@@ -288,30 +290,6 @@ impl Looking<'_> {
         published.digests = Some(digests);
         Ok(published)
     }
-
-    async fn entries(&self) -> Result<Vec<Entry>, LookError> {
-        entries(self.world, self.target, self.recipe.facts().spill_days).await
-    }
-}
-
-/// The published entries of the days whose files can hold rows of the day.
-pub(super) async fn entries(
-    world: &World,
-    target: &DatasetDay,
-    spill_days: u8,
-) -> Result<Vec<Entry>, LookError> {
-    let dataset = &target.dataset;
-    let last = target.day.plus(i64::from(spill_days));
-    let window = Coverage {
-        start: target.day.start(dataset.zone),
-        end: last.end(dataset.zone),
-    };
-    let repository = &world.settings.catalog.repository;
-    let entries = world
-        .catalog
-        .entries(repository, &dataset.source, window)
-        .await;
-    entries.map_err(LookError::catalog)
 }
 
 impl Looking<'_> {

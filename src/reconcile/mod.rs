@@ -11,6 +11,7 @@ mod look;
 mod pass;
 mod report;
 mod survey;
+mod window;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use super::page;
 use super::portal::Portal;
 use super::scan::{Depth, Scan};
 use super::soql::{Query, encoded, literal};
-use super::table::{self, Table};
+use super::table::{self, DayColumn, Table};
 use crate::model::{DatasetId, Day, DayRange, PublishedRow, RowKey, TableShape};
 
 /// Longest URL sent. Portals refuse longer ones with 414 somewhere above 8 KB.
@@ -117,10 +117,39 @@ impl Reader {
     /// # Errors
     /// If no fresh answer came.
     pub async fn survey(&self, table: &Table, range: DayRange) -> Result<Survey, ReadError> {
+        self.survey_by(&table.id, table.day_column(), range).await
+    }
+
+    /// The same without the table's metadata, the day column being taken for a date. `None` if
+    /// the portal does not take it for one: then the metadata must be asked.
+    ///
+    /// # Errors
+    /// If no fresh answer came.
+    pub async fn survey_unread(
+        &self,
+        id: &DatasetId,
+        day_column: &str,
+        range: DayRange,
+    ) -> Result<Option<Survey>, ReadError> {
+        let Some(column) = DayColumn::assumed(day_column) else {
+            return Ok(None);
+        };
+        match self.survey_by(id, column, range).await {
+            Err(ReadError::Request { source, .. }) if source.status() == Some(400) => Ok(None),
+            surveyed => surveyed.map(Some),
+        }
+    }
+
+    async fn survey_by(
+        &self,
+        id: &DatasetId,
+        column: DayColumn<'_>,
+        range: DayRange,
+    ) -> Result<Survey, ReadError> {
         let what = format!("rows per day from {} to {}", range.from, range.to);
-        let mut look = Look::new(&self.portal, &table.id, what);
+        let mut look = Look::new(&self.portal, id, what);
         loop {
-            match survey(&mut look, table, range).await {
+            match survey(&mut look, column, range).await {
                 Ok(survey) => return Ok(survey),
                 Err(setback) => look.begin_anew(setback).await?,
             }
@@ -215,12 +244,16 @@ impl Reader {
     }
 }
 
-async fn survey(look: &mut Look<'_>, table: &Table, range: DayRange) -> Result<Survey, Setback> {
-    let date = table.date();
+async fn survey(
+    look: &mut Look<'_>,
+    column: DayColumn<'_>,
+    range: DayRange,
+) -> Result<Survey, Setback> {
+    let date = column.date();
     let limit = look.portal.page_rows().max(50_000);
     let query = Query {
         select: format!("{date} as sl_day,count(*) as sl_rows,max(:updated_at) as sl_newest"),
-        filter: table.range_filter(range),
+        filter: column.within(range),
         group: Some("sl_day".into()),
         order: Some("sl_day".into()),
         limit: Some(limit),

@@ -67,19 +67,14 @@ impl Table {
     }
 
     pub(super) fn day_filter(&self, day: Day) -> String {
-        self.range_filter(DayRange::one(day))
+        self.day_column().within(DayRange::one(day))
     }
 
-    pub(super) fn range_filter(&self, range: DayRange) -> String {
-        soql::in_range(&self.day_column, self.day_type(), range)
-    }
-
-    pub(super) fn date(&self) -> String {
-        soql::date_of(&self.day_column, self.day_type())
-    }
-
-    fn day_type(&self) -> &ColumnType {
-        &self.shape.columns[&self.day_column]
+    pub(super) fn day_column(&self) -> DayColumn<'_> {
+        DayColumn {
+            name: &self.day_column,
+            kind: &self.shape.columns[&self.day_column],
+        }
     }
 
     pub(super) fn key(&self) -> String {
@@ -95,6 +90,29 @@ impl Table {
             .chain(columns)
             .collect::<Vec<_>>()
             .join(",")
+    }
+}
+
+/// A column by which rows are chosen and counted by day: its name is safe in a query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DayColumn<'a> {
+    name: &'a str,
+    kind: &'a ColumnType,
+}
+
+impl<'a> DayColumn<'a> {
+    /// The column of this name, taken for a date. `None` if no query can hold the name.
+    pub(super) fn assumed(name: &'a str) -> Option<Self> {
+        let kind = &ColumnType::CalendarDate;
+        soql::is_identifier(name).then_some(Self { name, kind })
+    }
+
+    pub(super) fn within(self, range: DayRange) -> String {
+        soql::in_range(self.name, self.kind, range)
+    }
+
+    pub(super) fn date(self) -> String {
+        soql::date_of(self.name, self.kind)
     }
 }
 

@@ -22,5 +22,6 @@ mod sodapy;
 mod stores;
 mod strategies;
 mod support;
+mod survey;
 mod terminal;
 mod vectors;

@@ -297,6 +297,24 @@ mod reading {
     }
 
     #[tokio::test]
+    async fn a_survey_without_metadata_says_where_it_needs_them() {
+        let (id, range) = (ID.parse().unwrap(), DayRange::one(day()));
+        let stage = Stage::honest(World::of(hex(3))).await;
+        let survey = reader(&stage).survey_unread(&id, "read_date", range).await;
+        let survey = survey
+            .unwrap()
+            .expect("a date is what it takes the column for");
+        assert_eq!((survey.days[&day()].rows, stage.asks().len()), (3, 1));
+        let mut world = World::of(hex(3));
+        world.day_type = "text";
+        let stage = Stage::honest(world).await;
+        let survey = reader(&stage).survey_unread(&id, "read_date", range).await;
+        assert_eq!(survey.unwrap(), None);
+        let survey = reader(&stage).survey_unread(&id, "x),(y", range).await;
+        assert_eq!((survey.unwrap(), stage.asks().len()), (None, 1));
+    }
+
+    #[tokio::test]
     async fn without_a_row_identifier_repeats_and_missing_keys_are_told_by_id() {
         let texts = hex(5);
         let mut world = World::of(texts.clone());

@@ -46,6 +46,11 @@ impl Ask {
     pub fn is(&self, kind: Kind, nth: usize) -> bool {
         (self.kind, self.nth) == (kind, nth)
     }
+
+    /// Whether it takes the day column for a date.
+    fn cuts_dates(&self) -> bool {
+        self.query["$select"].starts_with("date_trunc_ymd(")
+    }
 }
 
 /// What becomes of an answer on its way.
@@ -180,6 +185,10 @@ impl World {
         match ask.kind {
             Kind::Metadata => Reply::json(200, &self.metadata()),
             Kind::Count => self.served(&json!([Self::tally(&self.chosen(ask))])),
+            Kind::Survey if self.day_type == "text" && ask.cuts_dates() => Reply::json(
+                400,
+                &json!({"code": "query.soql.type-mismatch", "error": true}),
+            ),
             Kind::Survey => self.served(&self.survey(ask)),
             Kind::Page | Kind::List => self.served(&self.page(ask)),
             Kind::Write => self.write(ask),
