@@ -1,9 +1,11 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
+mod alerts;
 mod combined;
 mod commands;
 mod config_command;
 mod demo;
+mod deploy;
 mod docs;
 mod doctor;
 mod explain;
