@@ -155,6 +155,19 @@ mod tests {
         }
     }
 
+    /// Operators look there first, and trust what they find.
+    #[test]
+    fn every_key_stands_in_the_operators_handbook_with_its_default() {
+        let page = include_str!("../../docs/operations.md");
+        for key in KEYS {
+            let default = key
+                .default
+                .map_or("none".into(), |toml| format!("`{toml}`"));
+            let row = format!("\n| `{}` | {default} | ", key.name);
+            assert!(page.contains(&row), "no row{row}");
+        }
+    }
+
     #[test]
     fn a_dataset_may_have_every_rail_and_schedule_key_for_itself() {
         assert!(is_known("dataset", "max_purge_rows_per_day"));

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sodalake::settings::Settings;
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -89,4 +91,60 @@ fn every_secret_of_the_settings_has_its_credential() {
     };
     assert_eq!(ids("LoadCredential"), named);
     assert_eq!(ids("SetCredential"), named, "so that each may be missing");
+}
+
+#[test]
+fn the_image_is_built_as_the_manifest_says() {
+    let dockerfile = read("Dockerfile");
+    let manifest = read("Cargo.toml");
+    let field = |key: &str| {
+        let start = format!("{key} = \"");
+        let value = manifest.lines().find_map(|line| line.strip_prefix(&start));
+        value.unwrap().trim_end_matches('"').to_owned()
+    };
+    for line in [
+        format!("FROM rust:{}-bookworm AS build", field("rust-version")),
+        format!("ARG VERSION={}", field("version")),
+    ] {
+        assert!(dockerfile.lines().any(|one| one == line), "{line}");
+    }
+    for text in [field("license"), field("description")] {
+        let label = format!("=\"{text}\"");
+        assert!(dockerfile.contains(&label), "{label}");
+    }
+}
+
+/// The settings of the living example, with its secret where it lies here.
+#[test]
+fn the_living_example_has_settings_that_are_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sodalake.toml");
+    let secret = file("deploy/docker/socrata-password");
+    let text = read("deploy/docker/sodalake.toml");
+    let text = text.replace("/run/secrets/socrata-password", secret.to_str().unwrap());
+    fs::write(&path, text).unwrap();
+    let recipes: Vec<_> = (sodalake::expected::recipes().iter())
+        .map(|one| one.facts())
+        .collect();
+    let settings = Settings::load(Some(&path), [], &recipes).unwrap();
+    assert_eq!(settings.datasets.len(), 5);
+}
+
+#[test]
+fn the_living_example_mounts_files_that_are_there() {
+    let compose = read("deploy/docker/compose.yml");
+    let paths = compose.split(|c: char| c.is_whitespace() || "\"[]{}".contains(c));
+    let mounted = paths.filter_map(|word| word.split_once(':'));
+    let mounted: BTreeSet<&str> = mounted
+        .map(|(from, _)| from)
+        .filter(|from| from.starts_with('.'))
+        .collect();
+    assert!(mounted.len() >= 7, "{mounted:?}");
+    for from in mounted {
+        let path = file("deploy/docker").join(from);
+        assert!(path.is_file(), "{}", path.display());
+    }
+    let alertmanager = file("deploy/docker/alertmanager.yml");
+    let (content, said) = tool("amtool", &["check-config", alertmanager.to_str().unwrap()]);
+    assert!(content, "{said}");
 }
