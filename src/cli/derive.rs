@@ -73,22 +73,14 @@ fn variant(facts: &Facts, args: &DeriveArgs) -> Result<Variant, UsageError> {
     }
     let counter = args.counter.map_or(facts.counters[0], Counter::from);
     if !facts.counters.contains(&counter) {
-        let had: Vec<&str> = facts.counters.iter().copied().map(named).collect();
+        let had: Vec<&str> = facts.counters.iter().copied().map(Counter::name).collect();
         return Err(UsageError(format!(
             "derive {dataset} by --counter {}: its rows only know {}",
-            named(counter),
+            counter.name(),
             had.join(", ")
         )));
     }
     Ok(Variant { keys, counter })
-}
-
-/// A counter as `--counter` says it.
-pub(super) fn named(counter: Counter) -> &'static str {
-    match counter {
-        Counter::Shared => "shared",
-        Counter::Separate => "separate",
-    }
 }
 
 /// A row's place: which of the sources it is from, and its place in it.

@@ -26,6 +26,11 @@ pub enum Depth {
     Content,
 }
 
+impl Depth {
+    /// Every depth, the shallowest first.
+    pub const ALL: [Self; 3] = [Self::Survey, Self::Keys, Self::Content];
+}
+
 impl std::fmt::Display for Depth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
@@ -227,6 +232,58 @@ pub struct Findings {
     pub catalog: Vec<CatalogFinding>,
 }
 
+/// What can be wrong with a row or an entry. The names are those of the metric's label.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each is the finding of that name")]
+pub enum Finding {
+    Missing,
+    Twin,
+    Orphan,
+    Altered,
+    Repeated,
+    Collided,
+    Misdated,
+    Unpublishable,
+    Miscatalogued,
+    Uncatalogued,
+}
+
+impl Finding {
+    /// Every finding.
+    pub const ALL: [Self; 10] = [
+        Self::Missing,
+        Self::Twin,
+        Self::Orphan,
+        Self::Altered,
+        Self::Repeated,
+        Self::Collided,
+        Self::Misdated,
+        Self::Unpublishable,
+        Self::Miscatalogued,
+        Self::Uncatalogued,
+    ];
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Missing => "missing",
+            Self::Twin => "twin",
+            Self::Orphan => "orphan",
+            Self::Altered => "altered",
+            Self::Repeated => "repeated",
+            Self::Collided => "collided",
+            Self::Misdated => "misdated",
+            Self::Unpublishable => "unpublishable",
+            Self::Miscatalogued => "miscatalogued",
+            Self::Uncatalogued => "uncatalogued",
+        })
+    }
+}
+
 /// How many of each finding a day has. Names as in reports and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[expect(missing_docs, reason = "each field is the finding of that name")]
@@ -241,6 +298,25 @@ pub struct Counts {
     pub unpublishable: u64,
     pub miscatalogued: u64,
     pub uncatalogued: u64,
+}
+
+impl Counts {
+    /// How many of this finding.
+    #[must_use]
+    pub fn of(&self, finding: Finding) -> u64 {
+        match finding {
+            Finding::Missing => self.missing,
+            Finding::Twin => self.twins,
+            Finding::Orphan => self.orphans,
+            Finding::Altered => self.altered,
+            Finding::Repeated => self.repeated,
+            Finding::Collided => self.collided,
+            Finding::Misdated => self.misdated,
+            Finding::Unpublishable => self.unpublishable,
+            Finding::Miscatalogued => self.miscatalogued,
+            Finding::Uncatalogued => self.uncatalogued,
+        }
+    }
 }
 
 fn count<T>(items: &[T]) -> u64 {

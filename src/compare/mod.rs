@@ -3,7 +3,7 @@
 //! Pure: it is handed keys, rows and entries and asks nobody. The look in `reconcile` calls its
 //! parts in this order: [`gather`] (a file's rows, sorted by day), [`keys`] (which variant fits,
 //! what stands on one side only), [`twins`] (whose twin an unexpected row is), [`catalog`] (which
-//! entries are wrong), and [`cause`] says the likely reason in a sentence.
+//! entries are wrong). [`cause`] says the likely reason in a sentence, [`words`] the rest.
 
 pub mod catalog;
 pub mod cause;
@@ -11,8 +11,9 @@ mod findings;
 pub mod gather;
 pub mod keys;
 pub mod twins;
+pub mod words;
 
 pub use findings::{
-    Altered, CatalogFinding, Change, Counts, Depth, Doubt, ExpectedRow, FileSeen, Findings,
-    MisdatedRow, Repeated,
+    Altered, CatalogFinding, Change, Counts, Depth, Doubt, ExpectedRow, FileSeen, Finding,
+    Findings, MisdatedRow, Repeated,
 };

@@ -32,6 +32,17 @@ pub enum Counter {
     Separate,
 }
 
+impl Counter {
+    /// Its name, as `derive --counter` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Separate => "separate",
+        }
+    }
+}
+
 /// One way in which a file's rows may have been keyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Variant {

@@ -1,11 +1,14 @@
-//! The state of every dataset-day as its last look left it, and since when a difference persists.
+//! The state of every dataset-day as its last look left it, with its evidence, and since when a
+//! difference persists.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
+use uuid::Uuid;
 
+use super::changes::{Tell, note_change};
 use super::{Ledger, LedgerError, bounds};
-use crate::database::{FieldError, Line, Param};
+use crate::database::{FieldError, Line, Param, Statement};
 use crate::model::{DatasetName, Day, DayRange};
 
 /// A dataset-day as its last look left it.
@@ -31,10 +34,51 @@ pub struct DayRecord {
     pub fingerprint: Option<String>,
     /// Digest of what was found, or of the plan that is held.
     pub digest: Option<String>,
+    /// Rows expected, if the look got so far.
+    pub expected: Option<u64>,
+    /// Rows published, before anything was mended.
+    pub published: Option<u64>,
+    /// Names of the guards that hold it.
+    pub guards: Vec<String>,
+    /// Since when it is known to differ, through all states that leave it so (UTC).
+    pub open_since: Option<DateTime<Utc>>,
+    /// The pass that changed something at the last look, if one did.
+    pub pass: Option<Uuid>,
 }
 
-const COLUMNS: &str =
-    "dataset, day, state, since, looked_at, why, cause, counts, fingerprint, digest";
+const COLUMNS: &str = "dataset, day, state, since, looked_at, why, cause, counts, fingerprint, \
+     digest, expected, published, guards, open_since, pass";
+
+const SET: &str = "on conflict (dataset, day) do update set
+    state = excluded.state,
+    since = case when old.state = excluded.state then old.since else excluded.since end,
+    looked_at = excluded.looked_at, why = excluded.why, cause = excluded.cause,
+    counts = excluded.counts, fingerprint = excluded.fingerprint,
+    digest = excluded.digest, expected = excluded.expected, published = excluded.published,
+    guards = excluded.guards, pass = excluded.pass,
+    open_since = case
+      when excluded.state = 'unproven' then old.open_since
+      when excluded.open_since is null then null
+      else coalesce(old.open_since, excluded.open_since) end,
+    told = coalesce(excluded.told, old.told)";
+
+/// Names in one text.
+pub(super) fn joined(names: &[String]) -> String {
+    names.join(",")
+}
+
+/// Names out of one text.
+pub(super) fn names(joined: &str) -> Vec<String> {
+    let names = joined.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+fn whole(line: &Line, index: usize) -> Result<Option<u64>, FieldError> {
+    match line.maybe::<i64>(index)? {
+        Some(_) => line.count(index).map(Some),
+        None => Ok(None),
+    }
+}
 
 fn read_day(line: &Line) -> Result<DayRecord, FieldError> {
     Ok(DayRecord {
@@ -48,6 +92,14 @@ fn read_day(line: &Line) -> Result<DayRecord, FieldError> {
         counts: line.get(7)?,
         fingerprint: line.maybe(8)?,
         digest: line.maybe(9)?,
+        expected: whole(line, 10)?,
+        published: whole(line, 11)?,
+        guards: names(&line.maybe::<String>(12)?.unwrap_or_default()),
+        open_since: line.maybe(13)?,
+        pass: match line.maybe::<String>(14)? {
+            Some(_) => Some(line.parsed(14)?),
+            None => None,
+        },
     })
 }
 
@@ -63,6 +115,11 @@ fn day_params(record: &DayRecord) -> Vec<Param> {
         counts,
         fingerprint,
         digest,
+        expected,
+        published,
+        guards,
+        open_since,
+        pass,
     } = record;
     vec![
         dataset.as_str().into(),
@@ -75,27 +132,61 @@ fn day_params(record: &DayRecord) -> Vec<Param> {
         counts.into(),
         fingerprint.as_ref().into(),
         digest.as_ref().into(),
+        (*expected).into(),
+        (*published).into(),
+        (&joined(guards)).into(),
+        (*open_since).into(),
+        pass.map(|pass| pass.to_string()).as_ref().into(),
     ]
 }
 
 impl Ledger {
-    /// Notes what a look found. `since` stays what it was as long as the state does.
-    pub async fn set_day(&self, record: &DayRecord) -> Result<(), LedgerError> {
+    /// Notes what a look found, and the change of state, if people shall hear of it. `since` stays
+    /// what it was as long as the state does, `open_since` as long as the day is known to differ.
+    pub async fn set_day(&self, record: &DayRecord, tell: Tell) -> Result<(), LedgerError> {
         let sql = format!(
-            "insert into ledger_days as old ({COLUMNS})
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             on conflict (dataset, day) do update set
-               state = excluded.state,
-               since = case when old.state = excluded.state then old.since else excluded.since end,
-               looked_at = excluded.looked_at, why = excluded.why, cause = excluded.cause,
-               counts = excluded.counts, fingerprint = excluded.fingerprint,
-               digest = excluded.digest"
+            "insert into ledger_days as old ({COLUMNS}, told)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) {SET}"
         );
+        let mut params = day_params(record);
+        params.push(match tell {
+            Tell::Change => (&record.state).into(),
+            Tell::Nothing => Param::Null,
+        });
+        let set = Statement::new(sql, params);
         let act = format!("note day {} of {}", record.day, record.dataset);
-        self.database
-            .execute(&act, &sql, day_params(record))
-            .await?;
+        let mut statements: Vec<Statement> = note_change(record, tell).into_iter().collect();
+        statements.push(set);
+        self.database.transaction(&act, statements).await?;
         Ok(())
+    }
+
+    /// Keeps what speaks for a day's findings, in place of what was kept before.
+    pub async fn set_evidence(
+        &self,
+        dataset: &DatasetName,
+        day: Day,
+        evidence: &Json,
+    ) -> Result<(), LedgerError> {
+        let sql = "insert into ledger_evidence (dataset, day, evidence) values ($1, $2, $3)
+             on conflict (dataset, day) do update set evidence = excluded.evidence";
+        let params = vec![dataset.as_str().into(), day.into(), evidence.into()];
+        let act = format!("keep the evidence of {day} of {dataset}");
+        self.database.execute(&act, sql, params).await?;
+        Ok(())
+    }
+
+    /// What speaks for a day's findings; `None` if nothing was kept.
+    pub async fn evidence(
+        &self,
+        dataset: &DatasetName,
+        day: Day,
+    ) -> Result<Option<Json>, LedgerError> {
+        let sql = "select evidence from ledger_evidence where dataset = $1 and day = $2";
+        let params = vec![dataset.as_str().into(), day.into()];
+        let act = format!("read the evidence of {day} of {dataset}");
+        let found = self.database.query(&act, sql, params, |line| line.get(0));
+        Ok(found.await?.into_iter().next())
     }
 
     /// A day as its last look left it; `None` if it was never looked at.

@@ -6,6 +6,8 @@
 //! are handed in, and come back cut to the microsecond. What the records mean for what is done is
 //! decided elsewhere; the ledger only never loses or invents one.
 
+mod changes;
+mod corrections;
 mod days;
 mod leases;
 mod passes;
@@ -13,18 +15,22 @@ mod people;
 mod queue;
 mod schedules;
 mod schema;
+mod standing;
 mod usual;
 
 use crate::database::{Access, Address, Database, DatabaseError, Param};
 use crate::model::DayRange;
 use crate::settings::LedgerSettings;
 
+pub use changes::{Change, Tell};
+pub use corrections::Correction;
 pub use days::DayRecord;
 pub use leases::LeaseAnswer;
-pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, UnknownKind};
+pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, UnknownKind, VERIFIED};
 pub use people::{Act, Approval, Mark, MarkKind};
 pub use queue::{Finished, QueueSize, Queued, Reason, Want};
 pub use schedules::{ScheduleRecord, Walk};
+pub use standing::{HeldDays, Standing};
 pub use usual::Usual;
 
 /// What could not be found out from the ledger or noted in it.

@@ -53,6 +53,9 @@ impl FromStr for PassKind {
     }
 }
 
+/// The step that notes what the look after a repair saw: `published`, the rows that stand.
+pub const VERIFIED: &str = "verified";
+
 /// A pass over one dataset-day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PassRecord {

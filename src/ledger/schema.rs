@@ -7,7 +7,7 @@ use crate::database::Kind;
 pub(super) const VERSION_TABLE: &str = "ledger_version";
 
 /// In order. `{time}`, `{day}` and `{json}` are the types of the database at hand.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 create table ledger_leases (
   name text primary key,
@@ -140,6 +140,45 @@ create table ledger_schedules (
   walk_next {day},
   walk_oldest {day},
   primary key (dataset, schedule)
+)
+",
+    "
+alter table ledger_days add column expected bigint;
+alter table ledger_days add column published bigint;
+alter table ledger_days add column guards text;
+alter table ledger_days add column open_since {time};
+alter table ledger_days add column pass text;
+alter table ledger_days add column told text;
+
+create table ledger_evidence (
+  dataset text not null,
+  day {day} not null,
+  evidence {json} not null,
+  primary key (dataset, day)
+);
+
+create table ledger_changes (
+  number {serial},
+  dataset text not null,
+  day {day} not null,
+  at {time} not null,
+  was text not null,
+  state text not null,
+  why text,
+  cause text,
+  digest text,
+  guards text not null,
+  pass text,
+  tries bigint not null,
+  due_at {time} not null,
+  told_at {time}
+);
+create index ledger_changes_by_day on ledger_changes (dataset, day);
+create index ledger_changes_untold on ledger_changes (number) where told_at is null;
+
+create table ledger_digests (
+  day {day} primary key,
+  told_at {time} not null
 )
 ",
 ];

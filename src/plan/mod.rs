@@ -47,6 +47,11 @@ pub enum WhyPurge {
     Rewrite,
 }
 
+impl WhyPurge {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Twin, Self::Orphan, Self::Rewrite];
+}
+
 impl std::fmt::Display for WhyPurge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {

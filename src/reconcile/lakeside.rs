@@ -71,6 +71,50 @@ pub struct Source {
     pub companion: Option<ReadyFile>,
 }
 
+/// What looks have read from the lake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LakeReads {
+    /// Files read and parsed to their end.
+    pub read: u64,
+    /// Files read whole that prove nothing: not JSON, or not of the recipe's shape.
+    pub unparsed: u64,
+    /// Files that the lake did not hand over whole.
+    pub unread: u64,
+    /// Bytes of the files that were handed over.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for LakeReads {
+    fn add_assign(&mut self, more: Self) {
+        let Self {
+            read,
+            unparsed,
+            unread,
+            bytes,
+        } = more;
+        self.read += read;
+        self.unparsed += unparsed;
+        self.unread += unread;
+        self.bytes += bytes;
+    }
+}
+
+impl LakeReads {
+    /// Counts a file, and its companion's bytes, by what came of reading it.
+    pub(super) fn note<T>(&mut self, source: &Source, result: &Result<T, LookError>) {
+        match result {
+            Ok(_) => self.read += 1,
+            Err(LookError::Derive(_)) => self.unparsed += 1,
+            Err(_) => {
+                self.unread += 1;
+                return;
+            }
+        }
+        let companion = source.companion.as_ref();
+        self.bytes += source.file.stamp.size + companion.map_or(0, |file| file.stamp.size);
+    }
+}
+
 /// What the lake has for a dataset-day.
 #[derive(Clone, Debug)]
 pub struct LakeSide {

@@ -7,22 +7,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use parking_lot::Mutex;
+
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
-use crate::compare::keys::{self, ExpectedKeys, KeyDifference};
-use crate::compare::{
-    Depth, Doubt, ExpectedRow, FileSeen, Findings, MisdatedRow, Repeated, catalog,
-};
+use crate::compare::keys::{self, ExpectedKeys};
+use crate::compare::{Depth, Doubt, FileSeen, Findings, MisdatedRow, Repeated, catalog};
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
 use crate::model::{Dataset, DatasetDay, Entry, PublishedRow, RowKey};
 use crate::socrata::{Freshness, Table};
 
 use super::detail::Wanted;
-use super::lakeside::{LakeSide, Source};
+use super::lakeside::{LakeReads, LakeSide, Source};
 use super::window;
 use super::{LookError, World};
 
 /// A look's findings, and the table they were found in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Look {
     /// What was found.
     pub findings: Findings,
@@ -30,6 +30,8 @@ pub struct Look {
     pub table: Table,
     /// Its columns in the recipe's order.
     pub columns: Columns,
+    /// What was read from the lake for them.
+    pub reads: LakeReads,
 }
 
 /// One file of the day while it is looked at.
@@ -65,6 +67,7 @@ pub(super) struct Looking<'a> {
     pub(super) table: Table,
     pub(super) columns: Columns,
     pub(super) depth: Depth,
+    pub(super) reads: Mutex<LakeReads>,
 }
 
 /// The recipe a dataset names.
@@ -92,12 +95,14 @@ pub async fn look(world: &World, target: &DatasetDay, depth: Depth) -> Result<Lo
         table,
         columns,
         depth,
+        reads: Mutex::default(),
     };
     let findings = looking.findings(looked_at).await?;
     Ok(Look {
         findings,
         table: looking.table,
         columns: looking.columns,
+        reads: looking.reads.into_inner(),
     })
 }
 
@@ -178,7 +183,9 @@ impl Looking<'_> {
         source: &Source,
         work: impl FnOnce(&FileText<'_>) -> Result<T, DeriveError>,
     ) -> Result<T, LookError> {
-        self.world.ready().with_text(source, work).await
+        let result = self.world.ready().with_text(source, work).await;
+        self.reads.lock().note(source, &result);
+        result
     }
 
     pub(super) fn asked(&self, index: usize, source: &Source) -> Asked<'_> {
@@ -197,7 +204,7 @@ impl Looking<'_> {
     }
 
     /// Every file under today's likeliest variant. A file that proves nothing becomes a doubt.
-    async fn derive_all(&self, side: &mut LakeSide) -> Vec<Candidate> {
+    pub(super) async fn derive_all(&self, side: &mut LakeSide) -> Vec<Candidate> {
         let likeliest = self.variants()[0];
         let mut files: Vec<Candidate> = Vec::new();
         for source in side.sources.clone() {
@@ -404,53 +411,6 @@ impl Looking<'_> {
             covered_by: entries.iter().filter(base).cloned().collect(),
             spilled_missing,
         })
-    }
-}
-
-/// Every published and every expected row of a day, whole: what a rewrite needs.
-///
-/// # Errors
-/// If portal or lake cannot be read.
-pub(super) async fn whole_day(
-    world: &World,
-    seen: &Look,
-) -> Result<(Vec<PublishedRow>, Vec<ExpectedRow>), LookError> {
-    let target = &seen.findings.target;
-    let mut published = Vec::new();
-    let mut keep = |row| published.push(row);
-    world
-        .socrata
-        .rows(&seen.table, target.day, &mut keep)
-        .await?;
-    let strays = world.ledger.strays(&target.dataset.name, target.day).await;
-    let strays: BTreeSet<RowKey> = strays.map_err(LookError::ledger)?.into_iter().collect();
-    let far = |row: &PublishedRow| row.key.as_ref().is_some_and(|key| strays.contains(key));
-    published.retain(|row| !far(row));
-    let looking = Looking {
-        world,
-        target,
-        recipe: recipe_of(&target.dataset)?,
-        table: seen.table.clone(),
-        columns: seen.columns.clone(),
-        depth: Depth::Keys,
-    };
-    let mut side = LakeSide::read(world.ready(), target, looking.recipe.facts()).await?;
-    let files = looking.derive_all(&mut side).await;
-    let expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
-    let nothing = KeyDifference {
-        missing: expected.standing.clone(),
-        unexpected: Vec::new(),
-    };
-    let wanted = Wanted::new(&expected, &nothing, &BTreeSet::new(), &[]);
-    let mut findings = seen.findings.clone();
-    findings.missing.clear();
-    findings.doubts = side.doubts;
-    looking
-        .fill_in(&files, &expected, wanted, &[], &mut findings)
-        .await?;
-    match findings.doubts.into_iter().next() {
-        Some(doubt) => Err(LookError::Doubtful(doubt)),
-        None => Ok((published, findings.missing)),
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod detail;
 mod doubts;
+mod evidence;
 mod lakeside;
 mod look;
 mod pass;
 mod report;
 mod survey;
+mod whole;
 mod window;
 
 use std::collections::BTreeSet;
@@ -28,10 +30,11 @@ use crate::model::{Dataset, Day, PublishedRow, RowKey};
 use crate::settings::{DatasetSettings, Rails, Settings};
 use crate::socrata::{Portal, ReadError, Reader, Table, TableError};
 
-pub use lakeside::{LakeSide, ReadyLayer, Source};
+pub use evidence::{Changed, Evidence, FileEvidence, Minute, Sample, WrittenWhen};
+pub use lakeside::{LakeReads, LakeSide, ReadyLayer, Source};
 pub use look::{Look, look};
 pub use pass::{Asked, check, draft, repair};
-pub use report::{Done, Report, State};
+pub use report::{CheckFailure, Done, RepairFailure, Report, State};
 pub use survey::survey;
 
 /// The one source of time. Tests bring their own.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compare::{Depth, Findings};
-use crate::ledger::{DayRecord, LedgerError, Mark, MarkKind};
+use crate::ledger::{DayRecord, LedgerError, Mark, MarkKind, Tell, VERIFIED};
 use crate::model::{DatasetDay, Day};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
 use crate::settings::{Rails, Republish};
 
-use super::report::{Done, Report, State};
+use super::evidence::Evidence;
+use super::report::{Done, RepairFailure, Report, State};
 use super::{Look, LookError, World, chain, look};
 
 /// What a caller asks of a repair.
@@ -72,7 +73,7 @@ async fn checked(world: &World, target: &DatasetDay, depth: Depth) -> Result<Rep
         report.why = Some(why);
         return Ok(report);
     }
-    Ok(Report::of(look(world, target, depth).await?.findings))
+    Ok(Report::of(look(world, target, depth).await?))
 }
 
 /// Notes in the ledger how a day stands. A ledger that cannot be written is a warning: the look
@@ -98,9 +99,28 @@ async fn note(world: &World, report: &Report, digest: Option<String>) {
         counts: serde_json::to_value(report.counts).unwrap_or_default(),
         fingerprint: report.fingerprint.clone(),
         digest,
+        expected: report.findings.as_ref().map(|found| found.expected),
+        published: report.findings.as_ref().map(|found| found.published),
+        guards: guards(report),
+        open_since: match report.state {
+            State::Differs | State::Held | State::Unconfirmed => Some(now),
+            State::InStep
+            | State::Repaired
+            | State::Unproven
+            | State::Unsettled
+            | State::KnownLost
+            | State::Skipped => None,
+        },
+        pass: report.pass,
+    };
+    let tell = if report.service_failed {
+        Tell::Nothing
+    } else {
+        Tell::Change
     };
     let noted = async {
-        world.ledger.set_day(&record).await?;
+        world.ledger.set_day(&record, tell).await?;
+        note_evidence(world, report).await?;
         match report
             .findings
             .as_ref()
@@ -113,6 +133,23 @@ async fn note(world: &World, report: &Report, digest: Option<String>) {
     if let Err(error) = noted.await {
         tracing::warn!(day = %report.target, "failed to note the day's state: {}", chain(&error));
     }
+}
+
+fn guards(report: &Report) -> Vec<String> {
+    let breaches = report.refusal.iter().flat_map(|refusal| &refusal.breaches);
+    breaches.map(|breach| breach.guard.to_string()).collect()
+}
+
+/// Keeps what speaks for the findings, so that a person can judge them later.
+async fn note_evidence(world: &World, report: &Report) -> Result<(), LedgerError> {
+    let Some(evidence) = Evidence::of(report) else {
+        return Ok(());
+    };
+    let evidence = serde_json::to_value(evidence).unwrap_or_default();
+    let target = &report.target;
+    (world.ledger)
+        .set_evidence(&target.dataset.name, target.day, &evidence)
+        .await
 }
 
 /// Notes how many files and rows a proven day has, so that a day with far fewer can be doubted.
@@ -145,7 +182,7 @@ pub async fn draft(
     let draft = drafted(world, &seen, rewrite).await?;
     let circumstances = circumstances(world, &seen, &draft, None).await?;
     let breaches = draft.breaches(world.rails(&target.dataset), &circumstances);
-    let mut report = Report::of(seen.findings);
+    let mut report = Report::of(seen);
     report.took = begun.elapsed();
     note(world, &report, Some(draft.digest())).await;
     Ok((report, (!draft.is_empty()).then_some((draft, breaches))))
@@ -163,7 +200,7 @@ async fn drafted(world: &World, seen: &Look, rewrite: bool) -> Result<Draft, Loo
     if !rewrite {
         return Ok(Draft::of(&seen.findings, with));
     }
-    let (published, expected) = super::look::whole_day(world, seen).await?;
+    let (published, expected) = super::whole::whole_day(world, seen).await?;
     Ok(Draft::rewrite(&seen.findings, published, &expected, with))
 }
 
@@ -335,7 +372,7 @@ async fn under_lease(
     asked: &Asked,
 ) -> Result<Report, LookError> {
     let (seen, vetted) = seen_and_vetted(world, target, depth, asked).await?;
-    let mut report = Report::of(seen.findings.clone());
+    let mut report = Report::of(seen.clone());
     match vetted {
         Vetted::Nothing => {}
         Vetted::Stale(digest) => {
@@ -373,21 +410,23 @@ async fn carried_out(
     used.map_err(LookError::ledger)?;
     let mut effects = Effects::default();
     let ended = repair::carry_out(plan, world, writers, seen, lease, &mut effects).await;
-    let Effects {
-        pass,
-        published,
-        purged,
-        catalog,
-        dropped: _,
-    } = effects;
+    let pass = effects.pass;
+    let (published, purged) = (effects.published, effects.purged_rows());
+    let catalog = effects.catalog_changes();
     report.done = Done {
         published_rows: published,
         purged_rows: purged,
         catalog_changes: catalog,
     };
     report.pass = Some(pass);
+    report.effects = Some(effects);
     settle(world, report, ended).await;
     let (state, now) = (report.state.to_string(), world.clock.now());
+    if let Some(after) = report.published_after {
+        let seen = serde_json::json!({ "published": after });
+        let noted = world.ledger.journal(pass, now, VERIFIED, &seen).await;
+        noted.map_err(LookError::ledger)?;
+    }
     let noted = world
         .ledger
         .end_pass(pass, now, &state, purged, published, catalog)
@@ -401,11 +440,13 @@ async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairErro
         report.state = state;
         report.why = Some(format!("failed to {}", chain(error)));
     };
+    report.repair_failure = ended.as_ref().err().map(Into::into);
     match ended {
         Ok(()) => match look(world, &report.target, report.depth).await {
-            Ok(again) => report.verified_by(Report::of(again.findings)),
+            Ok(again) => report.verified_by(Report::of(again)),
             Err(error) => {
                 report.service_failed = error.is_service();
+                report.repair_failure = Some(RepairFailure::Verify);
                 failed(report, State::Unproven, &error);
             }
         },

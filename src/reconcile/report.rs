@@ -8,9 +8,11 @@ use crate::compare::{Counts, Depth, Findings, cause};
 use crate::ledger::LeaseAnswer;
 use crate::model::{DatasetDay, KeyRecipe};
 use crate::plan::Refusal;
+use crate::repair::{Effects, RepairError};
 
+use super::lakeside::LakeReads;
 use super::survey::fingerprint;
-use super::{LookError, chain};
+use super::{Look, LookError, chain};
 
 /// How a dataset-day stands. Names as in reports, metrics and the ledger.
 #[derive(
@@ -80,6 +82,134 @@ pub struct Done {
     pub catalog_changes: u64,
 }
 
+/// Why a day could not be judged. The names are those of the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckFailure {
+    /// The lake could not be read.
+    Lake,
+    /// The catalog could not be read.
+    Catalog,
+    /// The portal could not be read.
+    Portal,
+    /// The ledger could not be used.
+    Ledger,
+    /// The published table is not what the settings and the recipe say.
+    Table,
+    /// What was read cannot be trusted.
+    Doubt,
+}
+
+impl CheckFailure {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Lake,
+        Self::Catalog,
+        Self::Portal,
+        Self::Ledger,
+        Self::Table,
+        Self::Doubt,
+    ];
+}
+
+impl std::fmt::Display for CheckFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Lake => "lake",
+            Self::Catalog => "catalog",
+            Self::Portal => "portal",
+            Self::Ledger => "ledger",
+            Self::Table => "table",
+            Self::Doubt => "doubt",
+        })
+    }
+}
+
+impl From<&LookError> for CheckFailure {
+    fn from(error: &LookError) -> Self {
+        match error {
+            LookError::Lake(_) => Self::Lake,
+            LookError::Catalog(_) => Self::Catalog,
+            LookError::Portal(_) => Self::Portal,
+            LookError::Ledger(_) => Self::Ledger,
+            LookError::Table(_) | LookError::Columns(_) | LookError::Recipe(_) => Self::Table,
+            LookError::Derive(_) | LookError::Doubtful(_) => Self::Doubt,
+        }
+    }
+}
+
+/// Why a repair did not come to its end, or came to the wrong one. The names are those of the
+/// metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepairFailure {
+    /// The archive could not be written.
+    Archive,
+    /// The portal failed, or refused rows.
+    Portal,
+    /// The catalog could not be changed.
+    Catalog,
+    /// The ledger could not be written.
+    Ledger,
+    /// What was written is not to be seen yet.
+    Unconfirmed,
+    /// Another program of ours took the lease.
+    LeaseLost,
+    /// The existing publisher failed.
+    Publisher,
+    /// The look after it failed.
+    Verify,
+    /// The look after it still found something.
+    Unmended,
+}
+
+impl RepairFailure {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Archive,
+        Self::Portal,
+        Self::Catalog,
+        Self::Ledger,
+        Self::Unconfirmed,
+        Self::LeaseLost,
+        Self::Publisher,
+        Self::Verify,
+        Self::Unmended,
+    ];
+}
+
+impl std::fmt::Display for RepairFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Archive => "archive",
+            Self::Portal => "portal",
+            Self::Catalog => "catalog",
+            Self::Ledger => "ledger",
+            Self::Unconfirmed => "unconfirmed",
+            Self::LeaseLost => "lease-lost",
+            Self::Publisher => "publisher",
+            Self::Verify => "verify",
+            Self::Unmended => "unmended",
+        })
+    }
+}
+
+impl From<&RepairError> for RepairFailure {
+    fn from(error: &RepairError) -> Self {
+        match error {
+            RepairError::Archive(_) => Self::Archive,
+            RepairError::Write(_) | RepairError::Read(_) | RepairError::Refused { .. } => {
+                Self::Portal
+            }
+            RepairError::Catalog(_) => Self::Catalog,
+            RepairError::Ledger(_) => Self::Ledger,
+            RepairError::Unconfirmed { .. } => Self::Unconfirmed,
+            RepairError::LeaseLost { .. } => Self::LeaseLost,
+            RepairError::Publisher { .. } => Self::Publisher,
+        }
+    }
+}
+
 /// The outcome of one pass.
 #[derive(Debug)]
 pub struct Report {
@@ -99,10 +229,20 @@ pub struct Report {
     pub expected: u64,
     /// Rows published, before anything was mended.
     pub published: u64,
+    /// Rows published after it was, if that was seen.
+    pub published_after: Option<u64>,
     /// The key recipe of most of its rows.
     pub keys: Option<KeyRecipe>,
     /// What was changed.
     pub done: Done,
+    /// The same, and what else the pass did, by reason; `None`: no plan was carried out.
+    pub effects: Option<Effects>,
+    /// What its looks read from the lake.
+    pub lake: LakeReads,
+    /// Why it could not be judged, if it could not.
+    pub check_failure: Option<CheckFailure>,
+    /// Why its repair failed, if it did.
+    pub repair_failure: Option<RepairFailure>,
     /// The veto, if there was one.
     pub refusal: Option<Refusal>,
     /// The pass in ledger and archive, if anything was changed.
@@ -116,7 +256,7 @@ pub struct Report {
     /// What the first look found, for those who want to see the rows.
     pub findings: Option<Findings>,
     /// What the day looks like from outside, if it was seen in step.
-    pub(super) fingerprint: Option<String>,
+    pub(crate) fingerprint: Option<String>,
 }
 
 impl Report {
@@ -130,8 +270,13 @@ impl Report {
             counts: Counts::default(),
             expected: 0,
             published: 0,
+            published_after: None,
             keys: None,
             done: Done::default(),
+            effects: None,
+            lake: LakeReads::default(),
+            check_failure: None,
+            repair_failure: None,
             refusal: None,
             pass: None,
             took: Duration::ZERO,
@@ -160,6 +305,13 @@ impl Report {
     /// Takes over what the look after a repair says.
     pub(super) fn verified_by(&mut self, after: Self) {
         let in_step = after.state == State::InStep;
+        self.lake += after.lake;
+        self.published_after = Some(after.published);
+        self.repair_failure = match after.state {
+            State::InStep => None,
+            State::Unproven => Some(RepairFailure::Verify),
+            _ => Some(RepairFailure::Unmended),
+        };
         self.state = if in_step {
             State::Repaired
         } else {
@@ -169,7 +321,13 @@ impl Report {
         self.fingerprint = after.fingerprint;
     }
 
-    pub(super) fn of(findings: Findings) -> Self {
+    pub(super) fn of(look: Look) -> Self {
+        let Look {
+            findings,
+            reads,
+            table: _,
+            columns: _,
+        } = look;
         let state = match (findings.doubts.first(), findings.in_step()) {
             (Some(_), _) => State::Unproven,
             (None, true) => State::InStep,
@@ -183,6 +341,8 @@ impl Report {
         report.published = findings.published;
         report.keys = findings.keys();
         report.fingerprint = (state == State::InStep).then(|| fingerprint(&findings));
+        report.lake = reads;
+        report.check_failure = (state == State::Unproven).then_some(CheckFailure::Doubt);
         report.findings = Some(findings);
         report
     }
@@ -193,6 +353,7 @@ impl Report {
         let mut report = Self::new(target, depth, State::Unproven);
         report.why = Some(chain(error));
         report.service_failed = error.is_service();
+        report.check_failure = Some(error.into());
         report
     }
 }

@@ -13,15 +13,17 @@ mod lease;
 mod restore;
 mod steps;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::archive::{ArchiveError, ArchiveWriter};
 use crate::catalog::{CatalogError, CatalogWriter};
+use crate::compare::{Findings, cause};
 use crate::ledger::{LedgerError, PassKind, PassRecord};
 use crate::model::RowKey;
-use crate::plan::{Plan, Strategy};
+use crate::plan::{Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World};
 use crate::settings::Republish;
 use crate::socrata::{ReadError, WriteError, Writer};
@@ -48,12 +50,30 @@ pub struct Effects {
     pub pass: Uuid,
     /// Rows published.
     pub published: u64,
-    /// Rows purged.
-    pub purged: u64,
-    /// Catalog entries changed.
-    pub catalog: u64,
+    /// Rows purged, by reason.
+    pub purged: BTreeMap<WhyPurge, u64>,
+    /// Rows archived before they were purged or written over.
+    pub archived: u64,
+    /// Catalog entries made or corrected.
+    pub entered: u64,
+    /// Catalog entries taken out.
+    pub withdrawn: u64,
     /// Rows that changed since they were judged, and were left alone.
     pub dropped: u64,
+}
+
+impl Effects {
+    /// Rows purged, for whatever reason.
+    #[must_use]
+    pub fn purged_rows(&self) -> u64 {
+        self.purged.values().sum()
+    }
+
+    /// Catalog entries changed.
+    #[must_use]
+    pub fn catalog_changes(&self) -> u64 {
+        self.entered + self.withdrawn
+    }
 }
 
 /// A repair that did not come to its end. What it did before is in the ledger, and the next pass
@@ -124,7 +144,7 @@ pub async fn carry_out(
     effects: &mut Effects,
 ) -> Result<(), RepairError> {
     effects.pass = Uuid::now_v7();
-    begin(&plan, world, effects.pass).await?;
+    begin(&plan, world, &seen.findings, effects.pass).await?;
     let strategy = plan.strategy();
     let mut steps = steps::Steps::new(plan, world, writers, seen, lease, effects);
     steps.archive().await?;
@@ -155,7 +175,12 @@ pub async fn carry_out(
     }
 }
 
-async fn begin(plan: &Plan, world: &World, pass: Uuid) -> Result<(), RepairError> {
+async fn begin(
+    plan: &Plan,
+    world: &World,
+    findings: &Findings,
+    pass: Uuid,
+) -> Result<(), RepairError> {
     let target = plan.target();
     let now = world.clock.now();
     for left in world.ledger.unfinished(&target.dataset.name).await? {
@@ -175,7 +200,12 @@ async fn begin(plan: &Plan, world: &World, pass: Uuid) -> Result<(), RepairError
         kind,
         started_at: now,
         digest: plan.digest().to_owned(),
-        summary: serde_json::json!({ "steps": plan.size() }),
+        summary: serde_json::json!({
+            "steps": plan.size(),
+            "found": findings.counts(),
+            "cause": cause::of(findings),
+            "published": findings.published,
+        }),
         end: None,
     };
     world.ledger.begin_pass(&record).await?;

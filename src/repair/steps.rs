@@ -137,6 +137,7 @@ impl<'a> Steps<'a> {
             made_at: self.world.clock.now(),
         };
         let receipt = self.writers.archive.store(&header, &rows, &entries).await?;
+        self.effects.archived += receipt.rows;
         let detail =
             json!({ "path": receipt.path, "rows": receipt.rows, "sha256": receipt.sha256 });
         self.journal("archived", detail).await
@@ -239,16 +240,19 @@ impl<'a> Steps<'a> {
         let unwanted = std::mem::take(&mut self.purge);
         let mut purged: Vec<RowKey> = Vec::new();
         for chunk in unwanted.chunks(self.chunk()) {
-            let keys = self.still_unwanted(chunk).await?;
-            self.effects.dropped += (chunk.len() - keys.len()) as u64;
-            if keys.is_empty() {
+            let chosen = self.still_unwanted(chunk).await?;
+            self.effects.dropped += (chunk.len() - chosen.len()) as u64;
+            if chosen.is_empty() {
                 continue;
             }
+            let keys: Vec<RowKey> = chosen.iter().map(|row| row.key.clone()).collect();
             self.lease.hold().await?;
             self.journal("purging", json!({ "purged": keys.len() }))
                 .await?;
             self.writers.portal.delete(&self.seen.table, &keys).await?;
-            self.effects.purged += keys.len() as u64;
+            for row in chosen {
+                *self.effects.purged.entry(row.why).or_default() += 1;
+            }
             self.journal("purged", json!({ "rows": keys.len() }))
                 .await?;
             purged.extend(keys);
@@ -264,9 +268,12 @@ impl<'a> Steps<'a> {
         .await
     }
 
-    /// The keys of those rows that are exactly what they were when they were judged, and whose
+    /// Those rows that are exactly what they were when they were judged, and whose
     /// expected row, where they double one, stands.
-    async fn still_unwanted(&self, chunk: &[Unwanted]) -> Result<Vec<RowKey>, RepairError> {
+    async fn still_unwanted<'c>(
+        &self,
+        chunk: &'c [Unwanted],
+    ) -> Result<Vec<&'c Unwanted>, RepairError> {
         let asked: BTreeSet<&RowKey> = chunk
             .iter()
             .flat_map(|row| std::iter::once(&row.key).chain(&row.of))
@@ -280,7 +287,6 @@ impl<'a> Steps<'a> {
         };
         Ok((chunk.iter())
             .filter(|row| unchanged(row) && doubled(row))
-            .map(|row| row.key.clone())
             .collect())
     }
 
@@ -305,7 +311,8 @@ impl<'a> Steps<'a> {
     pub(super) async fn withdraw(&mut self) -> Result<(), RepairError> {
         let withdraw = std::mem::take(&mut self.withdraw);
         let changes = withdraw.into_iter().map(CatalogChange::Remove).collect();
-        self.recatalog(changes, Vec::new()).await
+        self.recatalog(changes, Vec::new(), |effects| &mut effects.withdrawn)
+            .await
     }
 
     /// Enters files as published.
@@ -320,7 +327,8 @@ impl<'a> Steps<'a> {
                 ..entry
             })
         };
-        self.recatalog(enter.into_iter().map(stamped).collect(), new)
+        let changes = enter.into_iter().map(stamped).collect();
+        self.recatalog(changes, new, |effects| &mut effects.entered)
             .await
     }
 
@@ -329,6 +337,7 @@ impl<'a> Steps<'a> {
         &mut self,
         changes: Vec<CatalogChange>,
         new: Vec<EntryKey>,
+        count: fn(&mut Effects) -> &mut u64,
     ) -> Result<(), RepairError> {
         if changes.is_empty() {
             return Ok(());
@@ -337,7 +346,7 @@ impl<'a> Steps<'a> {
         let detail = json!({ "entries": changes.len(), NEW_ENTRIES: new });
         self.journal("recataloguing", detail).await?;
         let changed = self.writers.catalog.apply(&changes).await?;
-        self.effects.catalog += changed;
+        *count(self.effects) += changed;
         self.journal("recatalogued", json!({ "entries": changed }))
             .await
     }

@@ -9,6 +9,7 @@
 
 mod failure;
 mod look;
+mod observer;
 mod page;
 mod portal;
 mod read;
@@ -23,6 +24,7 @@ mod write;
 
 pub use failure::{PortalError, ReadError, RequestError, TableError, WriteError};
 pub use look::Freshness;
+pub use observer::{Exchange, OPERATIONS, Observer, RETRY_REASONS};
 pub use portal::{Portal, Traffic};
 pub use read::{DayRead, DaySurvey, PublishedKeys, Reader, Survey};
 pub use retry::Patience;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 use url::{Host, Url};
 
 use super::failure::{self, PortalError, RequestError};
+use super::observer::{Exchange, Observer};
 use super::retry::{Patience, Tries, Verdict, asked_wait, verdict};
 use super::soql::{Query, encoded};
 use super::throttle::Throttle;
@@ -44,6 +45,7 @@ pub struct Portal {
     dice: Mutex<StdRng>,
     page_rows: u32,
     counts: Mutex<Counts>,
+    observer: OnceLock<Arc<dyn Observer>>,
 }
 
 /// What went over the wire so far.
@@ -129,6 +131,7 @@ impl Portal {
             patience,
             page_rows: settings.page_rows.max(1),
             counts: Mutex::default(),
+            observer: OnceLock::new(),
         }))
     }
 
@@ -136,6 +139,11 @@ impl Portal {
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Has `observer` hear of all traffic from now on. The first one stays.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.observer.set(observer); // set already: the first one stays
     }
 
     /// How many requests were sent so far, by operation and HTTP status; status 0 are those
@@ -271,12 +279,23 @@ impl Portal {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let _place = self.throttle.enter().await;
+        let (_place, waited) = self.throttle.enter().await;
         let begun = Instant::now();
         let result = self.exchange(request).await;
+        let took = begun.elapsed();
         self.count(operation, sent, &result);
         let (status, bytes) = seen(&result);
-        let millis = begun.elapsed().as_millis();
+        if let Some(observer) = self.observer.get() {
+            observer.throttled(waited);
+            observer.exchanged(Exchange {
+                operation,
+                status: (status > 0).then_some(status),
+                took,
+                sent: sent as u64,
+                received: bytes as u64,
+            });
+        }
+        let millis = took.as_millis();
         debug!(
             operation,
             status, bytes, millis, "asked the portal: {operation}, status {status}"
@@ -346,6 +365,9 @@ impl Portal {
 
     pub(super) fn count_retry(&self, reason: &'static str) {
         *self.counts().traffic.retries.entry(reason).or_default() += 1;
+        if let Some(observer) = self.observer.get() {
+            observer.retried(reason);
+        }
     }
 
     fn count(&self, operation: &'static str, sent: usize, result: &Result<Answer, RequestError>) {

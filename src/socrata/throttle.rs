@@ -31,17 +31,19 @@ impl Throttle {
         }
     }
 
-    /// Waits for a place and for the rate. The place is free again when the permit is dropped.
-    pub(super) async fn enter(&self) -> SemaphorePermit<'_> {
+    /// Waits for a place and for the rate, and tells how long. The place is free again when the
+    /// permit is dropped.
+    pub(super) async fn enter(&self) -> (SemaphorePermit<'_>, Duration) {
         let asked = Instant::now();
         let place = self.places.acquire().await;
         let place = place.expect("the semaphore is never closed");
         self.rate.until_ready().await;
+        let waited = asked.elapsed();
         *self
             .waited
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) += asked.elapsed();
-        place
+            .unwrap_or_else(std::sync::PoisonError::into_inner) += waited;
+        (place, waited)
     }
 
     /// How long requests have waited here, all together.

@@ -5,6 +5,7 @@
 
 mod activity;
 mod logging;
+pub mod metrics;
 mod progress;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};

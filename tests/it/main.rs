@@ -15,6 +15,7 @@ mod keeping;
 mod lake;
 mod layering;
 mod mending;
+mod metrics;
 mod pass;
 mod portal_client;
 mod real_services;

@@ -3,6 +3,7 @@
 mod catalog;
 mod connection;
 mod ledger;
+mod outbox;
 mod queue;
 
 use std::path::Path;

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::facts::{self, Written};
 use super::{Explained, SAMPLES};
-use crate::cli::{derive, report};
+use crate::cli::report;
 use crate::compare::gather::Placed;
 use crate::compare::keys::Collision;
 use crate::compare::twins::{Kinship, Twin};
+use crate::compare::words::{self as facts, Written};
 use crate::compare::{Altered, ExpectedRow, FileSeen, Findings};
 use crate::expected::{Facts, Variant};
 use crate::model::{Cell, PublishedRow};
@@ -37,7 +37,7 @@ pub(super) fn of(explained: &Explained) -> Json {
 
 /// A variant by its two names.
 pub(super) fn variant(variant: Variant) -> Json {
-    json!({ "keys": variant.keys, "counter": derive::named(variant.counter) })
+    json!({ "keys": variant.keys, "counter": variant.counter.name() })
 }
 
 fn file(seen: &FileSeen) -> Json {

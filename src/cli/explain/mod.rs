@@ -4,7 +4,6 @@
 //! portal or catalog is touched and no secret that can write is needed. `facts` gathers samples,
 //! `text` says them to people, `json` to programs, and `row` sees one row from all sides.
 
-mod facts;
 mod json;
 mod row;
 mod text;

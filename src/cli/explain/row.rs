@@ -5,13 +5,13 @@ mod verdict;
 
 use serde_json::{Value as Json, json};
 
-use super::facts;
 use super::json as sides;
 use super::text::{indented, section, sentence, side_by_side};
 use crate::cli::style::{Side, Table, clean};
 use crate::compare::Findings;
 use crate::compare::gather::{Columns, Standing};
 use crate::compare::keys;
+use crate::compare::words as facts;
 use crate::expected::{Facts, Line, Recipe, Variant};
 use crate::model::{Cell, DatasetDay, Day, LakePath, PublishedRow, RowKey};
 use crate::reconcile::{LakeSide, LookError, Source, World, chain};

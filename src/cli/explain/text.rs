@@ -4,7 +4,7 @@
 mod samples;
 
 use super::Explained;
-use super::facts;
+use crate::compare::words as facts;
 pub(super) use samples::side_by_side;
 
 use crate::cli::report;

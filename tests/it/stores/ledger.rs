@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sodalake::ledger::{
     Act, Approval, DayRecord, LeaseAnswer, Ledger, LedgerError, Mark, MarkKind, PassEnd, PassKind,
-    PassRecord, Usual,
+    PassRecord, Tell, Usual,
 };
 use sodalake::model::{DatasetName, Day, DayRange, RowKey};
 use uuid::Uuid;
@@ -279,6 +279,11 @@ fn record(dataset: &str, day_text: &str, state: &str, when: DateTime<Utc>) -> Da
         counts: json!({"twins": 40322}),
         fingerprint: Some("f".into()),
         digest: None,
+        expected: Some(40322),
+        published: Some(80644),
+        guards: Vec::new(),
+        open_since: None,
+        pass: None,
     }
 }
 
@@ -286,28 +291,28 @@ async fn a_day_keeps_its_since_while_its_state_stays(place: Place) {
     let ledger = open(&place).await;
     let now = at(NOON);
     let first = record("camera-counts", "2020-10-01", "differs", now);
-    ledger.set_day(&first).await.unwrap();
+    ledger.set_day(&first, Tell::Change).await.unwrap();
     assert_eq!(
         ledger.day(&first.dataset, first.day).await.unwrap(),
         Some(first.clone())
     );
     let mut second = record("camera-counts", "2020-10-01", "differs", now + minutes(9));
     (second.digest, second.fingerprint) = (Some("d".into()), None);
-    ledger.set_day(&second).await.unwrap();
+    ledger.set_day(&second, Tell::Change).await.unwrap();
     second.since = now;
     assert_eq!(
         ledger.day(&first.dataset, first.day).await.unwrap(),
         Some(second)
     );
     let third = record("camera-counts", "2020-10-01", "held", now + minutes(10));
-    ledger.set_day(&third).await.unwrap();
+    ledger.set_day(&third, Tell::Change).await.unwrap();
     assert_eq!(
         ledger.day(&first.dataset, first.day).await.unwrap(),
         Some(third.clone())
     );
 
     let other = record("radar-counts", "2019-12-31", "in-step", now);
-    ledger.set_day(&other).await.unwrap();
+    ledger.set_day(&other, Tell::Change).await.unwrap();
     let all = ledger.days(None, None).await.unwrap();
     assert_eq!(all, [third.clone(), other]);
     let range = DayRange {
@@ -545,7 +550,7 @@ async fn many_may_open_at_once_and_again(place: Place) {
     let ledger = open(&place).await;
     ledger.ping().await.unwrap();
     let first = record("camera-counts", "2020-10-01", "differs", at(NOON));
-    ledger.set_day(&first).await.unwrap();
+    ledger.set_day(&first, Tell::Change).await.unwrap();
     drop(ledger);
     assert_eq!(open(&place).await.days(None, None).await.unwrap(), [first]);
 }

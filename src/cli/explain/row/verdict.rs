@@ -1,9 +1,9 @@
 //! The verdict on one row, in a word for programs and a sentence for people.
 
 use super::{Seen, Sighting};
-use crate::cli::explain::facts;
 use crate::compare::Findings;
 use crate::compare::twins::Twin;
+use crate::compare::words as facts;
 use crate::model::{Cell, Day, PublishedRow};
 
 /// What is to be said of a row.

@@ -2,10 +2,10 @@
 
 use super::{indented, section, sentence};
 use crate::cli::explain::SAMPLES;
-use crate::cli::explain::facts::{self, Written};
 use crate::cli::style::{Side, Table, Tone, clean, cut, thousands};
 use crate::compare::gather::Placed;
 use crate::compare::twins::{Kinship, Twin};
+use crate::compare::words::{self as facts, Written};
 use crate::compare::{Altered, Findings};
 use crate::expected::Facts;
 use crate::model::PublishedRow;

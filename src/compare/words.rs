@@ -1,4 +1,5 @@
-//! What text and JSON say alike: names of things, values in words, and when rows were written.
+//! Findings in words: names of things, values, and when wrong rows were written. What `explain`
+//! prints, the ledger keeps as evidence and pages show says the same in the same words.
 
 use std::collections::BTreeMap;
 
@@ -6,32 +7,36 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde_json::Value as Json;
 
-use crate::compare::twins::Kinship;
-use crate::compare::{CatalogFinding, Findings};
 use crate::expected::{Facts, Variant};
 use crate::model::{Cell, Entry, PublishedRow};
 
-/// Most minutes that are told apart.
+use super::twins::Kinship;
+use super::{CatalogFinding, Findings};
+
+/// Most minutes that are told apart on a line.
 const MOST_MINUTES: usize = 8;
 
 /// Name of one of the day's files.
-pub(super) fn path(findings: &Findings, file: u32) -> String {
+#[must_use]
+pub fn path(findings: &Findings, file: u32) -> String {
     let seen = findings.files.get(file as usize);
     seen.map_or_else(|| format!("file {file}"), |seen| seen.file.path.to_string())
 }
 
 /// A variant in words; the counter only where the recipe knows several.
-pub(super) fn variant(variant: Variant, facts: &Facts) -> String {
+#[must_use]
+pub fn variant(variant: Variant, facts: &Facts) -> String {
     let Variant { keys, counter } = variant;
     if facts.counters.len() > 1 {
-        format!("{keys}/{}", super::super::derive::named(counter))
+        format!("{keys}/{}", counter.name())
     } else {
         keys.to_string()
     }
 }
 
 /// A published value as text: texts without their quotes.
-pub(super) fn plain(value: Option<&Json>) -> String {
+#[must_use]
+pub fn plain(value: Option<&Json>) -> String {
     match value {
         None | Some(Json::Null) => "null".into(),
         Some(Json::String(text)) => text.clone(),
@@ -40,7 +45,8 @@ pub(super) fn plain(value: Option<&Json>) -> String {
 }
 
 /// A cell as text: texts without their quotes.
-pub(super) fn cell(cell: &Cell) -> String {
+#[must_use]
+pub fn cell(cell: &Cell) -> String {
     match cell {
         Cell::Text(text) => text.to_string(),
         Cell::Null | Cell::Number(_) | Cell::Bool(_) | Cell::Time(_) | Cell::Odd(_) => {
@@ -50,14 +56,16 @@ pub(super) fn cell(cell: &Cell) -> String {
 }
 
 /// The identity columns of a published row.
-pub(super) fn identity(row: &PublishedRow, facts: &Facts) -> String {
+#[must_use]
+pub fn identity(row: &PublishedRow, facts: &Facts) -> String {
     let values = facts.identity.iter();
     let values: Vec<String> = values.map(|name| plain(row.fields.get(*name))).collect();
     values.join(" | ")
 }
 
 /// The identity columns of an expected row, whose cells are in the recipe's order.
-pub(super) fn identity_of(cells: &[Cell], facts: &Facts) -> String {
+#[must_use]
+pub fn identity_of(cells: &[Cell], facts: &Facts) -> String {
     let named = facts.columns.iter().zip(cells);
     let named: BTreeMap<&str, &Cell> = named.map(|(name, cell)| (*name, cell)).collect();
     let values = facts.identity.iter().filter_map(|name| named.get(name));
@@ -66,7 +74,8 @@ pub(super) fn identity_of(cells: &[Cell], facts: &Facts) -> String {
 }
 
 /// How a twin came to have its key.
-pub(super) fn kinship(how: &Kinship, facts: &Facts) -> String {
+#[must_use]
+pub fn kinship(how: &Kinship, facts: &Facts) -> String {
     match how {
         Kinship::Renamed { column, .. } => format!("{column} is spelled otherwise"),
         Kinship::Rekeyed(Some(made_by)) => format!("keyed by {}", variant(*made_by, facts)),
@@ -80,7 +89,8 @@ fn entry(entry: &Entry) -> String {
 }
 
 /// A finding about the catalog in words.
-pub(super) fn catalog(finding: &CatalogFinding, findings: &Findings) -> String {
+#[must_use]
+pub fn catalog(finding: &CatalogFinding, findings: &Findings) -> String {
     match finding {
         CatalogFinding::Gone(gone) => format!(
             "entry {} says published, and neither lake nor ready layer has the file",
@@ -106,25 +116,35 @@ pub(super) fn catalog(finding: &CatalogFinding, findings: &Findings) -> String {
 
 /// When wrong rows were first written, by the minute: the fullest minutes in their order, and how
 /// many rows are of other minutes.
-pub(super) struct Written {
-    pub(super) minutes: BTreeMap<DateTime<Utc>, u64>,
-    pub(super) others: u64,
+pub struct Written {
+    /// Rows by minute (UTC).
+    pub minutes: BTreeMap<DateTime<Utc>, u64>,
+    /// Rows of all other minutes.
+    pub others: u64,
 }
 
 impl Written {
-    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a PublishedRow>) -> Self {
+    /// Of these rows, with as many minutes as fit on a line.
+    #[must_use]
+    pub fn of<'a>(rows: impl Iterator<Item = &'a PublishedRow>) -> Self {
+        Self::with_minutes(rows, MOST_MINUTES)
+    }
+
+    /// Of these rows, with at most `most` minutes, one of which stands for all others.
+    #[must_use]
+    pub fn with_minutes<'a>(rows: impl Iterator<Item = &'a PublishedRow>, most: usize) -> Self {
         let mut minutes: BTreeMap<DateTime<Utc>, u64> = BTreeMap::new();
         for row in rows {
             let at = row.created_at;
             let minute = at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at);
             *minutes.entry(minute).or_default() += 1;
         }
-        if minutes.len() <= MOST_MINUTES {
+        if minutes.len() <= most {
             return Self { minutes, others: 0 };
         }
         let mut fullest: Vec<_> = minutes.into_iter().collect();
         fullest.sort_by_key(|(at, rows)| (std::cmp::Reverse(*rows), *at));
-        let others = fullest.split_off(MOST_MINUTES - 1);
+        let others = fullest.split_off(most.saturating_sub(1));
         Self {
             minutes: fullest.into_iter().collect(),
             others: others.iter().map(|(_, rows)| rows).sum(),
@@ -132,7 +152,8 @@ impl Written {
     }
 
     /// `2020-10-16 08:31 x40, 08:32 x2, other minutes x3 (America/Chicago)`; empty for no rows.
-    pub(super) fn in_words(&self, zone: Tz) -> String {
+    #[must_use]
+    pub fn in_words(&self, zone: Tz) -> String {
         let mut day = None;
         let mut said = Vec::new();
         for (at, rows) in &self.minutes {
