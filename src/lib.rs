@@ -30,6 +30,7 @@ pub mod reconcile;
 pub mod repair;
 pub mod sandbox;
 pub mod schedule;
+pub mod server;
 pub mod settings;
 pub mod socrata;
 pub mod telemetry;

@@ -7,12 +7,13 @@ use anyhow::Context as _;
 use futures::StreamExt as _;
 
 use super::style::{clean, print};
-use super::{Common, Depth, Exit, Format, LookArgs, PlanArgs, config, report, select};
+use super::{CheckArgs, Common, Depth, Exit, Format, PlanArgs, config, report, select};
 use crate::app;
 use crate::compare;
 use crate::model::{DatasetDay, DayRange};
 use crate::plan::{Breach, Draft};
-use crate::reconcile::{self, Report, State, World};
+use crate::reconcile::{self, Evidence, Report, State, World};
+use crate::server::pages::{self, ReportedDay};
 use crate::telemetry::Telemetry;
 
 /// How many days are looked at side by side. Requests are bounded by the settings; this bounds
@@ -37,12 +38,12 @@ pub(super) async fn world(common: &Common) -> anyhow::Result<Arc<World>> {
 
 /// `sodalake check`.
 pub(super) async fn check(
-    args: LookArgs,
+    args: CheckArgs,
     common: &Common,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Exit> {
     let world = world(common).await?;
-    let targets = select::days(&world.settings, &args, world.clock.now())?;
+    let targets = select::days(&world.settings, &args.look, world.clock.now())?;
     let reports = match common.depth {
         Some(Depth::Survey) => survey(&world, targets, telemetry).await?,
         depth => {
@@ -50,8 +51,30 @@ pub(super) async fn check(
             look_at(&world, targets, depth, telemetry).await
         }
     };
+    if let Some(file) = &args.report {
+        let name = file.display();
+        let page = page(&world, &reports);
+        let written = write_whole(file, &[page]);
+        written.with_context(|| format!("write report {name}"))?;
+    }
     tell(&reports, common.format, "check")?;
     Ok(report::exit(&reports))
+}
+
+/// The reports as one page of HTML.
+fn page(world: &World, reports: &[Report]) -> String {
+    let now = world.clock.now();
+    let day = |report: &Report| ReportedDay {
+        record: report.record(now, None),
+        evidence: Evidence::of(report),
+    };
+    let days: Vec<ReportedDay> = reports.iter().map(day).collect();
+    let range = reports.first().zip(reports.last());
+    let command = range.map_or_else(String::new, |(first, last)| {
+        let (from, to) = (first.target.day, last.target.day.next());
+        format!("sodalake check --from {from} --to {to}")
+    });
+    pages::report(&days, &command, now, world.settings.timezone).into_string()
 }
 
 /// Looks at every day, several side by side, and reports them in order.

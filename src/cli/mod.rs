@@ -64,8 +64,9 @@ pub enum Command {
 Examples:
   sodalake check                                    every dataset, the settings' window
   sodalake check camera-counts --day 2020-10-01
-  sodalake check --from 2020-10-01 --to 2020-11-01 --depth content --format json")]
-    Check(LookArgs),
+  sodalake check --from 2020-10-01 --to 2020-11-01 --depth content --format json
+  sodalake check --last 30 --report october.html            one page, to mail or to keep")]
+    Check(CheckArgs),
     /// Look and write down what a repair would do
     #[command(after_help = "\
 Examples:
@@ -165,6 +166,17 @@ pub struct DemoArgs {
 }
 
 /// `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// Write what was found as one page of HTML too
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// The datasets and days a command is about.
 #[derive(Args, Clone, Debug)]
 pub struct LookArgs {
     /// Datasets by name or id [default: all]
@@ -315,7 +327,7 @@ pub struct SandboxArgs {
 impl Command {
     fn range(&self) -> Option<&RangeArgs> {
         match self {
-            Self::Check(look)
+            Self::Check(CheckArgs { look, .. })
             | Self::Plan(PlanArgs { look, .. })
             | Self::Repair(RepairArgs { look, .. })
             | Self::Days(DaysArgs { look }) => Some(&look.range),
@@ -399,6 +411,7 @@ mod tests {
             "sodalake check",
             "sodalake check camera-counts radar-counts --day 2020-10-01",
             "sodalake check --from 2020-10-01 --to 2020-10-02 --depth content",
+            "sodalake check --last 30 --report october.html",
             "sodalake --format json check --last 7 -vv",
             "sodalake plan --out october.plan camera-counts",
             "sodalake apply october.plan --approve 9f86d081",

@@ -10,6 +10,7 @@ mod dataset;
 mod day;
 mod row;
 mod sides;
+pub mod text;
 
 pub use cell::{Cell, CellError, ColumnType, Decimal};
 pub use dataset::{Dataset, DatasetDay, DatasetId, DatasetName, KeyPolicy, NameError};

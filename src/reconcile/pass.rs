@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compare::{Depth, Findings};
-use crate::ledger::{DayRecord, LedgerError, Mark, MarkKind, Tell, VERIFIED};
+use crate::ledger::{LedgerError, Mark, MarkKind, Tell, VERIFIED};
 use crate::model::{DatasetDay, Day};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
@@ -79,40 +79,10 @@ async fn checked(world: &World, target: &DatasetDay, depth: Depth) -> Result<Rep
 /// Notes in the ledger how a day stands. A ledger that cannot be written is a warning: the look
 /// itself stands without it.
 async fn note(world: &World, report: &Report, digest: Option<String>) {
-    let state = match report.state {
-        State::Repaired => State::InStep,
-        State::Skipped => return,
-        other => other,
-    };
-    if report.leased_away {
+    if report.leased_away || report.state == State::Skipped {
         return;
     }
-    let now = world.clock.now();
-    let record = DayRecord {
-        dataset: report.target.dataset.name.clone(),
-        day: report.target.day,
-        state: state.to_string(),
-        since: now,
-        looked_at: now,
-        why: report.why.clone(),
-        cause: report.cause.clone(),
-        counts: serde_json::to_value(report.counts).unwrap_or_default(),
-        fingerprint: report.fingerprint.clone(),
-        digest,
-        expected: report.findings.as_ref().map(|found| found.expected),
-        published: report.findings.as_ref().map(|found| found.published),
-        guards: guards(report),
-        open_since: match report.state {
-            State::Differs | State::Held | State::Unconfirmed => Some(now),
-            State::InStep
-            | State::Repaired
-            | State::Unproven
-            | State::Unsettled
-            | State::KnownLost
-            | State::Skipped => None,
-        },
-        pass: report.pass,
-    };
+    let record = report.record(world.clock.now(), digest);
     let tell = if report.service_failed {
         Tell::Nothing
     } else {
@@ -133,11 +103,6 @@ async fn note(world: &World, report: &Report, digest: Option<String>) {
     if let Err(error) = noted.await {
         tracing::warn!(day = %report.target, "failed to note the day's state: {}", chain(&error));
     }
-}
-
-fn guards(report: &Report) -> Vec<String> {
-    let breaches = report.refusal.iter().flat_map(|refusal| &refusal.breaches);
-    breaches.map(|breach| breach.guard.to_string()).collect()
 }
 
 /// Keeps what speaks for the findings, so that a person can judge them later.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::compare::{Counts, Depth, Findings, cause};
-use crate::ledger::LeaseAnswer;
+use crate::ledger::{DayRecord, LeaseAnswer};
 use crate::model::{DatasetDay, KeyRecipe};
 use crate::plan::Refusal;
 use crate::repair::{Effects, RepairError};
@@ -345,6 +346,42 @@ impl Report {
         report.check_failure = (state == State::Unproven).then_some(CheckFailure::Doubt);
         report.findings = Some(findings);
         report
+    }
+
+    /// The day as the ledger keeps it, looked at `now` (UTC), with the digest of what is held.
+    #[must_use]
+    pub fn record(&self, now: DateTime<Utc>, digest: Option<String>) -> DayRecord {
+        let state = match self.state {
+            State::Repaired => State::InStep,
+            other => other,
+        };
+        let open_since = match state {
+            State::Differs | State::Held | State::Unconfirmed => Some(now),
+            State::InStep
+            | State::Repaired
+            | State::Unproven
+            | State::Unsettled
+            | State::KnownLost
+            | State::Skipped => None,
+        };
+        let breaches = self.refusal.iter().flat_map(|refusal| &refusal.breaches);
+        DayRecord {
+            dataset: self.target.dataset.name.clone(),
+            day: self.target.day,
+            state: state.to_string(),
+            since: now,
+            looked_at: now,
+            why: self.why.clone(),
+            cause: self.cause.clone(),
+            counts: serde_json::to_value(self.counts).unwrap_or_default(),
+            fingerprint: self.fingerprint.clone(),
+            digest,
+            expected: self.findings.as_ref().map(|found| found.expected),
+            published: self.findings.as_ref().map(|found| found.published),
+            guards: breaches.map(|breach| breach.guard.to_string()).collect(),
+            open_since,
+            pass: self.pass,
+        }
     }
 
     /// The report of a day that could not be looked at.

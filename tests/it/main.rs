@@ -16,6 +16,7 @@ mod lake;
 mod layering;
 mod mending;
 mod metrics;
+mod pages;
 mod pass;
 mod portal_client;
 mod real_services;

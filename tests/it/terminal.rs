@@ -93,3 +93,27 @@ fn completions_and_manual_pages_know_every_command() {
         "{page}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_one_page_with_the_evidence() {
+    let city = broken_city().await;
+    let file = city.stage.dir().join("october.html");
+    let range = ["--from", "2020-10-13", "--to", "2020-10-16"];
+    let out = ["--report", file.to_str().unwrap()];
+    let ran = run(city.stage.dir(), &[&["check"][..], &range, &out].concat()).await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let page = std::fs::read_to_string(&file).unwrap();
+    for part in [
+        "No: 3 days do not match the lake. 15 days judged.",
+        "<h3>35 twins</h3>",
+        "<del>BURNET RD/ RICHCREEK RD</del>",
+        "<ins>BURNET RD / RICHCREEK RD</ins>",
+        "2020/10/14/wt/Austin_wt_2020-10-14.json",
+    ] {
+        assert!(page.contains(part), "no {part}");
+    }
+    // It is read where nothing else of ours is: in a mail, from a disk.
+    for outside in ["<link", "<script", "src=", "href=\"/", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}

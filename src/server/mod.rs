@@ -1,0 +1,3 @@
+//! What the daemon shows of itself over HTTP.
+
+pub mod pages;
