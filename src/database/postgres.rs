@@ -11,7 +11,8 @@
 //!
 //! A connection is tried for 5 seconds, a statement runs for 60 at most, and each connection is
 //! asked whether it lives before it is used: after a restart of the server the next call has a
-//! fresh one. For reading, every session is read only, so that the server refuses changes.
+//! fresh one. For reading, every session is read only, so that the server refuses changes. A commit
+//! is on the server's disk before it is answered, also where the server's default is otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +172,9 @@ fn session(access: Access) -> String {
     format!(
         "set statement_timeout = {limit}; set lock_timeout = {limit}; \
          set idle_in_transaction_session_timeout = {limit}; \
-         set default_transaction_read_only = {rights}"
+         set default_transaction_read_only = {rights}; \
+         select set_config('synchronous_commit', 'on', false) \
+         where current_setting('synchronous_commit') = 'off'"
     )
 }
 
