@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, CatalogWriter};
 use crate::lake::Lake;
 use crate::ledger::Ledger;
 use crate::reconcile::{Clock, SystemClock, World};
-use crate::repair::Writers;
+use crate::repair::{self, Writers};
 use crate::settings::Settings;
 use crate::socrata::{Portal, Reader, Writer};
 
@@ -108,8 +108,7 @@ fn host() -> String {
     }
 }
 
-/// Who we are, told apart from every other running program: host, process and a number.
+/// Who we are, told apart from every other running program.
 pub(crate) fn holder() -> String {
-    let (process, number) = (std::process::id(), uuid::Uuid::new_v4());
-    format!("{}:{process}:{number}", host())
+    repair::holder_name(&host())
 }

@@ -1,5 +1,6 @@
 //! Leases: one writer of ours per dataset, or per anything named. A killed program's lease runs out
-//! by itself, so no lock is ever left behind.
+//! by itself, so no lock is ever left behind. Whether a holder is gone before that is for others to
+//! find out, who then let its lease go in its name.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ const NO_HOLDER: &str = "";
 
 impl Ledger {
     /// Takes or renews the lease `name` until `now + ttl`. One that has run out is taken over, with
-    /// a higher fence. `holder` tells one running program from another: `host:pid:uuid`.
+    /// a higher fence. `holder` tells one running program from every other.
     pub async fn lease(
         &self,
         name: &str,

@@ -4,12 +4,13 @@
 //! plan out under the dataset's lease, and looks again: what that second look says is the outcome,
 //! whatever the steps in between believed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compare::{Depth, Findings};
-use crate::ledger::{LedgerError, Mark, MarkKind, Tell, VERIFIED};
+use crate::ledger::{DayRecord, LedgerError, Mark, MarkKind, Tell, VERIFIED};
 use crate::model::{DatasetDay, Day};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
@@ -63,7 +64,7 @@ pub async fn check(world: &World, target: &DatasetDay, depth: Depth) -> Report {
         Err(error) => Report::failed(target, depth, &error),
     };
     report.took = begun.elapsed();
-    note(world, &report, None).await;
+    note(world, &report, None, Judged::Not).await;
     report
 }
 
@@ -76,19 +77,29 @@ async fn checked(world: &World, target: &DatasetDay, depth: Depth) -> Result<Rep
     Ok(Report::of(look(world, target, depth).await?))
 }
 
+/// Whether a report says what the guards think of mending the day.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    ByGuards,
+    Not,
+}
+
 /// Notes in the ledger how a day stands. A ledger that cannot be written is a warning: the look
 /// itself stands without it.
-async fn note(world: &World, report: &Report, digest: Option<String>) {
+async fn note(world: &World, report: &Report, digest: Option<String>, judged: Judged) {
     if report.leased_away || report.state == State::Skipped {
         return;
     }
-    let record = report.record(world.clock.now(), digest);
+    let mut record = report.record(world.clock.now(), digest);
     let tell = if report.service_failed {
         Tell::Nothing
     } else {
         Tell::Change
     };
     let noted = async {
+        if judged == Judged::Not && report.state == State::Differs {
+            stay_held(world, &mut record).await?;
+        }
         world.ledger.set_day(&record, tell).await?;
         note_evidence(world, report).await?;
         match report
@@ -115,6 +126,19 @@ async fn note_evidence(world: &World, report: &Report) -> Result<(), LedgerError
     (world.ledger)
         .set_evidence(&target.dataset.name, target.day, &evidence)
         .await
+}
+
+/// A look that finds a held day still differing does not lift the hold: whether it may be mended is
+/// for the guards to say. So a day that is held stays so, without a change of state at every look.
+async fn stay_held(world: &World, record: &mut DayRecord) -> Result<(), LedgerError> {
+    let before = world.ledger.day(&record.dataset, record.day).await?;
+    if let Some(held) = before.filter(|before| before.state == State::Held.to_string()) {
+        record.state = held.state;
+        record.why = held.why;
+        record.guards = held.guards;
+        record.digest = record.digest.take().or(held.digest);
+    }
+    Ok(())
 }
 
 /// Notes how many files and rows a proven day has, so that a day with far fewer can be doubted.
@@ -149,7 +173,7 @@ pub async fn draft(
     let breaches = draft.breaches(world.rails(&target.dataset), &circumstances);
     let mut report = Report::of(seen);
     report.took = begun.elapsed();
-    note(world, &report, Some(draft.digest())).await;
+    note(world, &report, Some(draft.digest()), Judged::Not).await;
     Ok((report, (!draft.is_empty()).then_some((draft, breaches))))
 }
 
@@ -241,7 +265,7 @@ pub async fn repair(
         .refusal
         .as_ref()
         .map(|refusal| refusal.digest.clone());
-    note(world, &report, digest).await;
+    note(world, &report, digest, Judged::ByGuards).await;
     report
 }
 
@@ -317,7 +341,7 @@ async fn repaired(
         report.why = Some(why);
         return Ok(report);
     }
-    let lease = repair::Lease::take(world, writers, &target.dataset.name).await;
+    let lease = repair::Lease::take(world, writers, target).await;
     match lease.map_err(LookError::ledger)? {
         Ok(lease) => {
             let report = under_lease(world, writers, &lease, target, depth, asked).await;
@@ -351,11 +375,32 @@ async fn under_lease(
                 report.state = State::Held;
             }
             report.why = Some(join(report.why.take(), &refusal.to_string()));
+            if (refusal.breaches.iter()).any(|breach| breach.guard == Guard::Breaker)
+                && let Some(times) = rival_wrote(world, target).await?
+            {
+                report.why = Some(join(report.why.take(), &times));
+            }
             report.refusal = Some(refusal);
         }
         Vetted::Plan(plan) => carried_out(world, writers, lease, &seen, *plan, &mut report).await?,
     }
     Ok(report)
+}
+
+/// When the rows were written that the repairs of the last week took away.
+async fn rival_wrote(world: &World, target: &DatasetDay) -> Result<Option<String>, LookError> {
+    let week_ago = world.clock.now() - TimeDelta::days(7);
+    let name = &target.dataset.name;
+    let passes = world.ledger.passes(name, target.day, week_ago).await;
+    let passes = passes.map_err(LookError::ledger)?.into_iter();
+    let times: BTreeSet<String> = passes
+        .filter_map(|pass| Some(pass.summary.get(repair::WRITTEN)?.as_str()?.to_owned()))
+        .collect();
+    let times: Vec<String> = times.into_iter().collect();
+    Ok((!times.is_empty()).then(|| {
+        let times = times.join(", ");
+        format!("rows that were purged before had been written {times}")
+    }))
 }
 
 fn join(why: Option<String>, more: &str) -> String {
@@ -396,7 +441,13 @@ async fn carried_out(
         .ledger
         .end_pass(pass, now, &state, purged, published, catalog)
         .await;
-    noted.map_err(LookError::ledger)
+    match noted {
+        Err(LedgerError::NoSuchPass { .. }) => {
+            tracing::warn!(day = %report.target, %pass, "another program of ours ended pass {pass} meanwhile");
+            Ok(())
+        }
+        noted => noted.map_err(LookError::ledger),
+    }
 }
 
 /// Looks again and lets that look decide how the pass ended.
@@ -416,6 +467,9 @@ async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairErro
             }
         },
         Err(error @ RepairError::Unconfirmed { .. }) => failed(report, State::Unconfirmed, &error),
+        // What was under way came late: the other has looked already, so the ledger shall say that
+        // the day is to be looked at again.
+        Err(error @ RepairError::Overtaken { .. }) => failed(report, State::Differs, &error),
         Err(error) => {
             report.leased_away = matches!(error, RepairError::LeaseLost { .. });
             report.service_failed = !report.leased_away;

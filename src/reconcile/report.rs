@@ -205,7 +205,7 @@ impl From<&RepairError> for RepairFailure {
             RepairError::Catalog(_) => Self::Catalog,
             RepairError::Ledger(_) => Self::Ledger,
             RepairError::Unconfirmed { .. } => Self::Unconfirmed,
-            RepairError::LeaseLost { .. } => Self::LeaseLost,
+            RepairError::LeaseLost { .. } | RepairError::Overtaken { .. } => Self::LeaseLost,
             RepairError::Publisher { .. } => Self::Publisher,
         }
     }

@@ -9,6 +9,7 @@
 //! Nothing is chosen here. The only thing that may change between plan and deed is that less is
 //! done: a row that is no longer what it was when it was judged drops out.
 
+mod holder;
 mod lease;
 mod restore;
 mod steps;
@@ -23,13 +24,17 @@ use crate::catalog::{CatalogError, CatalogWriter};
 use crate::compare::{Findings, cause};
 use crate::ledger::{LedgerError, PassKind, PassRecord};
 use crate::model::RowKey;
-use crate::plan::{Plan, Strategy, WhyPurge};
+use crate::plan::{Action, Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World};
 use crate::settings::Republish;
 use crate::socrata::{ReadError, WriteError, Writer};
 
+pub(crate) use holder::name as holder_name;
 pub use lease::Lease;
 pub use restore::{RestoreError, Restored, restore};
+
+/// Where a pass notes when the rows that it purges were written.
+pub(crate) const WRITTEN: &str = "written";
 
 /// Everything that can change the portal and the catalog.
 pub struct Writers {
@@ -39,7 +44,7 @@ pub struct Writers {
     pub archive: ArchiveWriter,
     /// The catalog.
     pub catalog: CatalogWriter,
-    /// Who we are, in leases: host, process and a number of our own.
+    /// Who we are, in leases.
     pub holder: String,
 }
 
@@ -121,6 +126,14 @@ pub enum RepairError {
         /// Who has it.
         holder: String,
     },
+    /// Another program of ours took the dataset over while we were in the middle of an effect.
+    #[error(
+        "stay alone at work: another program of ours ended pass {pass} while it was doing something"
+    )]
+    Overtaken {
+        /// The pass, ours.
+        pass: Uuid,
+    },
     /// The existing publisher failed.
     #[error("run the publisher {program:?}: {what}")]
     Publisher {
@@ -175,6 +188,19 @@ pub async fn carry_out(
     }
 }
 
+/// When the rows that a mending takes away were written. Who brings a fault back again and again is
+/// known by these times.
+fn written(plan: &Plan) -> Option<String> {
+    let wrong = plan.actions().iter().filter_map(|action| match action {
+        Action::Purge { row, .. } => Some(row),
+        Action::Publish { .. } | Action::Enter { .. } | Action::Withdraw { .. } => None,
+    });
+    match plan.strategy() {
+        Strategy::Mend => cause::written(wrong, plan.target().dataset.zone),
+        Strategy::Rewrite => None,
+    }
+}
+
 async fn begin(
     plan: &Plan,
     world: &World,
@@ -183,12 +209,6 @@ async fn begin(
 ) -> Result<(), RepairError> {
     let target = plan.target();
     let now = world.clock.now();
-    for left in world.ledger.unfinished(&target.dataset.name).await? {
-        world
-            .ledger
-            .end_pass(left.id, now, "interrupted", 0, 0, 0)
-            .await?;
-    }
     let kind = match plan.strategy() {
         Strategy::Mend => PassKind::Repair,
         Strategy::Rewrite => PassKind::Rewrite,
@@ -202,6 +222,7 @@ async fn begin(
         digest: plan.digest().to_owned(),
         summary: serde_json::json!({
             "steps": plan.size(),
+            WRITTEN: written(plan),
             "found": findings.counts(),
             "cause": cause::of(findings),
             "published": findings.published,

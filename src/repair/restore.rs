@@ -68,7 +68,7 @@ pub async fn restore(
         archived.entries.clear();
     }
     let table = world.table(&target.dataset).await?;
-    let lease = match Lease::take(world, writers, &target.dataset.name)
+    let lease = match Lease::take(world, writers, target)
         .await
         .map_err(RepairError::from)?
     {
@@ -153,9 +153,10 @@ async fn put_back(
         .map(|row| upload(&row.row, table))
         .collect();
     let chunk = world.settings.socrata.chunk_rows.max(1) as usize;
+    let portal = writers.portal.only_while(lease.permit());
     for rows in rows.chunks(chunk) {
         lease.hold().await?;
-        writers.portal.upsert(table, rows).await?;
+        portal.upsert(table, rows).await?;
     }
     lease.hold().await?;
     let mut entries: Vec<CatalogChange> = archived

@@ -11,7 +11,8 @@ use crate::model::{Entry, EntryKey, PublishedRow, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World, published_rows};
 
-use crate::socrata::ReadError;
+use crate::ledger::LedgerError;
+use crate::socrata::{ReadError, WriteError, Writer};
 
 use super::{Effects, Lease, RepairError, Writers};
 
@@ -23,6 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Longest pause between two looks for a write.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// What the journal says before a purge, and last if its answer was never heard.
+pub(super) const PURGING: &str = "purging";
 
 /// Where the journal keeps the entries that were not there before.
 pub(super) const NEW_ENTRIES: &str = "new_entries";
@@ -43,6 +47,8 @@ struct Unwanted {
 pub(super) struct Steps<'a> {
     world: &'a World,
     writers: &'a Writers,
+    /// The portal, for as long as the lease allows.
+    portal: Writer,
     seen: &'a Look,
     lease: &'a Lease<'a>,
     effects: &'a mut Effects,
@@ -65,6 +71,7 @@ impl<'a> Steps<'a> {
         let mut steps = Self {
             world,
             writers,
+            portal: writers.portal.only_while(lease.permit()),
             seen,
             lease,
             effects,
@@ -97,12 +104,11 @@ impl<'a> Steps<'a> {
     }
 
     async fn journal(&self, step: &str, detail: Json) -> Result<(), RepairError> {
-        let now = self.world.clock.now();
-        self.world
-            .ledger
-            .journal(self.effects.pass, now, step, &detail)
-            .await?;
-        Ok(())
+        let (pass, now) = (self.effects.pass, self.world.clock.now());
+        match self.world.ledger.journal(pass, now, step, &detail).await {
+            Err(LedgerError::NoSuchPass { .. }) => Err(RepairError::Overtaken { pass }),
+            noted => Ok(noted?),
+        }
     }
 
     /// Stores every row that will be purged or overwritten, and every entry that will change.
@@ -157,7 +163,7 @@ impl<'a> Steps<'a> {
                 .await?;
             let rows: Vec<Map<String, Json>> =
                 chunk.iter().map(|upload| upload.row.clone()).collect();
-            let summary = self.writers.portal.upsert(&self.seen.table, &rows).await?;
+            let summary = self.portal.upsert(&self.seen.table, &rows).await?;
             refused += summary.errors;
             self.effects.published += chunk.len() as u64;
             self.journal(
@@ -220,6 +226,7 @@ impl<'a> Steps<'a> {
                     first,
                 });
             }
+            self.lease.hold().await?;
             patience
                 .wait("what was published", left.len() as u64)
                 .await?;
@@ -247,9 +254,16 @@ impl<'a> Steps<'a> {
             }
             let keys: Vec<RowKey> = chosen.iter().map(|row| row.key.clone()).collect();
             self.lease.hold().await?;
-            self.journal("purging", json!({ "purged": keys.len() }))
+            self.journal(PURGING, json!({ "purged": keys.len() }))
                 .await?;
-            self.writers.portal.delete(&self.seen.table, &keys).await?;
+            match self.portal.delete(&self.seen.table, &keys).await {
+                Err(error @ WriteError::Unknown { .. }) => return Err(error.into()),
+                Err(error) => {
+                    self.journal("not purged", json!({})).await?;
+                    return Err(error.into());
+                }
+                Ok(_) => {}
+            }
             for row in chosen {
                 *self.effects.purged.entry(row.why).or_default() += 1;
             }
@@ -303,6 +317,7 @@ impl<'a> Steps<'a> {
             if left.is_empty() {
                 return Ok(());
             }
+            self.lease.hold().await?;
             patience.wait("what was purged", left.len() as u64).await?;
         }
     }

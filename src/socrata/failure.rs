@@ -104,6 +104,9 @@ pub enum RequestError {
     /// Nothing but 202 for as long as we had patience.
     #[error("wait for the portal to finish what it accepted")]
     StillWorking,
+    /// Nothing was sent: the time in which it may begin was over.
+    #[error("begin a request while there is time for it: the lease may be over before it is")]
+    TooLate,
 }
 
 /// Why a read proves nothing.
@@ -255,7 +258,9 @@ impl RequestError {
         match self {
             Self::Connect(error) => !error.is_builder(),
             Self::Lost(_) | Self::NotJson { .. } | Self::StillWorking => true,
-            Self::Status { .. } | Self::Redirect { .. } | Self::TooBig { .. } => false,
+            Self::Status { .. } | Self::Redirect { .. } | Self::TooBig { .. } | Self::TooLate => {
+                false
+            }
         }
     }
 
@@ -269,7 +274,8 @@ impl RequestError {
             | Self::Redirect { .. }
             | Self::NotJson { .. }
             | Self::TooBig { .. }
-            | Self::StillWorking => None,
+            | Self::StillWorking
+            | Self::TooLate => None,
         }
     }
 }

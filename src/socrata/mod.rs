@@ -29,4 +29,4 @@ pub use portal::{Portal, Traffic};
 pub use read::{DayRead, DaySurvey, PublishedKeys, Reader, Survey};
 pub use retry::Patience;
 pub use table::Table;
-pub use write::{WriteSummary, Writer};
+pub use write::{Permit, WriteSummary, Writer};

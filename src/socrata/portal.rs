@@ -28,6 +28,7 @@ use super::observer::{Exchange, Observer};
 use super::retry::{Patience, Tries, Verdict, asked_wait, verdict};
 use super::soql::{Query, encoded};
 use super::throttle::Throttle;
+use super::write::Permit;
 use crate::model::DatasetId;
 use crate::settings::SocrataSettings;
 
@@ -246,15 +247,17 @@ impl Portal {
         self.send(operation, Method::GET, url, None, None).await
     }
 
-    /// Uploads a JSON document, once.
+    /// Uploads a JSON document, once, if `permit` still says so when its turn has come.
     pub(super) async fn post(
         &self,
         operation: &'static str,
         url: &Url,
         credentials: Credentials<'_>,
         body: Bytes,
+        permit: &Permit,
     ) -> Result<Answer, RequestError> {
-        self.send(operation, Method::POST, url, Some(credentials), Some(body))
+        let upload = Some((body, permit));
+        self.send(operation, Method::POST, url, Some(credentials), upload)
             .await
     }
 
@@ -264,7 +267,7 @@ impl Portal {
         method: Method,
         url: &Url,
         credentials: Option<Credentials<'_>>,
-        body: Option<Bytes>,
+        upload: Option<(Bytes, &Permit)>,
     ) -> Result<Answer, RequestError> {
         let mut request = self.http.request(method, url.clone());
         let token = self.token();
@@ -275,11 +278,15 @@ impl Portal {
         if let Some(Credentials { user, password }) = credentials {
             request = request.basic_auth(user, Some(password.expose_secret()));
         }
-        let sent = body.as_ref().map_or(0, Bytes::len);
-        if let Some(body) = body {
+        let sent = upload.as_ref().map_or(0, |(body, _)| body.len());
+        let permit = upload.as_ref().map(|(_, permit)| *permit);
+        if let Some((body, _)) = upload {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let (_place, waited) = self.throttle.enter().await;
+        if permit.is_some_and(|permit| !permit()) {
+            return Err(RequestError::TooLate);
+        }
         let begun = Instant::now();
         let result = self.exchange(request).await;
         let took = begun.elapsed();

@@ -30,12 +30,16 @@ use crate::settings::SocrataSettings;
 const MAX_BODY_BYTES: usize = 4 << 20;
 const TRUTH_VERSION: &str = "x-soda2-truth-version";
 
+/// Says whether a request may begin now. Asked last thing before each is sent, each new try too.
+pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Changes tables of a portal.
 pub struct Writer {
     portal: Arc<Portal>,
     user: String,
     password: SecretString,
     chunk_rows: usize,
+    permit: Permit,
 }
 
 /// What the portal said of a write, added up. None of it proves what stands there now.
@@ -100,7 +104,20 @@ impl Writer {
             chunk_rows: usize::try_from(settings.chunk_rows)
                 .unwrap_or(usize::MAX)
                 .max(1),
+            permit: Arc::new(|| true),
         })
+    }
+
+    /// The same writer, which begins no request unless `permit` says that it may.
+    #[must_use]
+    pub fn only_while(&self, permit: Permit) -> Self {
+        Self {
+            portal: Arc::clone(&self.portal),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            chunk_rows: self.chunk_rows,
+            permit,
+        }
     }
 
     /// Creates or updates rows by their key. Fields that a row leaves out stay as they are; `null`
@@ -218,7 +235,7 @@ impl Writer {
         loop {
             let sent = self
                 .portal
-                .post(operation, &url, credentials, body.clone())
+                .post(operation, &url, credentials, body.clone(), &self.permit)
                 .await;
             let reason = match self.judge(sent, &mut was_lost) {
                 Step::Ended(upload) => return Ok(upload),
@@ -240,7 +257,7 @@ impl Writer {
         let answer = match sent {
             Ok(answer) => answer,
             Err(error) => {
-                *was_lost |= !matches!(error, RequestError::Connect(_));
+                *was_lost |= !matches!(error, RequestError::Connect(_) | RequestError::TooLate);
                 return if error.may_pass() {
                     Step::Again(error, "transport", None)
                 } else {
