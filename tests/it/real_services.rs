@@ -16,21 +16,12 @@ use sodalake::sandbox::portal::{Fault, Faults, Operation, Rule};
 use sodalake::settings::Settings;
 use tokio::process::Command;
 use tokio_postgres::Client;
-use url::Url;
 
 use crate::support::city::{TestCity, wednesday};
+use crate::support::lake_catalog::{databases, move_catalog};
 use crate::support::postgres;
 use crate::support::program::{Ran, command, config, with};
 use crate::support::s3::S3Bucket;
-
-/// The lake's own table, as its documents have it.
-const TABLE: &str = "create schema api;
-    create table api.data_lake_catalog (
-      id serial, repository text, data_source text, id_base text, id_ext text, pointer text,
-      collection_date timestamptz, collection_end timestamptz, processing_date timestamptz,
-      metadata jsonb,
-      primary key (collection_date, repository, data_source, id_base, id_ext));
-    create index on api.data_lake_catalog (collection_date)";
 
 /// A city's lake and catalog, moved to where production has them.
 struct Services {
@@ -78,14 +69,6 @@ impl Services {
     }
 }
 
-fn databases(catalog: &Url, ledger: &Url) -> Vec<(&'static str, String)> {
-    vec![
-        ("SODALAKE__CATALOG__URL", catalog.to_string()),
-        ("SODALAKE__CATALOG__TABLE", "api.data_lake_catalog".into()),
-        ("SODALAKE__LEDGER__URL", ledger.to_string()),
-    ]
-}
-
 async fn move_lake(lake: &Path, bucket: &S3Bucket) {
     let mut folders = vec![lake.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -102,32 +85,6 @@ async fn move_lake(lake: &Path, bucket: &S3Bucket) {
         }
     }
     std::fs::remove_dir_all(lake).unwrap();
-}
-
-async fn move_catalog(city: &TestCity, client: &Client) {
-    client.batch_execute(TABLE).await.unwrap();
-    let sql = "insert into api.data_lake_catalog (repository, data_source, id_base, id_ext,
-         pointer, collection_date, collection_end, processing_date)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)";
-    for entry in city.stage.catalog.entries().unwrap() {
-        let key = entry.key;
-        client
-            .execute(
-                sql,
-                &[
-                    &key.repository,
-                    &key.data_source,
-                    &key.id_base,
-                    &key.id_ext,
-                    &entry.pointer,
-                    &key.collection_date,
-                    &entry.collection_end,
-                    &entry.processing_date,
-                ],
-            )
-            .await
-            .unwrap();
-    }
 }
 
 /// The findings of each dataset that is not in step.

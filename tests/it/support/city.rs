@@ -178,11 +178,23 @@ impl TestCity {
 
     /// Breaks the published file of `base`.
     pub fn damage(&self, breakage: Breakage, table: Table, day: Day, base: &str) -> Vec<Injected> {
+        self.damage_at(breakage, table, day, base, written_at())
+    }
+
+    /// The same, with what it writes written at this time.
+    pub fn damage_at(
+        &self,
+        breakage: Breakage,
+        table: Table,
+        day: Day,
+        base: &str,
+        at: DateTime<Utc>,
+    ) -> Vec<Injected> {
         let place = Place {
             table,
             day,
             base: base.to_owned(),
         };
-        self.stage.damage(breakage, &place, written_at()).unwrap()
+        self.stage.damage(breakage, &place, at).unwrap()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod city;
+pub mod lake_catalog;
 pub mod postgres;
 pub mod program;
 pub mod s3;

@@ -1,0 +1,250 @@
+//! Two at once: two programs of ours on one ledger, one of them killed or asleep; and a publisher
+//! that is not ours and keeps putting wrong rows back.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use sodalake::compare::Depth;
+use sodalake::plan::Guard;
+use sodalake::reconcile::State;
+use sodalake::sandbox::city::{Breakage, Place, Table};
+
+use crate::killed::effects::{Act, Interference};
+use crate::killed::process::Program;
+use crate::killed::scene::{Backend, Scene, Standing, TABLE};
+use crate::killed::{PAST_THE_LEASE, REPAIR, is_at_length};
+use crate::support::city::{TestCity, wednesday, written_at};
+
+/// Naps per test where only a sample is asked for.
+const SAMPLE: u64 = 6;
+
+/// The program, stopped in the middle of its repair with the lease in hand.
+async fn stopped_half_way(scene: &Scene) -> Program {
+    scene.break_day().await;
+    let whole = scene.run(REPAIR, &Interference::default()).await;
+    let is_sent = |effect: &&String| effect.ends_with(" net");
+    let requests = whole.effects.iter().filter(is_sent).count() as u64;
+    scene.break_day().await;
+    let how = Interference {
+        on: Some("net".into()),
+        ..Interference::of(Act::Stop, requests / 2)
+    };
+    let program = scene.start(REPAIR, &how);
+    program.stands_still().await;
+    assert!(program.is_stopped());
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_programs_one_works_and_the_other_tells_who_has_the_lease() {
+    for backend in [Backend::Embedded, Backend::Services] {
+        let scene = Scene::new(backend).await;
+        let first = stopped_half_way(&scene).await;
+        let before = scene.standing().await;
+        let second = scene.run(REPAIR, &Interference::default()).await;
+        assert_eq!(second.code, Some(6), "{second:?}");
+        assert!(second.out.contains("holds the lease"), "{second:?}");
+        assert_eq!(scene.standing().await, before);
+        first.go_on();
+        let first = first.ended().await;
+        assert_eq!(first.code, Some(0), "{first:?}");
+        assert_eq!(scene.ended_well().await, Ok(()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_was_killed_is_followed_at_once() {
+    for backend in [Backend::Embedded, Backend::Services] {
+        let scene = Scene::new(backend).await;
+        let first = stopped_half_way(&scene).await;
+        first.kill();
+        first.ended().await;
+        let second = scene.run(REPAIR, &Interference::default()).await;
+        assert_eq!(second.code, Some(0), "{second:?}");
+        assert!(second.err.contains("which is gone"), "{second:?}");
+        assert_eq!(scene.ended_well().await, Ok(()));
+    }
+}
+
+/// Programs put to sleep before one request each, until past their lease.
+struct Naps {
+    scene: Scene,
+    rewrite: bool,
+    slept: u64,
+    /// Requests that were carried out after the lease was over.
+    late: u64,
+    /// Naps after which rows were missing until the next look.
+    holes: u64,
+}
+
+impl Naps {
+    fn line(&self) -> String {
+        let rewrite = if self.rewrite { " --rewrite" } else { "" };
+        format!("{REPAIR}{rewrite}")
+    }
+
+    fn writes(&self) -> usize {
+        let requests = self.scene.city.stage.portal.requests();
+        requests.iter().filter(|one| one.method != "GET").count()
+    }
+
+    async fn length(&self) -> u64 {
+        self.scene.break_day().await;
+        let how = Interference {
+            on: Some("net".into()),
+            ..Interference::default()
+        };
+        let whole = self.scene.run(&self.line(), &how).await;
+        assert_eq!(whole.code, Some(0), "{whole:?}");
+        whole.effects.len() as u64
+    }
+
+    /// Puts one to sleep before this request, lets another take over and finish, wakes the first.
+    async fn nap(&mut self, at: u64) {
+        let before = self.scene.break_day().await;
+        let how = Interference {
+            on: Some("net".into()),
+            slept: PAST_THE_LEASE,
+            ..Interference::of(Act::Stop, at)
+        };
+        let sleeper = self.scene.start(&self.line(), &how);
+        sleeper.stands_still().await;
+        if !sleeper.is_stopped() {
+            sleeper.ended().await;
+            return;
+        }
+        self.slept += 1;
+        let later = Interference::ahead(PAST_THE_LEASE);
+        let other = self.scene.run(REPAIR, &later).await;
+        assert_eq!(other.code, Some(0), "nap {at}: {other:?}");
+        assert_eq!(self.scene.ended_well().await, Ok(()), "nap {at}: {other:?}");
+        let writes = self.writes();
+        sleeper.go_on();
+        let woken = sleeper.ended().await;
+        let late = self.writes() - writes;
+        assert!(
+            late <= 1,
+            "nap {at}: {late} writes after the lease, {woken:?}"
+        );
+        self.late += late as u64;
+        self.judge(&before, at, &woken.out).await;
+    }
+
+    /// Nothing was lost, or rows are missing in a rewrite that the ledger knows of.
+    async fn judge(&mut self, before: &Standing, at: u64, told: &str) {
+        let scene = &self.scene;
+        if scene.standing().await != *scene.healthy() {
+            assert!(self.rewrite, "nap {at}: {told}");
+            self.holes += 1;
+            assert_eq!(scene.day_state().await, "differs", "nap {at}: {told}");
+            let archived = scene.archived_whole(before).await;
+            assert_eq!(archived, Ok(()), "nap {at}: {told}");
+        }
+        let next = scene
+            .run(REPAIR, &Interference::ahead(PAST_THE_LEASE))
+            .await;
+        assert_eq!(next.code, Some(0), "nap {at}: {told}\n{next:?}");
+        assert_eq!(scene.ended_well().await, Ok(()), "nap {at}: {told}");
+    }
+}
+
+async fn asleep_past_the_lease(rewrite: bool) {
+    let seed = rand::rng().random();
+    let mut chance = StdRng::seed_from_u64(seed);
+    println!("seed {seed}");
+    let mut naps = Naps {
+        scene: Scene::new(Backend::Embedded).await,
+        rewrite,
+        slept: 0,
+        late: 0,
+        holes: 0,
+    };
+    let length = naps.length().await;
+    if is_at_length() {
+        for at in 1..=length {
+            naps.nap(at).await;
+        }
+    } else {
+        let part = length.div_ceil(SAMPLE);
+        for nth in 0..SAMPLE {
+            naps.nap(nth * part + chance.random_range(1..=part)).await;
+        }
+    }
+    let Naps {
+        slept, late, holes, ..
+    } = naps;
+    let strategy = if rewrite { "rewrite" } else { "mend" };
+    println!(
+        "{strategy}: {length} requests, slept before {slept}, {late} carried out late, \
+         {holes} holes until the next look"
+    );
+    assert!(slept >= SAMPLE / 2, "{slept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_slept_past_its_lease_does_no_harm_when_it_wakes() {
+    asleep_past_the_lease(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_that_slept_past_its_lease_does_one_request_at_most_and_says_so() {
+    asleep_past_the_lease(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rival_is_mended_after_so_often_and_then_named() {
+    let city = TestCity::around(wednesday(), "").await;
+    let target = city.target(TABLE, wednesday());
+    let (dataset, day) = (&target.dataset.name, target.day);
+    let base = city.bases(TABLE, wednesday()).into_iter().find(|base| {
+        let place = Place {
+            table: Table::CameraCounts,
+            day: wednesday(),
+            base: base.clone(),
+        };
+        let spelt = city
+            .stage
+            .damage(Breakage::OtherSpelling, &place, written_at());
+        spelt.is_ok()
+    });
+    let base = base.expect("one file can be spelt otherwise");
+    let wrote = |time: i64| -> DateTime<Utc> { written_at() + TimeDelta::hours(time) };
+    let mut repaired = 0;
+    for time in 0..8 {
+        city.damage_at(
+            Breakage::OtherSpelling,
+            TABLE,
+            wednesday(),
+            &base,
+            wrote(time),
+        );
+        let report = city.repair(TABLE, wednesday(), Depth::Keys).await;
+        match report.state {
+            State::Repaired => repaired += 1,
+            State::Held => break,
+            other => panic!("{other}: {:?}", report.why),
+        }
+    }
+    assert_eq!(repaired, 3, "rails.max_repairs_per_day");
+    let held = city.world.ledger.day(dataset, day).await.unwrap().unwrap();
+    let why = held.why.clone().unwrap();
+    for time in 0..3 {
+        let zone = target.dataset.zone;
+        let wrote = wrote(time).with_timezone(&zone).format("%Y-%m-%d %H:%M");
+        assert!(why.contains(&wrote.to_string()), "{wrote}: {why}");
+    }
+    let cause = held.cause.clone().unwrap();
+    assert!(cause.contains("another publisher's spelling"), "{cause}");
+
+    // However often the day is looked at from now on, nothing is done and nothing changes.
+    let rows = city.rows(TABLE);
+    for _ in 0..2 {
+        let report = city.repair(TABLE, wednesday(), Depth::Keys).await;
+        let refusal = report.refusal.expect("the breaker is open");
+        assert!((refusal.breaches.iter()).any(|breach| breach.guard == Guard::Breaker));
+        city.check(TABLE, wednesday(), Depth::Keys).await;
+        let now = city.world.ledger.day(dataset, day).await.unwrap().unwrap();
+        assert_eq!((&now.state, now.since), (&held.state, held.since));
+        assert_eq!(now.why.as_ref(), Some(&why));
+    }
+    assert_eq!(city.rows(TABLE), rows);
+}
