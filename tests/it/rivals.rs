@@ -247,4 +247,7 @@ async fn a_rival_is_mended_after_so_often_and_then_named() {
         assert_eq!(now.why.as_ref(), Some(&why));
     }
     assert_eq!(city.rows(TABLE), rows);
+    let changes = city.world.ledger.changes(dataset, day).await.unwrap();
+    let held = changes.iter().filter(|change| change.state == "held");
+    assert_eq!(held.count(), 1, "{changes:?}");
 }
