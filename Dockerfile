@@ -21,7 +21,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin sodalake \
- && install -d -o sodalake -g sodalake -m 750 /var/lib/sodalake /etc/sodalake
+ && install -d -o sodalake -g sodalake -m 750 /var/lib/sodalake /var/lib/sodalake/archive
 COPY --from=build /build/target/release/sodalake /usr/local/bin/sodalake
 
 ARG REVISION=unknown
