@@ -6,6 +6,7 @@ mod commands;
 mod config_command;
 mod demo;
 mod deploy;
+mod deploy_ledger;
 mod docs;
 mod doctor;
 mod explain;
