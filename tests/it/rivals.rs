@@ -2,7 +2,6 @@
 //! that is not ours and keeps putting wrong rows back.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sodalake::compare::Depth;
 use sodalake::plan::Guard;
 use sodalake::reconcile::State;
@@ -11,7 +10,7 @@ use sodalake::sandbox::city::{Breakage, Place, Table};
 use crate::killed::effects::{Act, Interference};
 use crate::killed::process::Program;
 use crate::killed::scene::{Backend, Scene, Standing, TABLE};
-use crate::killed::{PAST_THE_LEASE, REPAIR, is_at_length};
+use crate::killed::{Length, PAST_THE_LEASE, REPAIR, shuffled};
 use crate::support::city::{TestCity, wednesday, written_at};
 
 /// Naps per test where only a sample is asked for.
@@ -148,9 +147,7 @@ impl Naps {
 }
 
 async fn asleep_past_the_lease(rewrite: bool) {
-    let seed = rand::rng().random();
-    let mut chance = StdRng::seed_from_u64(seed);
-    println!("seed {seed}");
+    let asked = Length::asked_for();
     let mut naps = Naps {
         scene: Scene::new(Backend::Embedded).await,
         rewrite,
@@ -159,15 +156,11 @@ async fn asleep_past_the_lease(rewrite: bool) {
         holes: 0,
     };
     let length = naps.length().await;
-    if is_at_length() {
-        for at in 1..=length {
-            naps.nap(at).await;
+    for at in shuffled((1..=length).collect()) {
+        if !asked.goes_on(naps.slept, SAMPLE) {
+            break;
         }
-    } else {
-        let part = length.div_ceil(SAMPLE);
-        for nth in 0..SAMPLE {
-            naps.nap(nth * part + chance.random_range(1..=part)).await;
-        }
+        naps.nap(at).await;
     }
     let Naps {
         slept, late, holes, ..
