@@ -57,6 +57,20 @@ impl Guard {
         Self::Breaker,
     ];
 
+    /// The guard of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        (Self::ALL.into_iter()).find(|guard| guard.to_string() == name)
+    }
+
+    /// Whether an approval would let a draft pass that these guards refuse, if need be after some
+    /// waiting.
+    #[must_use]
+    pub fn are_approvable(guards: &[Self]) -> bool {
+        let passes = |guard: &Self| guard.is_budget() || *guard == Self::Recheck;
+        guards.iter().any(|guard| guard.is_budget()) && guards.iter().all(passes)
+    }
+
     /// Whether an approval of the very draft lifts it.
     #[must_use]
     pub fn is_budget(self) -> bool {
@@ -114,9 +128,8 @@ impl Refusal {
     /// Whether an approval of the digest would let the draft pass, if need be after some waiting.
     #[must_use]
     pub fn is_approvable(&self) -> bool {
-        let budget = |breach: &Breach| breach.guard.is_budget();
-        let passes = |breach: &Breach| budget(breach) || breach.guard == Guard::Recheck;
-        self.breaches.iter().any(budget) && self.breaches.iter().all(passes)
+        let guards: Vec<Guard> = self.breaches.iter().map(|breach| breach.guard).collect();
+        Guard::are_approvable(&guards)
     }
 }
 

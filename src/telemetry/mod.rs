@@ -6,6 +6,7 @@
 mod activity;
 mod logging;
 pub mod metrics;
+pub mod notify;
 mod progress;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::{Metrics, SCHEDULES, names};
+use super::{Metrics, names};
 use crate::ledger::{HeldDays, Ledger, LedgerError, Standing};
 use crate::model::DatasetName;
-use crate::plan::{Breach, Guard, Refusal};
+use crate::plan::Guard;
 use crate::reconcile::State;
+use crate::schedule::Schedule;
 
 /// What the ledger says at one moment.
 #[derive(Clone, Debug, Default)]
@@ -49,20 +50,9 @@ fn is_judged(state: State) -> bool {
 
 /// Whether a person's approval would let the plans of these days pass.
 fn is_approvable(held: &HeldDays) -> bool {
-    let guards = held.guards.iter().filter_map(|name| guard(name));
-    let breaches = guards.map(|guard| Breach {
-        guard,
-        text: String::new(),
-    });
-    let refusal = Refusal {
-        digest: String::new(),
-        breaches: breaches.collect(),
-    };
-    refusal.is_approvable()
-}
-
-fn guard(name: &str) -> Option<Guard> {
-    (Guard::ALL.into_iter()).find(|guard| guard.to_string() == name)
+    let guards = held.guards.iter().map(|name| Guard::named(name));
+    let guards: Option<Vec<Guard>> = guards.collect();
+    guards.is_some_and(|guards| Guard::are_approvable(&guards))
 }
 
 fn seconds(at: Option<DateTime<Utc>>) -> i64 {
@@ -177,8 +167,8 @@ impl Metrics {
         for state in names(&State::ALL) {
             let _ = self.days.remove_label_values(&[name, &*state]);
         }
-        for schedule in SCHEDULES {
-            let labels = [name, schedule];
+        for schedule in names(&Schedule::ALL) {
+            let labels = [name, &*schedule];
             let _ = self.schedule_unfulfilled.remove_label_values(&labels);
         }
     }

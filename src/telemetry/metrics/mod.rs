@@ -26,6 +26,8 @@ use crate::compare::{Depth, Finding};
 use crate::model::DatasetName;
 use crate::plan::{Guard, WhyPurge};
 use crate::reconcile::{CheckFailure, RepairFailure, State};
+use crate::schedule::Schedule;
+use crate::telemetry::{Service, Snapshot};
 
 pub use gauges::Durable;
 
@@ -40,55 +42,6 @@ const PASS_SECONDS: [f64; 12] = [
 
 /// Upper bounds of a request's duration, in seconds.
 const REQUEST_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0];
-
-/// The schedules of a dataset, as the settings name them.
-pub const SCHEDULES: [&str; 3] = ["survey", "check", "audit"];
-
-/// Why the daemon does less than it could.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pause {
-    /// The settings say observe.
-    Observe,
-    /// It is not the hour for repairs.
-    RepairHours,
-    /// The lake does not answer.
-    Lake,
-    /// The catalog does not answer.
-    Catalog,
-    /// The portal does not answer.
-    Portal,
-    /// The ledger does not answer.
-    Ledger,
-    /// The program was asked to end.
-    Stopping,
-}
-
-impl Pause {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::Observe,
-        Self::RepairHours,
-        Self::Lake,
-        Self::Catalog,
-        Self::Portal,
-        Self::Ledger,
-        Self::Stopping,
-    ];
-}
-
-impl std::fmt::Display for Pause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Observe => "observe",
-            Self::RepairHours => "repair-hours",
-            Self::Lake => "lake",
-            Self::Catalog => "catalog",
-            Self::Portal => "portal",
-            Self::Ledger => "ledger",
-            Self::Stopping => "stopping",
-        })
-    }
-}
 
 /// How a metric of each kind is made and registered.
 trait Register: Sized {
@@ -204,7 +157,7 @@ metrics! {
     approvals_pending: IntGaugeVec ["dataset"],
     /// Whether this program holds the dataset's lease.
     lease_held: IntGaugeVec ["dataset"],
-    /// Why the daemon does less than it could.
+    /// Whether nothing new is begun because this service does not answer.
     paused: IntGaugeVec ["reason"],
     /// Requests to the portal by HTTP status; code "none": no answer came.
     portal_requests_total: IntCounterVec ["operation", "code"],
@@ -254,8 +207,8 @@ impl Metrics {
     /// settings bring new datasets.
     pub fn fill<'a>(&self, datasets: impl IntoIterator<Item = &'a DatasetName>) {
         self.fill_portal();
-        for pause in Pause::ALL {
-            self.paused.with_label_values(&[&*pause.to_string()]);
+        for service in Service::ALL {
+            self.paused.with_label_values(&[&*service.to_string()]);
         }
         for outcome in Sent::ALL {
             let outcome = outcome.to_string();
@@ -313,23 +266,26 @@ impl Metrics {
         for state in names(&State::ALL) {
             self.days.with_label_values(&[dataset, &*state]);
         }
-        for schedule in SCHEDULES {
-            let labels = [dataset, schedule];
+        for schedule in names(&Schedule::ALL) {
+            let labels = [dataset, &*schedule];
             self.schedule_unfulfilled.with_label_values(&labels);
         }
     }
 
-    /// Notes whether a run that was due has not succeeded yet. `schedule` is one of [`SCHEDULES`].
-    pub fn schedule(&self, dataset: &DatasetName, schedule: &str, unfulfilled: bool) {
-        let labels = [dataset.as_str(), schedule];
-        let gauge = self.schedule_unfulfilled.with_label_values(&labels);
-        gauge.set(i64::from(unfulfilled));
-    }
-
-    /// Notes whether the daemon does less than it could, for this reason.
-    pub fn pause(&self, reason: Pause, paused: bool) {
-        let gauge = self.paused.with_label_values(&[&*reason.to_string()]);
-        gauge.set(i64::from(paused));
+    /// Takes over why the daemon waits, and which runs are overdue.
+    pub fn show(&self, picture: &Snapshot) {
+        let _still = self.still.lock();
+        let paused = picture.paused.as_ref().map(|pause| pause.reason);
+        for service in Service::ALL {
+            let gauge = self.paused.with_label_values(&[&*service.to_string()]);
+            gauge.set(i64::from(paused == Some(service)));
+        }
+        for status in &picture.schedules {
+            let schedule = status.schedule.to_string();
+            let labels = [status.dataset.as_str(), &*schedule];
+            let gauge = self.schedule_unfulfilled.with_label_values(&labels);
+            gauge.set(i64::from(status.unfulfilled.is_some()));
+        }
     }
 
     /// Counts a message by what came of sending it.

@@ -1,0 +1,160 @@
+//! What a person with the token may ask for, and what is kept of it.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value as Json, json};
+use sodalake::compare::Depth;
+use sodalake::ledger::{Act, MarkKind, Reason};
+use sodalake::reconcile::State as DayState;
+use sodalake::sandbox::city::Table;
+
+use super::running::{Running, TOKEN, problem, with_token};
+use super::{DAY, doubled};
+use crate::support::city::wednesday;
+
+async fn acts(running: &Running) -> Vec<Act> {
+    let target = running.city.target(Table::RadarCounts, wednesday());
+    let ledger = &running.city.world.ledger;
+    ledger.acts(&target.dataset.name, target.day).await.unwrap()
+}
+
+fn told(acts: &[Act]) -> Vec<(&str, &str, &str)> {
+    acts.iter()
+        .map(|act| (act.act.as_str(), act.origin.as_str(), act.reason.as_str()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_right_token_lets_an_act_in_and_nothing_else_leaves_a_trace() {
+    let running = Running::start(&with_token()).await;
+    let longer = format!("{TOKEN}x");
+    let tokens = [
+        "",
+        "x",
+        &TOKEN[..TOKEN.len() - 1],
+        &longer,
+        "A-TOKEN-OF-THE-TESTS",
+    ];
+    for act in ["check", "approve", "hold", "release"] {
+        let path = format!("{DAY}/{act}");
+        let body = json!({"reason": "why", "digest": "d"});
+        let request = || running.request(Method::POST, &path).json(&body);
+        let answer = request().send().await.unwrap();
+        assert!(
+            answer.headers()["www-authenticate"]
+                .to_str()
+                .unwrap()
+                .starts_with("Bearer")
+        );
+        problem(answer, StatusCode::UNAUTHORIZED).await;
+        for token in tokens {
+            let answer = request().bearer_auth(token).send().await.unwrap();
+            problem(answer, StatusCode::UNAUTHORIZED).await;
+        }
+        let basic = request()
+            .basic_auth("user", Some(TOKEN))
+            .send()
+            .await
+            .unwrap();
+        problem(basic, StatusCode::UNAUTHORIZED).await;
+    }
+    assert!(acts(&running).await.is_empty());
+    let queued = running.city.world.ledger.pending(10).await.unwrap();
+    assert!(queued.is_empty());
+    let answer = running
+        .act(&format!("{DAY}/check"), json!({"reason": "why"}))
+        .await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_configured_token_nobody_acts_and_the_answer_says_so() {
+    let running = Running::start("").await;
+    let answer = running
+        .act(&format!("{DAY}/check"), json!({"reason": "why"}))
+        .await;
+    let detail = problem(answer, StatusCode::FORBIDDEN).await;
+    assert!(
+        detail.contains("only reads") && detail.contains("http.token"),
+        "{detail}"
+    );
+    assert!(acts(&running).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_act_has_its_effect_and_stands_in_the_ledger() {
+    let running = Running::start(&with_token()).await;
+    let ledger = &running.city.world.ledger;
+    let act = async |name: &str, body: Json| {
+        let answer = running.act(&format!("{DAY}/{name}"), body).await;
+        assert!(answer.status().is_success(), "{name}");
+        answer.json::<Json>().await.unwrap()
+    };
+    let done = act("check", json!({"reason": "odd figures"})).await;
+    assert_eq!(
+        (&done["act"], &done["origin"]),
+        (&json!("check"), &json!("api@127.0.0.1"))
+    );
+    let queued = ledger.pending(10).await.unwrap();
+    assert_eq!(queued.len(), 1);
+    assert_eq!(queued[0].reasons, [Reason::Asked]);
+
+    act("hold", json!({"reason": "recount", "until": "2020-11-01"})).await;
+    let marks = ledger.marks(None).await.unwrap();
+    assert_eq!(marks.len(), 1);
+    assert_eq!(marks[0].kind, MarkKind::Hold);
+    assert_eq!(marks[0].until, Some("2020-11-01".parse().unwrap()));
+    act("release", json!({"reason": "counted"})).await;
+    assert!(ledger.marks(None).await.unwrap().is_empty());
+
+    let acts = acts(&running).await;
+    let wanted = [
+        ("check", "api@127.0.0.1", "odd figures"),
+        ("hold", "api@127.0.0.1", "recount"),
+        ("release", "api@127.0.0.1", "counted"),
+    ];
+    assert_eq!(told(&acts), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_for_the_very_plan_that_is_held() {
+    let limit = format!("{}rails.max_purge_rows_per_day = 1\n", with_token());
+    let running = doubled(&limit).await;
+    let (table, day) = (Table::RadarCounts, wednesday());
+    let path = format!("{DAY}/approve");
+    let yes = |digest: &str| json!({"digest": digest, "reason": "seen"});
+    problem(running.act(&path, yes("d")).await, StatusCode::CONFLICT).await;
+    let held = running.city.repair(table, day, Depth::Keys).await;
+    assert_eq!(held.state, DayState::Held);
+    let facts = running.json(DAY).await;
+    let digest = held.refusal.unwrap().digest;
+    let approve = &facts["approve"];
+    assert_eq!(approve["digest"], digest);
+    assert!(approve["commands"][1].as_str().unwrap().ends_with(&digest));
+    let breach = facts["evidence"]["breaches"][0]["text"].as_str().unwrap();
+    assert!(breach.contains("max_purge_rows_per_day"), "{breach}");
+
+    let answer = running.act(&path, yes(&digest[..12])).await;
+    problem(answer, StatusCode::CONFLICT).await;
+    assert_eq!(
+        running.act(&path, yes(&digest)).await.status(),
+        StatusCode::OK
+    );
+    let facts = running.json(DAY).await;
+    assert_eq!(facts["approve"]["approval"]["by"], "api@127.0.0.1");
+    assert_eq!(facts["acts"][0]["act"], "approve");
+    let mended = running.city.repair(table, day, Depth::Keys).await;
+    assert_eq!(mended.state, DayState::Repaired, "{:?}", mended.why);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_approval_lifts_what_is_no_budget() {
+    let limit = format!("{}mode = \"observe\"\n", with_token());
+    let running = doubled(&limit).await;
+    let (table, day) = (Table::RadarCounts, wednesday());
+    let held = running.city.repair(table, day, Depth::Keys).await;
+    assert_eq!(held.state, DayState::Held);
+    let body = json!({"digest": held.refusal.unwrap().digest, "reason": "seen"});
+    let answer = running.act(&format!("{DAY}/approve"), body).await;
+    let detail = problem(answer, StatusCode::CONFLICT).await;
+    assert!(detail.contains("mode"), "{detail}");
+}
