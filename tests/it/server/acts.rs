@@ -148,13 +148,14 @@ async fn an_approval_is_for_the_very_plan_that_is_held() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_approval_lifts_what_is_no_budget() {
-    let limit = format!("{}mode = \"observe\"\n", with_token());
-    let running = doubled(&limit).await;
+    let running = doubled(&with_token()).await;
     let (table, day) = (Table::RadarCounts, wednesday());
+    let hold = running.act(&format!("{DAY}/hold"), json!({"reason": "recount"})).await;
+    assert_eq!(hold.status(), StatusCode::OK);
     let held = running.city.repair(table, day, Depth::Keys).await;
     assert_eq!(held.state, DayState::Held);
     let body = json!({"digest": held.refusal.unwrap().digest, "reason": "seen"});
     let answer = running.act(&format!("{DAY}/approve"), body).await;
     let detail = problem(answer, StatusCode::CONFLICT).await;
-    assert!(detail.contains("mode"), "{detail}");
+    assert!(detail.contains("held by mark"), "{detail}");
 }
