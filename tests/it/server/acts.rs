@@ -150,7 +150,9 @@ async fn an_approval_is_for_the_very_plan_that_is_held() {
 async fn no_approval_lifts_what_is_no_budget() {
     let running = doubled(&with_token()).await;
     let (table, day) = (Table::RadarCounts, wednesday());
-    let hold = running.act(&format!("{DAY}/hold"), json!({"reason": "recount"})).await;
+    let hold = running
+        .act(&format!("{DAY}/hold"), json!({"reason": "recount"}))
+        .await;
     assert_eq!(hold.status(), StatusCode::OK);
     let held = running.city.repair(table, day, Depth::Keys).await;
     assert_eq!(held.state, DayState::Held);
