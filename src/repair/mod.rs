@@ -9,6 +9,7 @@
 //! Nothing is chosen here. The only thing that may change between plan and deed is that less is
 //! done: a row that is no longer what it was when it was judged drops out.
 
+mod confirm;
 mod holder;
 mod lease;
 mod restore;

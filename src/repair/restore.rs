@@ -13,7 +13,8 @@ use crate::model::{Coverage, DatasetDay, EntryKey, PublishedRow, RowKey};
 use crate::reconcile::{LookError, World, published_rows};
 use crate::socrata::Table;
 
-use super::steps::{NEW_ENTRIES, Patience};
+use super::confirm::Confirming;
+use super::steps::NEW_ENTRIES;
 use super::{Lease, RepairError, Writers};
 
 /// What a restore put back.
@@ -212,24 +213,20 @@ async fn see(
         .filter_map(|row| row.row.key.clone().map(|key| (key, &row.row)))
         .collect();
     let keys: Vec<RowKey> = wanted.keys().cloned().collect();
-    let mut patience = Patience::new(world.settings.socrata.confirm_within);
+    let mut confirming = Confirming::new(world.settings.socrata.confirm_within);
     loop {
-        let stands = published_rows(world, table, archived.header.day, &keys).await;
-        match stands {
-            Ok(rows) => {
-                let same = |row: &&PublishedRow| {
-                    let was = row.key.as_ref().and_then(|key| wanted.get(key));
-                    was.is_some_and(|was| was.fields == row.fields)
-                };
-                restored.seen = rows.iter().filter(same).count() as u64;
-            }
-            Err(error) if super::steps::is_stale(&error) => {}
-            Err(error) => return Err(error.into()),
+        let stands = published_rows(world, table, archived.header.day, &keys);
+        if let Some(rows) = confirming.read(stands).await? {
+            let same = |row: &&PublishedRow| {
+                let was = row.key.as_ref().and_then(|key| wanted.get(key));
+                was.is_some_and(|was| was.fields == row.fields)
+            };
+            restored.seen = rows.iter().filter(same).count() as u64;
         }
         if restored.is_whole() {
             return Ok(());
         }
-        patience
+        confirming
             .wait("what was restored", restored.rows - restored.seen)
             .await?;
     }

@@ -1,7 +1,6 @@
 //! The steps of a repair. Each is written in the journal before it is taken and after it was.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -10,20 +9,14 @@ use crate::catalog::CatalogChange;
 use crate::model::{Entry, EntryKey, PublishedRow, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World, published_rows};
-
 use crate::ledger::LedgerError;
 use crate::socrata::{ReadError, WriteError, Writer};
 
+use super::confirm::Confirming;
 use super::{Effects, Lease, RepairError, Writers};
 
 /// After this many fresh reads without a row that the portal counted as an error, it was refused.
 const FRESH_READS_OF_A_REFUSAL: u32 = 3;
-
-/// Pause before the first look for a write, doubled after each.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// Longest pause between two looks for a write.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What the journal says before a purge, and last if its answer was never heard.
 pub(super) const PURGING: &str = "purging";
@@ -192,24 +185,20 @@ impl<'a> Steps<'a> {
             .map(|upload| (&upload.key, meant(&upload.row)))
             .collect();
         let mut fresh_reads = 0;
-        let mut patience = Patience::new(self.world.settings.socrata.confirm_within);
+        let mut confirming = Confirming::new(self.world.settings.socrata.confirm_within);
         loop {
             let keys: Vec<RowKey> = left.keys().map(|key| (*key).clone()).collect();
-            match self.reread(&keys).await {
-                Ok(rows) => {
-                    fresh_reads += 1;
-                    for row in rows.values() {
-                        let key = row.key.as_ref();
-                        let same = key
-                            .and_then(|key| left.get(key))
-                            .is_some_and(|cells| *cells == columns.published(&row.fields));
-                        if let (true, Some(key)) = (same, key) {
-                            left.remove(key);
-                        }
+            if let Some(rows) = confirming.read(self.reread(&keys)).await? {
+                fresh_reads += 1;
+                for row in rows.values() {
+                    let key = row.key.as_ref();
+                    let same = key
+                        .and_then(|key| left.get(key))
+                        .is_some_and(|cells| *cells == columns.published(&row.fields));
+                    if let (true, Some(key)) = (same, key) {
+                        left.remove(key);
                     }
                 }
-                Err(RepairError::Read(error)) if is_stale(&error) => {}
-                Err(error) => return Err(error),
             }
             if left.is_empty() {
                 return Ok(());
@@ -227,13 +216,13 @@ impl<'a> Steps<'a> {
                 });
             }
             self.lease.hold().await?;
-            patience
+            confirming
                 .wait("what was published", left.len() as u64)
                 .await?;
         }
     }
 
-    async fn reread(&self, keys: &[RowKey]) -> Result<HashMap<RowKey, PublishedRow>, RepairError> {
+    async fn reread(&self, keys: &[RowKey]) -> Result<HashMap<RowKey, PublishedRow>, ReadError> {
         let day = self.seen.findings.target.day;
         let rows = published_rows(self.world, &self.seen.table, day, keys).await?;
         Ok(rows
@@ -306,19 +295,19 @@ impl<'a> Steps<'a> {
 
     async fn see_gone(&self, keys: &[RowKey]) -> Result<(), RepairError> {
         let mut left: HashSet<RowKey> = keys.iter().cloned().collect();
-        let mut patience = Patience::new(self.world.settings.socrata.confirm_within);
+        let mut confirming = Confirming::new(self.world.settings.socrata.confirm_within);
         loop {
             let asked: Vec<RowKey> = left.iter().cloned().collect();
-            match self.reread(&asked).await {
-                Ok(rows) => left.retain(|key| rows.contains_key(key)),
-                Err(RepairError::Read(error)) if is_stale(&error) => {}
-                Err(error) => return Err(error),
+            if let Some(rows) = confirming.read(self.reread(&asked)).await? {
+                left.retain(|key| rows.contains_key(key));
             }
             if left.is_empty() {
                 return Ok(());
             }
             self.lease.hold().await?;
-            patience.wait("what was purged", left.len() as u64).await?;
+            confirming
+                .wait("what was purged", left.len() as u64)
+                .await?;
         }
     }
 
@@ -395,44 +384,5 @@ impl<'a> Steps<'a> {
             return Err(failed(status.to_string()));
         }
         self.journal("ran the publisher", Json::Null).await
-    }
-}
-
-/// Whether reading again later may help: the portal has not come to rest.
-pub(super) fn is_stale(error: &ReadError) -> bool {
-    matches!(
-        error,
-        ReadError::OutOfDate { .. } | ReadError::Unsteady { .. } | ReadError::Contradiction { .. }
-    )
-}
-
-/// Waits longer and longer, until the deadline for confirming a write.
-pub(super) struct Patience {
-    begun: tokio::time::Instant,
-    within: Duration,
-    pause: Duration,
-}
-
-impl Patience {
-    pub(super) fn new(within: Duration) -> Self {
-        Self {
-            begun: tokio::time::Instant::now(),
-            within,
-            pause: FIRST_PAUSE,
-        }
-    }
-
-    pub(super) async fn wait(&mut self, what: &'static str, left: u64) -> Result<(), RepairError> {
-        let spent = self.begun.elapsed();
-        if spent >= self.within {
-            return Err(RepairError::Unconfirmed {
-                what,
-                within: self.within,
-                left,
-            });
-        }
-        tokio::time::sleep(self.pause.min(self.within.saturating_sub(spent))).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        Ok(())
     }
 }
