@@ -157,6 +157,16 @@ pub enum Fault {
         /// How late.
         ms: u64,
     },
+    /// Write: applied only after so long, though the client may have given up and sent it again.
+    Late {
+        /// How late.
+        ms: u64,
+    },
+    /// Write: a body of more than so many bytes is refused with 413, nothing done.
+    TooLarge {
+        /// The longest body taken.
+        bytes: usize,
+    },
     /// Write: applied, then the connection is closed without a reply.
     AppliedThenReset,
     /// Write: applied, then a load balancer's HTML page.
@@ -183,6 +193,12 @@ pub enum Fault {
     RepeatedRow,
     /// Read: the row in the middle of the page is missing; nothing tells.
     SkippedRow,
+    /// Read: the rows come in the opposite order.
+    WrongOrder,
+    /// Read: every row has its first field twice, the second time with the next row's value.
+    FieldTwice,
+    /// Read: every number of the first row is one more; counts are numbers.
+    OneMore,
     /// Read: after the reply is made, its first rows are deleted from the table (a gap for who
     /// pages by offset).
     DeletesAfter {
@@ -250,7 +266,9 @@ impl Fault {
             | Fault::Drip { .. }
             | Fault::Stall { .. }
             | Fault::Delay { .. } => true,
-            Fault::AppliedThenReset
+            Fault::Late { .. }
+            | Fault::TooLarge { .. }
+            | Fault::AppliedThenReset
             | Fault::AppliedThenGateway { .. }
             | Fault::SavedButRefused
             | Fault::RowsRefused { .. }
@@ -262,6 +280,9 @@ impl Fault {
             | Fault::NoFieldHeaders
             | Fault::RepeatedRow
             | Fault::SkippedRow
+            | Fault::WrongOrder
+            | Fault::FieldTwice
+            | Fault::OneMore
             | Fault::DeletesAfter { .. }
             | Fault::TouchesAfter { .. }
             | Fault::Flag { .. } => operation == Operation::Read,

@@ -30,7 +30,7 @@ use super::publish::Post;
 use super::read::{Read, http_date};
 use super::reply::Reply;
 use super::transport::{Delivery, Line, body};
-use super::{Portal, RequestRecord, User};
+use super::{Arrival, Portal, RequestRecord, User};
 
 /// The portal as something axum can serve.
 pub(super) fn service(portal: Portal) -> IntoMakeServiceWithConnectInfo<Router, Line> {
@@ -157,6 +157,15 @@ impl Portal {
             fault: None,
             user: None,
         };
+        let witness = self.witness();
+        if let Some(witness) = &witness {
+            witness.arrives(&Arrival {
+                method: &record.method,
+                path: &record.path,
+                query: &record.query,
+                body,
+            });
+        }
         let reply = self
             .admitted(parts, body, peer, params, &mut record)
             .unwrap_or_else(|refusal| refusal);
@@ -164,6 +173,9 @@ impl Portal {
         record.reply_bytes = reply.body.len();
         record.effects = reply.effects;
         record.replica = reply.replica;
+        if let Some(witness) = &witness {
+            witness.answered(&record);
+        }
         self.inner.requests.lock().push(record);
         reply
     }
@@ -197,7 +209,10 @@ impl Portal {
         let running = self.enter(dataset)?;
         let fault = self.strike(operation, dataset, &record.query);
         record.fault.clone_from(&fault);
-        if let Some(reply) = fault.as_ref().and_then(|fault| self.instead(fault, parts)) {
+        if let Some(reply) = fault
+            .as_ref()
+            .and_then(|fault| self.instead(fault, parts, body.len()))
+        {
             return Err(reply);
         }
         let unpacked = unpacked(&parts.headers, body, self.inner.options.max_body_bytes)?;
@@ -208,6 +223,10 @@ impl Portal {
             body: &unpacked,
             fault,
         };
+        if let Some(Fault::Late { ms }) = call.fault {
+            // this thread is the request's own, and goes on after a client that gave up
+            std::thread::sleep(Duration::from_millis(ms));
+        }
         let mut reply = self.dispatch(&call);
         drop(running);
         match call.fault {
@@ -230,7 +249,7 @@ impl Portal {
     }
 
     /// The reply of a fault that strikes before anything is done.
-    fn instead(&self, fault: &Fault, parts: &Parts) -> Option<Reply> {
+    fn instead(&self, fault: &Fault, parts: &Parts, received: usize) -> Option<Reply> {
         Some(match fault {
             Fault::Throttled {
                 retry_after_seconds,
@@ -260,6 +279,9 @@ impl Portal {
                 &json!({"customTimeout": null}),
             ),
             Fault::LoginPage => Reply::login_page(),
+            Fault::TooLarge { bytes } if received > *bytes => {
+                Reply::html(413, "Request Entity Too Large")
+            }
             Fault::Reset => Reply {
                 delivery: Delivery::Unsent,
                 ..Reply::gateway(502)

@@ -7,7 +7,7 @@
 //!
 //! `cell`, `decimal`, `rowid` are values; `store` and `replicas` tables; `write` what writes mean;
 //! `soql` queries; `read`, `publish`, `metadata`, `reply` the answers; `http` and `transport` the
-//! wire; `faults` what goes wrong.
+//! wire; `faults` what goes wrong, `witness` who sees it happen.
 
 mod cell;
 mod decimal;
@@ -22,6 +22,7 @@ mod rowid;
 mod soql;
 mod store;
 mod transport;
+mod witness;
 mod write;
 #[cfg(test)]
 mod write_tests;
@@ -45,6 +46,7 @@ pub use cell::ColumnType;
 pub use faults::{CutAt, Fault, Faults, Hint, Operation, Rule};
 pub use replicas::{ReplicaOptions, Replicas};
 pub use reply::WriteEffects;
+pub use witness::{Arrival, Witness};
 
 use faults::Armed;
 use store::{Column, Schema, Table};
@@ -240,6 +242,7 @@ struct Inner {
     armed: Mutex<Armed>,
     rng: Mutex<StdRng>,
     requests: Mutex<Vec<RequestRecord>>,
+    witness: RwLock<Option<Arc<dyn Witness>>>,
     windows: Mutex<BTreeMap<String, (i64, u32)>>,
     running: Mutex<BTreeMap<String, usize>>,
 }
@@ -266,6 +269,7 @@ impl Portal {
             armed: Mutex::default(),
             rng: Mutex::new(StdRng::seed_from_u64(options.seed)),
             requests: Mutex::default(),
+            witness: RwLock::default(),
             windows: Mutex::default(),
             running: Mutex::default(),
             options,
@@ -407,6 +411,15 @@ impl Portal {
             table.write().set_replicas(&replicas);
         }
         *self.inner.replicas.write() = replicas;
+    }
+
+    /// Tells `witness` of every request from now on, in place of who was told before.
+    pub fn set_witness(&self, witness: Option<Arc<dyn Witness>>) {
+        *self.inner.witness.write() = witness;
+    }
+
+    fn witness(&self) -> Option<Arc<dyn Witness>> {
+        self.inner.witness.read().clone()
     }
 
     /// The requests answered so far, oldest first.

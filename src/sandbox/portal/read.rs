@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::Portal;
 use super::cell::Cell;
+use super::decimal::Decimal;
 use super::faults::{CutAt, Fault};
 use super::metadata;
 use super::reply::Reply;
@@ -260,6 +261,13 @@ fn with_fault(mut answer: Answer, fault: Option<&Fault>) -> Answer {
         Some(Fault::SkippedRow) if !answer.rows.is_empty() => {
             answer.rows.remove(middle);
         }
+        Some(Fault::WrongOrder) => answer.rows.reverse(),
+        Some(Fault::OneMore) => {
+            for cell in answer.rows.first_mut().into_iter().flatten() {
+                let more = cell.decimal().and_then(|is| is.plus(Decimal::whole(1)));
+                *cell = more.map_or_else(|| cell.clone(), Cell::number);
+            }
+        }
         _ => {}
     }
     answer
@@ -269,7 +277,7 @@ fn rendered(answer: &Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
     let mut reply = if read.csv {
         csv(answer, ids, read)
     } else {
-        rows_json(answer, ids)
+        rows_json(answer, ids, read.fault == Some(&Fault::FieldTwice))
     };
     if let Some(Fault::Cut { at }) = read.fault {
         cut(&mut reply, *at);
@@ -300,7 +308,7 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-fn rows_json(answer: &Answer, ids: &RowIds) -> Reply {
+fn rows_json(answer: &Answer, ids: &RowIds, field_twice: bool) -> Reply {
     let names: Vec<String> = answer
         .columns
         .iter()
@@ -324,6 +332,14 @@ fn rows_json(answer: &Answer, ids: &RowIds) -> Reply {
             body.extend(name.as_bytes());
             body.push(b':');
             body.extend(value.to_string().as_bytes());
+        }
+        let next = &answer.rows[(at + 1) % answer.rows.len()];
+        if let (true, Some(name), Some(value)) = (
+            field_twice,
+            names.first(),
+            next.first().and_then(|cell| cell.json(ids)),
+        ) {
+            body.extend(format!(",{name}:{value}").as_bytes());
         }
         body.push(b'}');
         row_ends.push(body.len());
