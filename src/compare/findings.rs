@@ -133,6 +133,10 @@ pub enum Doubt {
     /// An object that looks like a file of this dataset is not catalogued.
     #[error("lake file {0} is not catalogued in the ready layer")]
     Unlisted(LakePath),
+    /// A catalogued file is there, though the listing of its folder lacks it: who knows what else
+    /// that listing lacks.
+    #[error("lake file {0} is there, and the listing of its folder lacks it")]
+    Hidden(LakePath),
     /// A day has fewer files than it usually has.
     #[error("the lake has {found} files for {day}, usually {usual}")]
     FewFiles {

@@ -81,7 +81,7 @@ impl Lake {
         source: &str,
         day: Day,
     ) -> Result<BTreeMap<LakePath, FileStamp>, LakeError> {
-        let folder = LakePath(format!("{}/{source}", day.date().format("%Y/%m/%d")));
+        let folder = folder(source, day);
         let prefix = object_path(&folder)?;
         self.files_in(&folder, &prefix).await
     }
@@ -188,6 +188,12 @@ impl Lake {
         }
         Ok(files)
     }
+}
+
+/// The folder of a source's files of a day.
+#[must_use]
+pub fn folder(source: &str, day: Day) -> LakePath {
+    LakePath(format!("{}/{source}", day.date().format("%Y/%m/%d")))
 }
 
 /// Seconds are all that HTTP headers tell of the time of writing; a listing may tell more.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::catalog::Catalog;
 use crate::compare::Doubt;
 use crate::expected::{DeriveError, Facts, FileText};
-use crate::lake::Lake;
+use crate::lake::{self, Lake};
 use crate::model::{Dataset, DatasetDay, Day, Entry, LakePath, ReadyFile};
 
 use super::LookError;
@@ -257,7 +257,9 @@ impl LakeSide {
         entry: &Entry,
     ) -> Result<Option<ReadyFile>, LookError> {
         let path = LakePath(entry.pointer.clone());
+        let day = entry.day(target.dataset.zone);
         let listed = self.listing.get(&path).cloned();
+        let is_listed = listed.is_some();
         let stamp = match listed {
             Some(stamp) => Some(stamp),
             None => ready.lake.stat(&path).await.map_err(LookError::lake)?,
@@ -266,7 +268,10 @@ impl LakeSide {
             self.doubts.push(Doubt::Gone(path));
             return Ok(None);
         };
-        let day = entry.day(target.dataset.zone);
+        let folder = path.0.rsplit_once('/').map(|(folder, _)| folder);
+        if !is_listed && folder == Some(&lake::folder(&target.dataset.source, day).0) {
+            self.doubts.push(Doubt::Hidden(path.clone()));
+        }
         let entry = entry.clone();
         Ok(Some(ReadyFile {
             entry,

@@ -395,6 +395,11 @@ impl Portal {
         *self.inner.armed.lock() = Armed::new(faults);
     }
 
+    /// Begins all chance anew, as if the portal had been set up with this seed.
+    pub fn reseed(&self, seed: u64) {
+        *self.inner.rng.lock() = StdRng::seed_from_u64(seed);
+    }
+
     /// The faults in force.
     #[must_use]
     pub fn faults(&self) -> Faults {

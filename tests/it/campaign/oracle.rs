@@ -1,0 +1,559 @@
+//! Knows what the lake vouches for, sees every request that the stand-in portal receives, and holds
+//! each write to rules 1 to 9 of docs/safety.md at the moment it comes, before anything is done.
+//!
+//! It asks the program nothing: what stands it reads off the portal, lease, journal, passes and
+//! sightings off the ledger's file, and archived rows out of the archive's folder.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use serde_json::{Map, Value as Json};
+use sodalake::archive::Archive;
+use sodalake::model::DatasetDay;
+use sodalake::sandbox::city::Table;
+use sodalake::sandbox::portal::{Arrival, Portal, RequestRecord, Witness};
+use sodalake::settings::Rails;
+use uuid::Uuid;
+
+use super::damage::Class;
+use crate::support::city::{Rows, difference};
+
+/// Something that must never happen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Which of the rules.
+    pub rule: u8,
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {}: {}", self.rule, self.what)
+    }
+}
+
+/// What the oracle knows of a case.
+pub struct Scene {
+    pub portal: Portal,
+    pub table: Table,
+    pub target: DatasetDay,
+    /// The rows that the lake vouches for.
+    pub vouched: Rows,
+    /// The rows that stood in the beginning.
+    pub start: Rows,
+    /// Those of them that nothing in the lake is like.
+    pub strangers: BTreeSet<String>,
+    pub rails: Rails,
+    pub ledger: PathBuf,
+    pub archive: Archive,
+    pub holder: String,
+}
+
+/// Counts that are no faults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Writes seen.
+    pub writes: usize,
+    /// Vouched rows whose delete came, though it was a mend.
+    pub wrongly_purged: usize,
+    /// Those that a silent damage of the lake excuses.
+    pub excused: usize,
+}
+
+#[derive(Default)]
+struct Seen {
+    violations: Vec<Violation>,
+    counts: Counts,
+    /// Whether the pass under way was asked for as a rewrite.
+    rewrite: bool,
+    /// What the lake suffers from now.
+    lake: Option<Class>,
+    /// Queries since the last write of another step.
+    reads: Vec<String>,
+    metadata: bool,
+    /// The pass and the journal's step of the last write: one step's writes may be several, in
+    /// parts or again.
+    last_step: Option<(String, i64)>,
+    /// Keys that were purged, by pass.
+    purged: BTreeMap<String, BTreeSet<String>>,
+    uploaded: BTreeSet<String>,
+    under_way: HashMap<ThreadId, bool>,
+}
+
+pub struct Oracle {
+    scene: Scene,
+    seen: Mutex<Seen>,
+    open: AtomicUsize,
+}
+
+/// A pass that has not ended, as the ledger's file has it.
+struct Pass {
+    id: String,
+    digest: String,
+    step: Option<Step>,
+}
+
+/// The last step of a pass's journal.
+struct Step {
+    number: i64,
+    name: String,
+    detail: Json,
+}
+
+impl Oracle {
+    pub fn new(scene: Scene) -> Self {
+        Self {
+            scene,
+            seen: Mutex::default(),
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// What the lake suffers from, from now on.
+    pub fn set_lake(&self, lake: Option<Class>) {
+        self.seen.lock().unwrap().lake = lake;
+    }
+
+    /// Whether the next pass is a rewrite, which wipes what the lake vouches for by its nature.
+    pub fn set_rewrite(&self, rewrite: bool) {
+        self.seen.lock().unwrap().rewrite = rewrite;
+    }
+
+    fn rewrites(&self) -> bool {
+        self.seen.lock().unwrap().rewrite
+    }
+
+    pub fn violations(&self) -> Vec<Violation> {
+        self.seen.lock().unwrap().violations.clone()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.seen.lock().unwrap().counts
+    }
+
+    /// Requests that came and are not answered: a late write may still be carried out.
+    pub fn under_way(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    pub fn accuse(&self, rule: u8, what: impl Into<String>) {
+        let what = what.into();
+        self.seen
+            .lock()
+            .unwrap()
+            .violations
+            .push(Violation { rule, what });
+    }
+
+    fn hold(&self, rule: u8, fine: bool, what: impl FnOnce() -> String) {
+        if !fine {
+            self.accuse(rule, what());
+        }
+    }
+
+    /// The rows that stand now.
+    pub fn stands(&self) -> Rows {
+        let spec = self.scene.table.spec();
+        let rows = self.scene.portal.rows(spec.id).into_iter();
+        let plain = rows.map(|mut row| {
+            row.retain(|field, _| !field.starts_with(':'));
+            (text(&row, spec.row_identifier), row)
+        });
+        plain.collect()
+    }
+
+    fn of_day(&self, row: &Map<String, Json>) -> bool {
+        let day = self.scene.target.day.to_string();
+        text(row, self.scene.table.day_column()).starts_with(&day)
+    }
+
+    fn ledger(&self) -> Connection {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let ledger = Connection::open_with_flags(&self.scene.ledger, flags).unwrap();
+        ledger
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .unwrap();
+        ledger
+    }
+
+    /// The pass that the ledger knows to be under way, with the last step in its journal.
+    fn pass(&self, ledger: &Connection) -> Option<Pass> {
+        let DatasetDay { dataset, day } = &self.scene.target;
+        let sql = "select id, digest from ledger_passes where dataset = ? and day = ? \
+                   and ended_at is null order by started_at desc limit 1";
+        let key = params![dataset.name.as_str(), day.to_string()];
+        let found = ledger.query_row(sql, key, |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        });
+        let (id, digest) = found.optional().unwrap()?;
+        let sql =
+            "select number, step, detail from ledger_journal where pass = ? order by number desc";
+        let step = ledger.query_row(sql, [&id], |row| {
+            let detail: String = row.get(2)?;
+            Ok(Step {
+                number: row.get(0)?,
+                name: row.get(1)?,
+                detail: serde_json::from_str(&detail).unwrap(),
+            })
+        });
+        let step = step.optional().unwrap();
+        Some(Pass { id, digest, step })
+    }
+
+    fn write_comes(&self, request: &Arrival<'_>) {
+        let id = self.scene.table.spec().id;
+        let whole = request.method == "POST" && request.path == format!("/resource/{id}.json");
+        let rows = request
+            .body
+            .and_then(|body| serde_json::from_slice::<Vec<Map<String, Json>>>(body).ok());
+        let (true, Some(rows)) = (whole, rows) else {
+            let (method, path) = (request.method, request.path);
+            return self.accuse(
+                1,
+                format!("{method} {path} is no write of rows by their keys"),
+            );
+        };
+        let (gone, come): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|row| row.get(":deleted") == Some(&Json::Bool(true)));
+        let ledger = self.ledger();
+        let pass = self.pass(&ledger);
+        let step = pass
+            .as_ref()
+            .and_then(|pass| Some((pass.id.clone(), pass.step.as_ref()?.number)));
+        let again = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.counts.writes += 1;
+            step.is_some() && seen.last_step == step
+        };
+        self.lease_is_held(&ledger);
+        let stands = self.stands();
+        if !come.is_empty() {
+            self.journal_says(pass.as_ref(), "publishing", "rows", come.len());
+            self.rows_come(&come, &stands);
+        }
+        if !gone.is_empty() {
+            let key = self.scene.table.spec().row_identifier;
+            let keys: BTreeSet<String> = gone.iter().map(|row| text(row, key)).collect();
+            self.journal_says(pass.as_ref(), "purging", "purged", keys.len());
+            self.rows_go(&keys, &stands, &ledger, pass.as_ref(), again);
+        }
+        let mut seen = self.seen.lock().unwrap();
+        if !again && !std::mem::take(&mut seen.metadata) {
+            let what = "the row identifier was not asked for before a write".into();
+            seen.violations.push(Violation { rule: 6, what });
+        }
+        seen.last_step = step;
+        seen.reads.clear();
+    }
+
+    fn journal_says(&self, pass: Option<&Pass>, step: &str, count: &str, least: usize) {
+        let says = pass
+            .and_then(|pass| pass.step.as_ref())
+            .is_some_and(|last| {
+                let told = last.detail[count].as_u64();
+                last.name == step && told.is_some_and(|told| told >= least as u64)
+            });
+        self.hold(2, says, || {
+            format!("the journal does not say that {least} rows are {step}")
+        });
+    }
+
+    fn lease_is_held(&self, ledger: &Connection) {
+        let name = format!("repair/{}", self.scene.target.dataset.name);
+        let sql = "select holder, until from ledger_leases where name = ?";
+        let lease = ledger.query_row(sql, [name], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, DateTime<Utc>>(1)?))
+        });
+        let lease = lease.optional().unwrap();
+        let ours = |(holder, until): &(String, DateTime<Utc>)| {
+            *holder == self.scene.holder && *until > Utc::now()
+        };
+        self.hold(8, lease.as_ref().is_some_and(ours), || {
+            format!("a write without the lease: {lease:?}")
+        });
+    }
+
+    fn rows_come(&self, rows: &[Map<String, Json>], stands: &Rows) {
+        let Scene {
+            table,
+            vouched,
+            start,
+            ..
+        } = &self.scene;
+        let key = table.spec().row_identifier;
+        let silent = self.seen.lock().unwrap().lake == Some(Class::Silent);
+        for row in rows {
+            let key = text(row, key);
+            let expected = vouched.get(&key);
+            self.hold(1, expected.is_some() || silent, || {
+                format!("row {key} is published, and the lake has none such")
+            });
+            let right = expected.is_some() && stands.get(&key) == expected;
+            let always = right && start.get(&key) == expected;
+            let new = self.seen.lock().unwrap().uploaded.insert(key.clone());
+            self.hold(3, !always || !new || self.rewrites() || silent, || {
+                format!("row {key} is published, and stood as it should all the time")
+            });
+        }
+    }
+
+    fn rows_go(
+        &self,
+        keys: &BTreeSet<String>,
+        stands: &Rows,
+        ledger: &Connection,
+        pass: Option<&Pass>,
+        again: bool,
+    ) {
+        self.only_unwanted_rows(keys, stands);
+        self.rows_are_archived(keys, stands, ledger);
+        self.difference_persisted(ledger, pass);
+        self.budgets_hold(keys, pass);
+        let seen = self.seen.lock().unwrap();
+        let read = |key: &String| {
+            let literal = format!("'{key}'");
+            seen.reads.iter().any(|query| query.contains(&literal))
+        };
+        let unread = keys.iter().find(|key| !read(key)).cloned();
+        drop(seen);
+        self.hold(4, again || unread.is_none(), || {
+            format!(
+                "row {} is purged and was not read again just before",
+                unread.unwrap_or_default()
+            )
+        });
+    }
+
+    fn only_unwanted_rows(&self, keys: &BTreeSet<String>, stands: &Rows) {
+        let Scene { vouched, start, .. } = &self.scene;
+        let lake = self.seen.lock().unwrap().lake;
+        self.hold(3, lake != Some(Class::Visible), || {
+            format!("{} rows are purged while the lake is in doubt", keys.len())
+        });
+        if self.rewrites() {
+            return;
+        }
+        let expected = keys.iter().filter(|key| vouched.contains_key(*key)).count();
+        if expected > 0 {
+            let mut seen = self.seen.lock().unwrap();
+            if lake == Some(Class::Silent) {
+                seen.counts.excused += expected;
+            } else {
+                seen.counts.wrongly_purged += expected;
+                let what = format!("{expected} rows that the lake vouches for are purged");
+                seen.violations.push(Violation { rule: 1, what });
+            }
+        }
+        let strange = keys
+            .iter()
+            .find(|key| !start.contains_key(*key) && !vouched.contains_key(*key));
+        self.hold(3, strange.is_none() || lake == Some(Class::Silent), || {
+            format!(
+                "row {} is purged and never stood",
+                strange.cloned().unwrap_or_default()
+            )
+        });
+        let hole = vouched
+            .iter()
+            .find(|(key, row)| self.of_day(row) && !stands.contains_key(*key));
+        self.hold(1, hole.is_none() || lake == Some(Class::Silent), || {
+            format!(
+                "rows are purged while the expected row {} does not stand",
+                hole.unwrap().0
+            )
+        });
+    }
+
+    fn rows_are_archived(&self, keys: &BTreeSet<String>, stands: &Rows, ledger: &Connection) {
+        let mut archived: BTreeSet<(String, String)> = BTreeSet::new();
+        let sql = "select id from ledger_passes where dataset = ?";
+        let mut passes = ledger.prepare(sql).unwrap();
+        let name = self.scene.target.dataset.name.as_str();
+        let ids = passes
+            .query_map([name], |row| row.get::<_, String>(0))
+            .unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        for id in ids {
+            let id: Uuid = id.unwrap().parse().unwrap();
+            let days = runtime
+                .block_on(self.scene.archive.load(id))
+                .unwrap_or_default();
+            let rows = days.into_iter().flat_map(|day| day.rows);
+            archived.extend(rows.filter_map(|row| {
+                let fields: Map<String, Json> = row.row.fields.into_iter().collect();
+                Some((row.row.key?.to_string(), Json::Object(fields).to_string()))
+            }));
+        }
+        let lost = keys.iter().find(|key| {
+            stands.get(*key).is_some_and(|row| {
+                !archived.contains(&((*key).clone(), Json::Object(row.clone()).to_string()))
+            })
+        });
+        self.hold(2, lost.is_none(), || {
+            format!(
+                "row {} is purged and lies in no archive as it stands",
+                lost.unwrap()
+            )
+        });
+    }
+
+    fn difference_persisted(&self, ledger: &Connection, pass: Option<&Pass>) {
+        let DatasetDay { dataset, day } = &self.scene.target;
+        let sql = "select digest, first_seen from ledger_sightings where dataset = ? and day = ?";
+        let key = params![dataset.name.as_str(), day.to_string()];
+        let sighted = ledger.query_row(sql, key, |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, DateTime<Utc>>(1)?))
+        });
+        let sighted = sighted.optional().unwrap();
+        let least = TimeDelta::from_std(self.scene.rails.recheck_after).unwrap();
+        let persisted = sighted.is_some_and(|(digest, first)| {
+            pass.is_some_and(|pass| pass.digest == digest) && Utc::now() - first >= least
+        });
+        self.hold(4, persisted, || {
+            "rows are purged for a difference just seen".into()
+        });
+    }
+
+    fn budgets_hold(&self, keys: &BTreeSet<String>, pass: Option<&Pass>) {
+        let Scene {
+            rails,
+            start,
+            vouched,
+            strangers,
+            ..
+        } = &self.scene;
+        let mut seen = self.seen.lock().unwrap();
+        let lake = seen.lake;
+        let id = pass.map_or(String::new(), |pass| pass.id.clone());
+        let purged = seen.purged.entry(id).or_default();
+        purged.extend(keys.iter().cloned());
+        let total = purged.len() as u64;
+        let nobodys = |key: &&String| {
+            strangers.contains(*key) || (lake == Some(Class::Silent) && vouched.contains_key(*key))
+        };
+        let orphans = purged.iter().filter(nobodys).count() as u64;
+        let stood = start.values().filter(|row| self.of_day(row)).count();
+        let missing = vouched
+            .iter()
+            .filter(|(key, row)| self.of_day(row) && !start.contains_key(*key));
+        let whole = (stood + missing.count()).max(1) as u64;
+        drop(seen);
+        let share = share(total, whole);
+        self.hold(5, total <= rails.max_purge_rows_per_day, || {
+            format!("{total} rows are purged in one pass")
+        });
+        self.hold(
+            5,
+            orphans <= rails.max_orphan_rows_per_day || self.rewrites(),
+            || format!("{orphans} orphans are purged in one pass"),
+        );
+        self.hold(
+            5,
+            share <= rails.max_purge_share_per_day || self.rewrites(),
+            || format!("a share of {share} of the day is purged in one pass"),
+        );
+    }
+
+    /// Every row that stands is one that stood before or one that the lake vouches for, unchanged.
+    fn values_are_right(&self) {
+        let Scene { vouched, start, .. } = &self.scene;
+        if self.seen.lock().unwrap().lake == Some(Class::Silent) {
+            return;
+        }
+        for (key, row) in self.stands() {
+            let known = vouched.get(&key) == Some(&row) || start.get(&key) == Some(&row);
+            self.hold(1, known, || {
+                format!("row {key} stands with values that nobody vouches for")
+            });
+        }
+    }
+
+    /// Vouched rows that stood in the beginning and do not stand now.
+    pub fn lost(&self) -> usize {
+        let (stands, Scene { vouched, start, .. }) = (self.stands(), &self.scene);
+        let lost = |key: &&String| vouched.contains_key(*key) && !stands.contains_key(*key);
+        start.keys().filter(lost).count()
+    }
+
+    /// Holds the end of a pass that says all is in step to rule 9: done means done. Of other days
+    /// only this much: what stood there and is vouched for still does.
+    pub fn vet_end(&self, wrong_entries: usize) {
+        let (now, Scene { vouched, start, .. }) = (self.stands(), &self.scene);
+        let of_day = |rows: &Rows| -> Rows {
+            let rows = rows.iter().filter(|(_, row)| self.of_day(row));
+            rows.map(|(key, row)| (key.clone(), row.clone())).collect()
+        };
+        let (lost, more, other) = difference(&of_day(vouched), &of_day(&now));
+        self.hold(9, (lost, more, other) == (0, 0, 0), || {
+            format!("in step, and {lost} rows are missing, {more} too many, {other} wrong")
+        });
+        let kept = |key: &&String| vouched.contains_key(*key) && !now.contains_key(*key);
+        let gone = start.keys().filter(kept).count();
+        self.hold(9, gone == 0, || {
+            format!("in step, and {gone} rows of other days are gone")
+        });
+        self.hold(9, wrong_entries == 0, || {
+            format!("in step, and {wrong_entries} entries are wrong")
+        });
+        let passes: u32 = self
+            .ledger()
+            .query_row("select count(*) from ledger_passes", [], |row| row.get(0))
+            .unwrap();
+        let most = self.scene.rails.max_repairs_per_day;
+        self.hold(7, passes <= most, || format!("{passes} repairs of one day"));
+    }
+}
+
+impl Witness for Oracle {
+    fn arrives(&self, request: &Arrival<'_>) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let writes = !matches!(request.method, "GET" | "HEAD");
+        self.seen
+            .lock()
+            .unwrap()
+            .under_way
+            .insert(thread::current().id(), writes);
+        if writes {
+            self.write_comes(request);
+            return;
+        }
+        let mut seen = self.seen.lock().unwrap();
+        if request.path.starts_with("/api/views/") {
+            seen.metadata = true;
+        } else {
+            seen.reads.push(request.query.to_owned());
+        }
+    }
+
+    fn answered(&self, request: &RequestRecord) {
+        let wrote = self
+            .seen
+            .lock()
+            .unwrap()
+            .under_way
+            .remove(&thread::current().id());
+        if wrote == Some(true) && request.effects.is_some() {
+            self.values_are_right();
+        }
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn text(row: &Map<String, Json>, field: &str) -> String {
+    row.get(field)
+        .and_then(Json::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of rows are small")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}

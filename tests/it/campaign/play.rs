@@ -1,0 +1,229 @@
+//! Plays one case: breaks the day, lets passes meet its faults, clears them, and lets passes end it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sodalake::app;
+use sodalake::model::Entry;
+use sodalake::reconcile::{Report, State};
+use sodalake::sandbox::city::Breakage;
+use sodalake::sandbox::portal::{Faults, Replicas};
+
+use super::bench::{Bench, Place};
+use super::damage::{Class, Damage};
+use super::oracle::{Counts, Oracle, Scene, Violation};
+use super::script::Script;
+
+/// Passes after the faults are gone, the last of which must end it.
+const PASSES_TO_MEND: usize = 3;
+
+/// Longer than any case takes.
+const HANGS_AFTER: Duration = Duration::from_mins(2);
+
+/// What came of a case.
+#[derive(Clone, Debug)]
+pub struct Played {
+    pub violations: Vec<Violation>,
+    pub counts: Counts,
+    /// Vouched rows that do not stand in the end.
+    pub lost: usize,
+    /// The damage that was done, where it was one of the lake.
+    pub damage: Option<Damage>,
+    /// Requests of the first pass, and the writes among them.
+    pub requests: (usize, usize),
+    /// How the passes ended, first to last.
+    pub ended: Vec<(State, Option<String>)>,
+}
+
+/// One case on its way.
+pub struct Case<'a> {
+    pub bench: &'a Bench,
+    pub script: &'a Script,
+    pub place: Place,
+    pub oracle: Arc<Oracle>,
+    ended: Vec<(State, Option<String>)>,
+}
+
+pub async fn play(bench: &Bench, script: &Script) -> Played {
+    let case = Case::begin(bench, script).await;
+    let portal = &bench.city.stage.portal;
+    portal.set_witness(Some(case.oracle.clone()));
+    let played = case.play().await;
+    portal.set_witness(None);
+    played
+}
+
+impl<'a> Case<'a> {
+    /// Breaks the day.
+    pub async fn begin(bench: &'a Bench, script: &'a Script) -> Self {
+        let (city, table) = (&bench.city, script.table);
+        bench.heal(table);
+        let portal = &city.stage.portal;
+        portal.reseed(script.seed);
+        if script.seed.is_multiple_of(2) {
+            // replicas that are stuck from before the day broke
+            portal.set_replicas(script.replicas.clone());
+        }
+        let mut strangers = BTreeSet::new();
+        for breakage in &script.breakages {
+            let before = city.rows(table);
+            city.try_damage(*breakage, table, Bench::day());
+            if let Breakage::Strangers(_) = breakage {
+                let new = city
+                    .rows(table)
+                    .into_keys()
+                    .filter(|key| !before.contains_key(key));
+                strangers.extend(new);
+            }
+        }
+        let place = bench.place(script).await;
+        let settings = &place.world.settings;
+        let oracle = Oracle::new(Scene {
+            portal: portal.clone(),
+            table,
+            target: place.target.clone(),
+            vouched: bench.vouched(table).clone(),
+            start: city.rows(table),
+            strangers,
+            rails: place.world.of(&place.target.dataset).rails.clone(),
+            ledger: place.dir.path().join("ledger.db"),
+            archive: app::archive(settings).unwrap(),
+            holder: place.writers.holder.clone(),
+        });
+        Self {
+            bench,
+            script,
+            place,
+            oracle: Arc::new(oracle),
+            ended: Vec::new(),
+        }
+    }
+
+    async fn play(mut self) -> Played {
+        let portal = &self.bench.city.stage.portal;
+        let damage = self.harm();
+        portal.set_faults(Faults {
+            rules: self.script.rules.clone(),
+            replicas: Some(self.script.replicas.clone()),
+        });
+        let entries = self.wrong_entries();
+        let first = self.pass(self.script.rewrite).await;
+        let requests = portal.requests();
+        let writes = requests
+            .iter()
+            .filter(|request| request.method != "GET")
+            .count();
+        if let Some(damage) = &damage {
+            self.vet_doubt(damage, &first, entries);
+        } else if !self.script.rewrite && !self.script.rules.is_empty() {
+            self.pass(false).await;
+        }
+        self.clear().await;
+        self.mend().await;
+        Played {
+            violations: self.oracle.violations(),
+            counts: self.oracle.counts(),
+            lost: self.oracle.lost(),
+            damage,
+            requests: (requests.len(), writes),
+            ended: self.ended,
+        }
+    }
+
+    fn harm(&self) -> Option<Damage> {
+        let wound = self.script.wound.as_ref()?;
+        let damage = wound.inflict(&self.bench.files(self.script.table));
+        self.bench.harm(&damage);
+        self.oracle.set_lake(Some(self.class(&damage)));
+        Some(damage)
+    }
+
+    /// A day whose only file is forgotten has no file at all, which is to be seen.
+    fn class(&self, damage: &Damage) -> Class {
+        let only = self.bench.files(self.script.table).len() - damage.more.len() <= 1;
+        if damage.is_forgotten() && only {
+            Class::Visible
+        } else {
+            damage.kind.class()
+        }
+    }
+
+    pub async fn pass(&mut self, rewrite: bool) -> Report {
+        self.oracle.set_rewrite(rewrite);
+        let script = Script {
+            rewrite,
+            ..self.script.clone()
+        };
+        let report = tokio::time::timeout(HANGS_AFTER, self.place.pass(&script)).await;
+        let report = report.unwrap_or_else(|_| panic!("a pass hangs: {:?}", self.script));
+        self.ended.push((report.state, report.why.clone()));
+        let done = matches!(report.state, State::InStep | State::Repaired);
+        if done && self.script.wound.is_none() {
+            self.oracle.vet_end(self.wrong_entries());
+        }
+        report
+    }
+
+    /// What a pass must say and leave alone while the lake is in trouble.
+    fn vet_doubt(&self, damage: &Damage, report: &Report, entries: usize) {
+        let why = report.why.clone().unwrap_or_default();
+        match self.class(damage) {
+            Class::Visible => {
+                let fine = report.state == State::Unproven && why.contains(&damage.named());
+                if !fine {
+                    let (state, named) = (report.state, damage.named());
+                    self.oracle
+                        .accuse(3, format!("{state}, not unproven for {named}: {why}"));
+                }
+                if self.wrong_entries() != entries {
+                    self.oracle.accuse(3, "the catalog was changed in doubt");
+                }
+            }
+            Class::Harmless if report.state != State::Repaired => {
+                self.oracle
+                    .accuse(9, format!("{}, not repaired: {why}", report.state));
+            }
+            Class::Harmless | Class::Silent => {}
+        }
+    }
+
+    /// Ends every fault, and waits until what came late is done.
+    async fn clear(&self) {
+        let portal = &self.bench.city.stage.portal;
+        portal.set_faults(Faults {
+            rules: Vec::new(),
+            replicas: Some(Replicas::default()),
+        });
+        self.bench.store.set(None);
+        let ready = |entry: &&Entry| entry.key.repository == sodalake::sandbox::city::READY;
+        let ready: Vec<Entry> = self.bench.entries().iter().filter(ready).cloned().collect();
+        self.bench.city.stage.catalog.insert(&ready).unwrap();
+        while self.oracle.under_way() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.oracle.set_lake(None);
+    }
+
+    async fn mend(&mut self) {
+        for _ in 0..PASSES_TO_MEND {
+            let report = self.pass(false).await;
+            if matches!(report.state, State::InStep | State::Repaired) {
+                return self.oracle.vet_end(self.wrong_entries());
+            }
+        }
+        let (state, why) = self.ended.last().unwrap();
+        let why = why.clone().unwrap_or_default();
+        self.oracle
+            .accuse(9, format!("{state} after the faults were gone: {why}"));
+    }
+
+    /// How many entries of the catalog are not as they must be.
+    fn wrong_entries(&self) -> usize {
+        let plain = |entry: &Entry| (entry.key.clone(), entry.pointer.clone());
+        let now = self.bench.city.stage.catalog.entries().unwrap();
+        let now: BTreeSet<_> = now.iter().map(plain).collect();
+        let right: BTreeSet<_> = self.bench.entries().iter().map(plain).collect();
+        now.symmetric_difference(&right).count()
+    }
+}

@@ -1,0 +1,51 @@
+//! A sample of each part of the campaign, always the same.
+
+use proptest::prelude::*;
+use sodalake::sandbox::city::Table;
+
+use super::bench::Bench;
+use super::length::{DRAWN, LAKE, PORTAL, WRITES, every_request};
+use super::tally::{Tally, Until};
+
+const SEED: u64 = 20_201_014;
+
+async fn sample(part: &'static str, cases: u64) {
+    let bench = Bench::set_up().await;
+    let mut tally = Tally::default();
+    let (_, strategy) = DRAWN.iter().find(|(name, _)| *name == part).unwrap();
+    let run = tally
+        .run(part, &bench, &strategy().boxed(), SEED, Until::Cases(cases))
+        .await;
+    println!("{tally}");
+    if let Err(broken) = run {
+        panic!("{broken}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_damage_to_the_lake_loses_a_row() {
+    sample(LAKE, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_untruth_of_the_portal_reaches_a_plan() {
+    sample(PORTAL, 80).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_becomes_of_its_requests_a_repair_ends_right() {
+    sample(WRITES, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_fault_at_any_request_of_a_repair_or_a_rewrite_is_mended() {
+    let bench = Bench::set_up().await;
+    let mut tally = Tally::default();
+    for rewrite in [false, true] {
+        let run = every_request(&mut tally, &bench, Table::RadarCounts, rewrite, 11).await;
+        if let Err(broken) = run {
+            panic!("{tally}\n{broken}");
+        }
+    }
+    println!("{tally}");
+}
