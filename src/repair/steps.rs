@@ -6,10 +6,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::archive::{ArchiveHeader, ArchivedRow};
 use crate::catalog::CatalogChange;
+use crate::ledger::LedgerError;
 use crate::model::{Entry, EntryKey, PublishedRow, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World, published_rows};
-use crate::ledger::LedgerError;
 use crate::socrata::{ReadError, WriteError, Writer};
 
 use super::confirm::Confirming;

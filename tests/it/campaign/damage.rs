@@ -4,8 +4,8 @@
 //! *visible* one leaves a file unreadable, unlisted, uncatalogued or a day with far too few files:
 //! nothing may be purged. A *harmless* one leaves every byte that means something: the day must be
 //! mended as if nothing were wrong. A *silent* one leaves a whole file that says less or something
-//! else: nobody can tell it from the truth, so rows of the true file may go, but no more than the
-//! budget for orphans, and archived.
+//! else: nobody can tell it from the truth, so rows of the true file may go, within the budgets,
+//! that for orphans above all, and archived.
 
 use std::sync::Arc;
 
@@ -232,7 +232,6 @@ impl Wound {
             Kind::NoData => whole(text.replacen("\"data\":", "\"dada\":", 1)),
             // the radar's files have a list of devices too, which no row needs
             Kind::NoDevices if path.contains("/bt/") => whole(without_devices(text)?),
-            Kind::NoDevices => return None,
             Kind::Denied => Harm::Fails(403),
             Kind::NotFound => Harm::Fails(404),
             Kind::Failing => Harm::Fails(500),
@@ -248,7 +247,7 @@ impl Wound {
             Kind::ListingLacks => Harm::ListingLacks,
             Kind::ListingRepeats => Harm::ListingRepeats,
             Kind::Gone | Kind::FileForgotten | Kind::FewFiles => Harm::Gone,
-            Kind::Beside => return None,
+            Kind::NoDevices | Kind::Beside => return None,
             Kind::Blanks => whole(format!("{text}\n \r\n\t")),
             Kind::KeyTwiceFirst => whole(text.replacen('{', "{\"data\": [], ", 1)),
             Kind::RowsLost => whole(without_rows(text, self.at)?),

@@ -70,6 +70,8 @@ pub struct Counts {
 struct Seen {
     violations: Vec<Violation>,
     counts: Counts,
+    /// What stood when a silent damage of the lake ended: its rows are nobody's any more.
+    aside: Rows,
     /// Whether the pass under way was asked for as a rewrite.
     rewrite: bool,
     /// What the lake suffers from now.
@@ -117,7 +119,12 @@ impl Oracle {
 
     /// What the lake suffers from, from now on.
     pub fn set_lake(&self, lake: Option<Class>) {
-        self.seen.lock().unwrap().lake = lake;
+        let stands = self.stands();
+        let mut seen = self.seen.lock().unwrap();
+        if seen.lake == Some(Class::Silent) {
+            seen.aside = stands;
+        }
+        seen.lake = lake;
     }
 
     /// Whether the next pass is a rewrite, which wipes what the lake vouches for by its nature.
@@ -351,13 +358,16 @@ impl Oracle {
                 seen.violations.push(Violation { rule: 1, what });
             }
         }
-        let strange = keys
-            .iter()
-            .find(|key| !start.contains_key(*key) && !vouched.contains_key(*key));
+        let seen = self.seen.lock().unwrap();
+        let known = |key: &&String| {
+            start.contains_key(*key) || vouched.contains_key(*key) || seen.aside.contains_key(*key)
+        };
+        let strange = keys.iter().find(|key| !known(key)).cloned();
+        drop(seen);
         self.hold(3, strange.is_none() || lake == Some(Class::Silent), || {
             format!(
                 "row {} is purged and never stood",
-                strange.cloned().unwrap_or_default()
+                strange.unwrap_or_default()
             )
         });
         let hole = vouched
@@ -435,8 +445,12 @@ impl Oracle {
         let purged = seen.purged.entry(id).or_default();
         purged.extend(keys.iter().cloned());
         let total = purged.len() as u64;
+        // where devices are numbered, rows lost from a file give the others other keys
+        let recipe = sodalake::expected::recipe(self.scene.table.recipe());
+        let numbered = recipe.is_some_and(|recipe| recipe.facts().counters.len() > 1);
         let nobodys = |key: &&String| {
-            strangers.contains(*key) || (lake == Some(Class::Silent) && vouched.contains_key(*key))
+            strangers.contains(*key)
+                || (lake == Some(Class::Silent) && !numbered && vouched.contains_key(*key))
         };
         let orphans = purged.iter().filter(nobodys).count() as u64;
         let stood = start.values().filter(|row| self.of_day(row)).count();
@@ -464,11 +478,18 @@ impl Oracle {
     /// Every row that stands is one that stood before or one that the lake vouches for, unchanged.
     fn values_are_right(&self) {
         let Scene { vouched, start, .. } = &self.scene;
-        if self.seen.lock().unwrap().lake == Some(Class::Silent) {
+        let stands = self.stands();
+        let (silent, aside) = {
+            let seen = self.seen.lock().unwrap();
+            (seen.lake == Some(Class::Silent), seen.aside.clone())
+        };
+        if silent {
             return;
         }
-        for (key, row) in self.stands() {
-            let known = vouched.get(&key) == Some(&row) || start.get(&key) == Some(&row);
+        for (key, row) in stands {
+            let known = [vouched, start, &aside]
+                .iter()
+                .any(|rows| rows.get(&key) == Some(&row));
             self.hold(1, known, || {
                 format!("row {key} stands with values that nobody vouches for")
             });
