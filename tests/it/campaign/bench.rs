@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value as Json};
 use sodalake::app;
 use sodalake::archive::ArchiveWriter;
 use sodalake::catalog::{Catalog, CatalogWriter};
 use sodalake::model::{DatasetDay, Day, Entry, KeyPolicy};
-use sodalake::reconcile::{self, Asked, Report, SystemClock, World};
+use sodalake::reconcile::{self, Asked, Clock, Report, World};
 use sodalake::repair::Writers;
 use sodalake::sandbox::city::{READY, Table};
 use sodalake::settings::Settings;
@@ -48,7 +50,24 @@ pub struct Place {
     pub world: World,
     pub writers: Writers,
     pub target: DatasetDay,
+    pub clock: Arc<Ahead>,
     pub dir: tempfile::TempDir,
+}
+
+/// The machine's clock, set ahead by some minutes.
+#[derive(Default)]
+pub struct Ahead(AtomicI64);
+
+impl Ahead {
+    pub fn advance(&self, minutes: i64) {
+        self.0.fetch_add(minutes, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::minutes(self.0.load(Ordering::SeqCst))
+    }
 }
 
 impl Bench {
@@ -163,6 +182,7 @@ impl Bench {
             catalog: CatalogWriter::open(&settings.catalog).await.unwrap(),
             holder: format!("campaign:{}", script.seed),
         };
+        let clock = Arc::new(Ahead::default());
         let world = World {
             lake: self.store.lake(&settings.lake),
             catalog: Catalog::open(&settings.catalog, settings.timezone)
@@ -171,7 +191,7 @@ impl Bench {
             socrata: Reader::new(Arc::clone(&portal)),
             portal,
             ledger: app::ledger(&settings).await.unwrap(),
-            clock: Arc::new(SystemClock),
+            clock: clock.clone(),
             settings,
         };
         let name = script.table.dataset_name();
@@ -187,6 +207,7 @@ impl Bench {
             world,
             writers,
             target,
+            clock,
             dir,
         }
     }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use serde_json::{Map, Value as Json};
 use sodalake::archive::Archive;
 use sodalake::model::DatasetDay;
+use sodalake::reconcile::Clock;
 use sodalake::sandbox::city::Table;
 use sodalake::sandbox::portal::{Arrival, Portal, RequestRecord, Witness};
 use sodalake::settings::Rails;
@@ -53,6 +54,7 @@ pub struct Scene {
     pub ledger: PathBuf,
     pub archive: Archive,
     pub holder: String,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Counts that are no faults.
@@ -76,7 +78,7 @@ struct Seen {
     rewrite: bool,
     /// What the lake suffers from now.
     lake: Option<Class>,
-    /// Queries since the last write of another step.
+    /// Queries since the last write.
     reads: Vec<String>,
     metadata: bool,
     /// The pass and the journal's step of the last write: one step's writes may be several, in
@@ -234,11 +236,17 @@ impl Oracle {
         let step = pass
             .as_ref()
             .and_then(|pass| Some((pass.id.clone(), pass.step.as_ref()?.number)));
-        let again = {
+        let (again, asked, reads) = {
             let mut seen = self.seen.lock().unwrap();
             seen.counts.writes += 1;
-            step.is_some() && seen.last_step == step
+            let again = step.is_some() && seen.last_step == step;
+            seen.last_step = step;
+            let asked = std::mem::take(&mut seen.metadata);
+            (again, asked, std::mem::take(&mut seen.reads))
         };
+        self.hold(6, again || asked, || {
+            "the row identifier was not asked for before a write".into()
+        });
         self.lease_is_held(&ledger);
         let stands = self.stands();
         if !come.is_empty() {
@@ -249,15 +257,19 @@ impl Oracle {
             let key = self.scene.table.spec().row_identifier;
             let keys: BTreeSet<String> = gone.iter().map(|row| text(row, key)).collect();
             self.journal_says(pass.as_ref(), "purging", "purged", keys.len());
-            self.rows_go(&keys, &stands, &ledger, pass.as_ref(), again);
+            self.rows_go(&keys, &stands, &ledger, pass.as_ref());
+            let read = |key: &&String| {
+                let literal = format!("'{key}'");
+                reads.iter().any(|query| query.contains(&literal))
+            };
+            let unread = keys.iter().find(|key| !read(key));
+            self.hold(4, again || unread.is_none(), || {
+                format!(
+                    "row {} is purged and was not read again just before",
+                    unread.unwrap()
+                )
+            });
         }
-        let mut seen = self.seen.lock().unwrap();
-        if !again && !std::mem::take(&mut seen.metadata) {
-            let what = "the row identifier was not asked for before a write".into();
-            seen.violations.push(Violation { rule: 6, what });
-        }
-        seen.last_step = step;
-        seen.reads.clear();
     }
 
     fn journal_says(&self, pass: Option<&Pass>, step: &str, count: &str, least: usize) {
@@ -280,7 +292,7 @@ impl Oracle {
         });
         let lease = lease.optional().unwrap();
         let ours = |(holder, until): &(String, DateTime<Utc>)| {
-            *holder == self.scene.holder && *until > Utc::now()
+            *holder == self.scene.holder && *until > self.scene.clock.now()
         };
         self.hold(8, lease.as_ref().is_some_and(ours), || {
             format!("a write without the lease: {lease:?}")
@@ -317,25 +329,11 @@ impl Oracle {
         stands: &Rows,
         ledger: &Connection,
         pass: Option<&Pass>,
-        again: bool,
     ) {
         self.only_unwanted_rows(keys, stands);
         self.rows_are_archived(keys, stands, ledger);
         self.difference_persisted(ledger, pass);
         self.budgets_hold(keys, pass);
-        let seen = self.seen.lock().unwrap();
-        let read = |key: &String| {
-            let literal = format!("'{key}'");
-            seen.reads.iter().any(|query| query.contains(&literal))
-        };
-        let unread = keys.iter().find(|key| !read(key)).cloned();
-        drop(seen);
-        self.hold(4, again || unread.is_none(), || {
-            format!(
-                "row {} is purged and was not read again just before",
-                unread.unwrap_or_default()
-            )
-        });
     }
 
     fn only_unwanted_rows(&self, keys: &BTreeSet<String>, stands: &Rows) {
@@ -424,7 +422,8 @@ impl Oracle {
         let sighted = sighted.optional().unwrap();
         let least = TimeDelta::from_std(self.scene.rails.recheck_after).unwrap();
         let persisted = sighted.is_some_and(|(digest, first)| {
-            pass.is_some_and(|pass| pass.digest == digest) && Utc::now() - first >= least
+            pass.is_some_and(|pass| pass.digest == digest)
+                && self.scene.clock.now() - first >= least
         });
         self.hold(4, persisted, || {
             "rows are purged for a difference just seen".into()

@@ -61,8 +61,8 @@ impl Script {
 }
 
 /// When the client of a case with late answers gives up, and when these come.
-pub const GIVES_UP_MS: u64 = 400;
-pub const LATE_MS: u64 = 600;
+pub const GIVES_UP_MS: u64 = 700;
+pub const LATE_MS: u64 = 1_000;
 
 /// What tempts a purge.
 fn temptations() -> impl Strategy<Value = Breakage> {
