@@ -227,9 +227,22 @@ impl<'a> Steps<'a> {
                 });
             }
             self.lease.hold().await?;
-            patience
-                .wait("what was published", left.len() as u64)
+            self.wait(&mut patience, "what was published", left.len() as u64)
                 .await?;
+        }
+    }
+
+    /// Waits before the next look for a write, unless we are asked to end: it will be looked for
+    /// by the next pass.
+    async fn wait(
+        &self,
+        patience: &mut Patience,
+        what: &'static str,
+        left: u64,
+    ) -> Result<(), RepairError> {
+        tokio::select! {
+            waited = patience.wait(what, left) => waited,
+            () = self.writers.stop.asked() => Err(RepairError::Stopped),
         }
     }
 
@@ -318,7 +331,8 @@ impl<'a> Steps<'a> {
                 return Ok(());
             }
             self.lease.hold().await?;
-            patience.wait("what was purged", left.len() as u64).await?;
+            self.wait(&mut patience, "what was purged", left.len() as u64)
+                .await?;
         }
     }
 

@@ -4,6 +4,7 @@ mod alerts;
 mod combined;
 mod commands;
 mod config_command;
+mod daemon;
 mod demo;
 mod deploy;
 mod deploy_ledger;
