@@ -8,15 +8,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 
-use crate::compare::{Depth, Findings};
-use crate::ledger::{DayRecord, LedgerError, Mark, MarkKind, Tell, VERIFIED};
+use crate::compare::Depth;
+use crate::ledger::{LedgerError, Mark, MarkKind, VERIFIED};
 use crate::model::{DatasetDay, Day};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
+use crate::schedule::opening;
 use crate::settings::{Rails, Republish};
 
-use super::evidence::Evidence;
+use super::note::{Judged, note};
 use super::report::{Done, RepairFailure, Report, State};
 use super::{Look, LookError, World, chain, look};
 
@@ -58,13 +60,28 @@ async fn mark(world: &World, target: &DatasetDay, today: Day) -> Result<Option<M
 
 /// Looks at a dataset-day, touches nothing, and notes in the ledger how it stands.
 pub async fn check(world: &World, target: &DatasetDay, depth: Depth) -> Report {
+    let report = looked(world, target, depth).await;
+    note(world, &report, None, Judged::Not).await;
+    report
+}
+
+/// Looks at a dataset-day that may be repaired next. Where it differs nothing is noted: how it stands
+/// is for the repair to say, and nobody is told of a fault that is about to be mended.
+pub async fn check_before_repair(world: &World, target: &DatasetDay, depth: Depth) -> Report {
+    let report = looked(world, target, depth).await;
+    if report.state != State::Differs {
+        note(world, &report, None, Judged::Not).await;
+    }
+    report
+}
+
+async fn looked(world: &World, target: &DatasetDay, depth: Depth) -> Report {
     let begun = std::time::Instant::now();
     let mut report = match checked(world, target, depth).await {
         Ok(report) => report,
         Err(error) => Report::failed(target, depth, &error),
     };
     report.took = begun.elapsed();
-    note(world, &report, None, Judged::Not).await;
     report
 }
 
@@ -75,80 +92,6 @@ async fn checked(world: &World, target: &DatasetDay, depth: Depth) -> Result<Rep
         return Ok(report);
     }
     Ok(Report::of(look(world, target, depth).await?))
-}
-
-/// Whether a report says what the guards think of mending the day.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Judged {
-    ByGuards,
-    Not,
-}
-
-/// Notes in the ledger how a day stands. A ledger that cannot be written is a warning: the look
-/// itself stands without it.
-async fn note(world: &World, report: &Report, digest: Option<String>, judged: Judged) {
-    if report.leased_away || report.state == State::Skipped {
-        return;
-    }
-    let mut record = report.record(world.clock.now(), digest);
-    let tell = if report.service_failed {
-        Tell::Nothing
-    } else {
-        Tell::Change
-    };
-    let noted = async {
-        if judged == Judged::Not && report.state == State::Differs {
-            stay_held(world, &mut record).await?;
-        }
-        world.ledger.set_day(&record, tell).await?;
-        note_evidence(world, report).await?;
-        match report
-            .findings
-            .as_ref()
-            .filter(|findings| findings.doubts.is_empty())
-        {
-            Some(proven) => note_usual(world, proven).await,
-            None => Ok(()),
-        }
-    };
-    if let Err(error) = noted.await {
-        tracing::warn!(day = %report.target, "failed to note the day's state: {}", chain(&error));
-    }
-}
-
-/// Keeps what speaks for the findings, so that a person can judge them later.
-async fn note_evidence(world: &World, report: &Report) -> Result<(), LedgerError> {
-    let Some(evidence) = Evidence::of(report) else {
-        return Ok(());
-    };
-    let evidence = serde_json::to_value(evidence).unwrap_or_default();
-    let target = &report.target;
-    (world.ledger)
-        .set_evidence(&target.dataset.name, target.day, &evidence)
-        .await
-}
-
-/// A look that finds a held day still differing does not lift the hold: whether it may be mended is
-/// for the guards to say. So a day that is held stays so, without a change of state at every look.
-async fn stay_held(world: &World, record: &mut DayRecord) -> Result<(), LedgerError> {
-    let before = world.ledger.day(&record.dataset, record.day).await?;
-    if let Some(held) = before.filter(|before| before.state == State::Held.to_string()) {
-        record.state = held.state;
-        record.why = held.why;
-        record.guards = held.guards;
-        record.digest = record.digest.take().or(held.digest);
-    }
-    Ok(())
-}
-
-/// Notes how many files and rows a proven day has, so that a day with far fewer can be doubted.
-async fn note_usual(world: &World, proven: &Findings) -> Result<(), LedgerError> {
-    let files = proven.files.iter().filter(|seen| seen.own_day).count() as u64;
-    let (dataset, day) = (&proven.target.dataset.name, proven.target.day);
-    world
-        .ledger
-        .set_usual(dataset, day, files, proven.expected)
-        .await
 }
 
 /// Looks, and drafts what a repair would do, with what would hold it.
@@ -272,8 +215,8 @@ pub async fn repair(
 enum Vetted {
     Nothing,
     Stale(String),
-    /// The veto, and how long the difference must still persist.
-    Refused(Refusal, Duration),
+    /// The veto, and when to look again if only time speaks against the draft.
+    Refused(Refusal, Option<DateTime<Utc>>),
     Plan(Box<Plan>),
 }
 
@@ -291,11 +234,29 @@ async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookEr
     {
         return Ok(Vetted::Stale(digest));
     }
-    let rails = world.rails(&seen.findings.target.dataset);
+    let dataset = &seen.findings.target.dataset;
+    let rails = world.rails(dataset);
     Ok(match draft.vet(rails, &circumstances) {
         Ok(plan) => Vetted::Plan(Box::new(plan)),
-        Err(refusal) => Vetted::Refused(refusal, remaining(rails, circumstances.seen)),
+        Err(refusal) => {
+            let again = again_at(&refusal, rails, &circumstances, dataset.zone);
+            Vetted::Refused(refusal, again)
+        }
     })
+}
+
+/// When a draft would pass that only time speaks against: once the difference has persisted, and
+/// the hour for repairs has come.
+fn again_at(
+    refusal: &Refusal,
+    rails: &Rails,
+    circumstances: &Circumstances,
+    zone: Tz,
+) -> Option<DateTime<Utc>> {
+    let only_time = refusal.breaches.iter().all(|breach| breach.guard.is_time());
+    let (_, now) = circumstances.seen;
+    let (hours, _) = circumstances.hours;
+    only_time.then(|| opening(hours, zone, now + remaining(rails, circumstances.seen)))
 }
 
 /// Looks and drafts until the guards have nothing but time against it, or something else.
@@ -307,14 +268,15 @@ async fn seen_and_vetted(
 ) -> Result<(Look, Vetted), LookError> {
     let seen = look(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
-    let Vetted::Refused(refusal, remaining) = &vetted else {
+    let Vetted::Refused(refusal, Some(again)) = &vetted else {
         return Ok((seen, vetted));
     };
-    let only_time = (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
-    if !(asked.wait && only_time) {
+    let only_recheck = (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
+    if !(asked.wait && only_recheck) {
         return Ok((seen, vetted));
     }
-    tokio::time::sleep(*remaining).await;
+    let wait = (*again - world.clock.now()).to_std().unwrap_or_default();
+    tokio::time::sleep(wait).await;
     let seen = look(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
     Ok((seen, vetted))
@@ -360,7 +322,14 @@ async fn under_lease(
     depth: Depth,
     asked: &Asked,
 ) -> Result<Report, LookError> {
-    let (seen, vetted) = seen_and_vetted(world, target, depth, asked).await?;
+    let (seen, vetted) = tokio::select! {
+        seen = seen_and_vetted(world, target, depth, asked) => seen?,
+        () = writers.stop.asked() => {
+            let mut report = Report::new(target, depth, State::Unproven);
+            report.interrupted = true;
+            return Ok(report);
+        }
+    };
     let mut report = Report::of(seen.clone());
     match vetted {
         Vetted::Nothing => {}
@@ -370,7 +339,8 @@ async fn under_lease(
                 "the plan is stale: the day would now be mended by plan {digest}"
             ));
         }
-        Vetted::Refused(refusal, _) => {
+        Vetted::Refused(refusal, again) => {
+            report.again_at = again;
             if report.state != State::Unproven {
                 report.state = State::Held;
             }
@@ -456,12 +426,12 @@ async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairErro
         report.state = state;
         report.why = Some(format!("failed to {}", chain(error)));
     };
-    report.repair_failure = ended.as_ref().err().map(Into::into);
+    report.repair_failure = ended.as_ref().err().and_then(RepairFailure::of);
     match ended {
         Ok(()) => match look(world, &report.target, report.depth).await {
             Ok(again) => report.verified_by(Report::of(again)),
             Err(error) => {
-                report.service_failed = error.is_service();
+                report.fails(error.service());
                 report.repair_failure = Some(RepairFailure::Verify);
                 failed(report, State::Unproven, &error);
             }
@@ -472,7 +442,9 @@ async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairErro
         Err(error @ RepairError::Overtaken { .. }) => failed(report, State::Differs, &error),
         Err(error) => {
             report.leased_away = matches!(error, RepairError::LeaseLost { .. });
-            report.service_failed = !report.leased_away;
+            report.interrupted = matches!(error, RepairError::Stopped);
+            report.failed = error.service();
+            report.service_failed = !report.leased_away && !report.interrupted;
             failed(report, State::Differs, &error);
         }
     }
