@@ -1,6 +1,7 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
 mod alerts;
+mod browser;
 mod combined;
 mod commands;
 mod config_command;
@@ -9,6 +10,7 @@ mod deploy;
 mod deploy_ledger;
 mod docs;
 mod doctor;
+mod documented;
 mod explain;
 mod faults;
 mod findings;

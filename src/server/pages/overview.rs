@@ -251,7 +251,7 @@ fn wanted(view: &Overview<'_>) -> Markup {
             section aria-labelledby="wanted" {
                 h2 id="wanted" { "Days that want a look" }
                 div.scroll tabindex="0" { table.rows {
-                    thead { tr { th { "Day" } th { "State" } th { "Since" } th { "Found" } } }
+                    thead { tr { th { "Day" } th { "State" } th.when { "Since" } th { "Found" } } }
                     tbody {
                         @for day in days.iter().take(WANTED) { (wanted_day(day, view.zone)) }
                     }
@@ -270,7 +270,7 @@ fn wanted_day(record: &DayRecord, zone: Tz) -> Markup {
         tr {
             td { a href=(day_path(&record.dataset, record.day)) { (record.dataset) " " (record.day) } }
             td { (state(&record.state)) }
-            td { (time(record.since, zone)) }
+            td.when { (time(record.since, zone)) }
             td.wide {
                 (found(&counts(&record.counts)))
                 @if let Some(said) = said { p.faint { (harmless(said)) } }
