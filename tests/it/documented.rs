@@ -81,6 +81,10 @@ async fn every_command_runs() {
             let ran = run(&dir, &args).await;
             let page = page.display();
             assert!(RIGHT.contains(&ran.code), "{page}: {command}: {}", ran.err);
+            if typed[1] == "plan" {
+                let plan = std::fs::read_to_string(args.last().unwrap()).unwrap();
+                assert!(!plan.is_empty(), "{page}: {command}: {}", ran.out);
+            }
             pass = pass_in(&ran.out).unwrap_or(pass);
             seen += 1;
         }
