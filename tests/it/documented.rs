@@ -40,7 +40,7 @@ fn real(word: &str, before: &str, dir: &Path, pass: &str) -> String {
             let plan = std::fs::read_to_string(dir.join("held.plan")).unwrap();
             let header: serde_json::Value =
                 serde_json::from_str(plan.lines().next().unwrap()).unwrap();
-            header["digest"].as_str().unwrap().to_owned()
+            header["plan"]["digest"].as_str().unwrap().to_owned()
         }
         "restore" => pass.to_owned(),
         "--out" | "apply" | "--report" => file.to_str().unwrap().to_owned(),
