@@ -95,15 +95,13 @@ pub(super) fn answer(tally: &Tally) -> Markup {
         )
     } else if wrong > 0 {
         let are = if wrong == 1 { "does" } else { "do" };
-        let wrong = format!("No: {} {are} not match the lake", days(wrong));
+        let said = format!("No: {} {are} not match the lake", days(wrong));
         let held = match of(State::Held) {
             0 => String::new(),
+            held if held == wrong => ", held for a person".to_owned(),
             held => format!(", {} of them held for a person", number(held)),
         };
-        (
-            "differs",
-            format!("{wrong}{held}. {} judged.", days(judged)),
-        )
+        ("differs", format!("{said}{held}. {} judged.", days(judged)))
     } else if unproven > 0 {
         let sentence = format!(
             "As far as can be proven: {} could not be read with certainty, all others match the lake.",
