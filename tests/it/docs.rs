@@ -22,6 +22,7 @@ fn read(name: &str) -> String {
 pub fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
     let pages: Vec<(PathBuf, String)> = docs
         .chain([root().join("README.md")])
         .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
