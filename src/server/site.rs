@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State as Shared};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::{IntoResponse, Redirect};
 use chrono::DateTime;
@@ -48,6 +48,8 @@ impl IntoResponse for Page {
         headers.insert(CONTENT_TYPE, html);
         let policy = HeaderValue::from_static(pages::POLICY);
         headers.insert(CONTENT_SECURITY_POLICY, policy);
+        // With `no-referrer`, browsers would also hide that our form comes from our own page.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         response
     }
 }

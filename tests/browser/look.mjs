@@ -26,14 +26,15 @@ const views = [
 ];
 
 // Every page in every view: nothing fails, nothing overflows, axe has no serious complaint.
-for (const { name, ...options } of views) {
+const seen = async ({ name, ...options }) => {
   const context = await browser.newContext(options);
+  const page = await context.newPage();
+  let where = name;
+  page.on('console', (said) => said.type() === 'error' && fault(where, `console: ${said.text()}`));
+  page.on('pageerror', (error) => fault(where, `script: ${error}`));
+  page.on('request', (one) => one.url().startsWith(asked.base) || fault(where, `asks for ${one.url()}`));
   for (const [title, path] of Object.entries(asked.pages)) {
-    const where = `${title}, ${name}`;
-    const page = await context.newPage();
-    page.on('console', (said) => said.type() === 'error' && fault(where, `console: ${said.text()}`));
-    page.on('pageerror', (error) => fault(where, `script: ${error}`));
-    page.on('request', (one) => one.url().startsWith(asked.base) || fault(where, `asks for ${one.url()}`));
+    where = `${title}, ${name}`;
     const answer = await page.goto(asked.base + path);
     if (answer.status() !== 200) fault(where, `status ${answer.status()}`);
     await page.screenshot({ path: join(asked.shots, `${title}-${name}.png`), fullPage: true });
@@ -41,13 +42,13 @@ for (const { name, ...options } of views) {
     if (wide > 0) fault(where, `${wide} pixels wider than the window`);
     if (await page.evaluate(() => globalThis.hacked !== undefined)) fault(where, 'a value ran as a script');
     await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations'] }));
     for (const { id, impact, nodes } of violations)
       if (['serious', 'critical'].includes(impact)) fault(where, `axe ${id} (${impact}): ${nodes[0].html}`);
-    await page.close();
   }
   await context.close();
-}
+};
+await Promise.all(views.map(seen));
 
 // The way of an operator, without JavaScript: calendar, day, approval; a wrong token changes nothing.
 const context = await browser.newContext({ javaScriptEnabled: false, viewport: views[0].viewport });
@@ -67,12 +68,17 @@ const note = page.locator('p.note', { hasText: 'Approved' });
 await note.waitFor();
 await page.screenshot({ path: join(asked.shots, 'approved.png'), fullPage: true });
 
-// By keyboard alone: the first stop skips to the content, and a day's numbers are shown on focus.
-await page.goto(`${asked.base}/`);
-await page.keyboard.press('Tab');
-if ((await page.locator('a.skip:focus').count()) !== 1) fault('keyboard', 'the first stop is no skip link');
-await page.locator('.days a').first().focus();
 await context.close();
+
+// By keyboard alone: the first stop skips to the content, and a day's numbers are shown on focus.
+const typist = await browser.newPage({ viewport: views[0].viewport });
+await typist.goto(`${asked.base}/`);
+await typist.keyboard.press('Tab');
+if ((await typist.locator('a.skip:focus').count()) !== 1) fault('keyboard', 'the first stop is no skip link');
+const cell = typist.locator('.days a').first();
+await cell.focus();
+const shown = await cell.evaluate((one) => getComputedStyle(one, '::after').content);
+if (!/\d/.test(shown)) fault('keyboard', `a focused day shows ${shown}`);
 
 await browser.close();
 for (const line of faults) console.log(line);

@@ -19,9 +19,10 @@ fn read(name: &str) -> String {
 }
 
 /// README and every page of docs/, with their texts.
-fn pages() -> Vec<(PathBuf, String)> {
+pub fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md"));
     let pages: Vec<(PathBuf, String)> = docs
         .chain([root().join("README.md")])
         .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
@@ -45,6 +46,20 @@ fn parted(text: &str) -> (Vec<&str>, Vec<&str>) {
     (inside, outside)
 }
 
+/// The commands of ours that a page has a reader type, each without what a shell does to it.
+pub fn shell_commands(text: &str) -> Vec<String> {
+    let (mut commands, mut shell) = (Vec::new(), false);
+    for line in text.lines().map(str::trim) {
+        if let Some(kind) = line.strip_prefix("```") {
+            shell = kind == "sh";
+        } else if shell && line.starts_with("sodalake ") {
+            let ours = line.split(['|', '>', '#']).next().unwrap_or_default();
+            commands.push(ours.trim().to_owned());
+        }
+    }
+    commands
+}
+
 /// What stands between backticks outside of fences.
 fn quoted(text: &str) -> Vec<String> {
     let prose = parted(text).1.join("\n");
@@ -53,7 +68,7 @@ fn quoted(text: &str) -> Vec<String> {
 }
 
 /// Words as a shell parts them, quotes included.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     for letter in line.chars() {
         match (quote, letter) {

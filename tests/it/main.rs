@@ -2,6 +2,7 @@
 
 mod alerts;
 mod campaign;
+mod browser;
 mod combined;
 mod commands;
 mod config_command;
@@ -11,6 +12,7 @@ mod deploy;
 mod deploy_ledger;
 mod docs;
 mod doctor;
+mod documented;
 mod explain;
 mod faults;
 mod findings;

@@ -3,15 +3,18 @@
 //! A month of a made-up city is published over HTTP to a stand-in portal, then broken in the ways
 //! in which real days have broken. From there on nothing knows of the breaking: the same code that
 //! looks at a real city finds the faults, explains and repairs them inside the rails. What was
-//! broken is compared with what was found only at the end, for the verdict.
+//! broken is compared with what was found only at the end, for the verdict. Then the status page is
+//! served, and what a person approves there is carried out.
 
 mod script;
+mod site;
 mod verdict;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use self::script::Script;
 use self::verdict::Verdict;
@@ -32,6 +35,9 @@ use crate::telemetry::Telemetry;
 /// The rails of the demo: as a city would set them, scaled to this small one.
 const RAILS: &str = "rails.recheck_after = \"300ms\"\nrails.max_orphan_rows_per_day = 20\n";
 
+/// With what one approves on the demo's status page; nothing but the demo's city takes it.
+const TOKEN: &str = "demo";
+
 /// Carries the command out.
 pub(super) async fn run(args: DemoArgs, common: &Common, telemetry: &Telemetry) -> Result<Exit> {
     let dir = tempfile::Builder::new().prefix("sodalake-demo-").tempdir();
@@ -47,7 +53,10 @@ pub(super) async fn run(args: DemoArgs, common: &Common, telemetry: &Telemetry) 
         print(&verdict.to_text(&before, &after))?;
     }
     if !args.exit {
-        stay_open(&stage, script.days).await?;
+        let held = after.iter().filter(|report| !verdict::in_step(report));
+        let held = held.map(|report| report.target.clone()).collect();
+        say_how_to_go_on(&stage, script.days, args.listen)?;
+        site::stay_open(&world, held, args.listen).await?;
     }
     Ok(verdict.exit())
 }
@@ -58,15 +67,15 @@ async fn set_up(dir: &Path, args: &DemoArgs) -> Result<Stage> {
         seed: args.seed,
         ..PortalOptions::default()
     };
-    let listen = if args.exit {
-        ([127, 0, 0, 1], 0).into()
-    } else {
-        args.listen
-    };
+    let listen = ([127, 0, 0, 1], 0).into();
     let stage = Stage::set_up(dir, city, options, listen).await;
     let stage = stage.context("set the demo's city up")?;
     let settings = dir.join("sodalake.toml");
-    std::fs::write(&settings, stage.settings(RAILS)).context("write the demo's settings")?;
+    let more = format!(
+        "{RAILS}http.listen = \"{}\"\nhttp.token = \"{TOKEN}\"\n",
+        args.listen
+    );
+    std::fs::write(&settings, stage.settings(&more)).context("write the demo's settings")?;
     Ok(stage)
 }
 
@@ -179,18 +188,16 @@ fn say(format: Format, title: &str, reports: &[&Report]) -> Result<()> {
     print(&text).context("write to stdout")
 }
 
-async fn stay_open(stage: &Stage, days: DayRange) -> Result<()> {
+fn say_how_to_go_on(stage: &Stage, days: DayRange, listen: SocketAddr) -> Result<()> {
     let config = stage.dir().join("sodalake.toml");
     let text = format!(
-        "The city stays open until Ctrl-C. In another terminal:\n  \
+        "\nThe status page is at http://{listen}/ until Ctrl-C; its token is {TOKEN}.\n\
+         In another terminal:\n  \
          export SODALAKE_CONFIG={}\n  \
-         sodalake check --from {} --to {}\n",
+         sodalake days --from {} --to {}\n",
         config.display(),
         days.from,
         days.to
     );
-    print(&text)?;
-    tokio::signal::ctrl_c()
-        .await
-        .map_err(|error| anyhow!(error).context("wait for Ctrl-C"))
+    Ok(print(&text)?)
 }

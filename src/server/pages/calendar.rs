@@ -34,10 +34,12 @@ pub(super) fn years(days: &[DayRecord], most: usize) -> impl Iterator<Item = (Ye
 
 /// One year.
 pub(super) fn year(year: Year, days: &[DayRecord], leads: Leads) -> Markup {
+    let last = days.last().map_or(0, |record| year.week(record.day));
     html! {
         div.scroll { div.year {
+            b { (year.number()) }
             div.months aria-hidden="true" {
-                @for (name, week) in year.months() { span class={ "w" (week + 1) } { (name) } }
+                @for (name, week) in year.months().filter(|(_, week)| *week <= last) { span class={ "w" (week + 1) } { (name) } }
             }
             div.weekdays aria-hidden="true" { span { "Mon" } span { "Wed" } span { "Fri" } }
             div.days { (PreEscaped(cells(year, days, leads))) }

@@ -92,6 +92,9 @@ fn marked(mark: &Mark) -> Markup {
 fn known(view: &DayView<'_>, record: &DayRecord) -> Markup {
     html! {
         (summary(record, view.zone))
+        @if record.pass.is_some() {
+            p.note { "What follows is what stood before the last repair." }
+        }
         (sides(view, record))
         @if let Some(evidence) = view.evidence {
             (evidence::findings(&counts(&record.counts), evidence, view.zone))
@@ -141,7 +144,6 @@ fn sides(view: &DayView<'_>, record: &DayRecord) -> Markup {
                 @if let Some((files, _)) = files { ", " (several(files, "file", "files")) " of the day" }
             }
             li { span { "Portal" } strong { (count(record.published)) } " rows published"
-                @if record.pass.is_some() { " before the repair" }
                 @if let Some(page) = page { " (" a href=(page) rel="noreferrer" { (view.dataset.id) } ")" }
             }
             li { span { "Catalog" }

@@ -1,6 +1,6 @@
 //! What speaks for a day's findings: rows side by side, when wrong rows were written, files, doubts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use chrono_tz::Tz;
 use maud::{Markup, html};
@@ -73,17 +73,31 @@ fn sample(sample: &Sample, open: bool, zone: Tz) -> Markup {
     }
 }
 
+/// What stands and what should, where the two differ; the key of a twin does as well.
+fn differing(sample: &Sample, column: &str, value: &Json) -> Option<(String, String)> {
+    let changed = sample.changes.iter().find(|one| one.column == column);
+    if let Some(Changed {
+        published,
+        expected,
+        ..
+    }) = changed
+    {
+        return Some((plain(published), plain(expected)));
+    }
+    let of = sample.of.as_deref()?;
+    let key = sample
+        .key
+        .as_deref()
+        .filter(|key| value.as_str() == Some(key))?;
+    Some((harmless(key), harmless(of)))
+}
+
 fn side_by_side(sample: &Sample) -> Markup {
-    let changes: BTreeMap<&str, &Changed> = (sample.changes.iter())
-        .map(|one| (one.column.as_str(), one))
-        .collect();
     let stands = sample.finding != Finding::Missing;
-    let should = !matches!(sample.finding, Finding::Orphan);
-    let unnamed = changes
-        .keys()
-        .filter(|column| !sample.row.contains_key(**column));
-    let columns: Vec<&str> = (sample.row.keys().map(String::as_str))
-        .chain(unnamed.copied())
+    let should = sample.finding != Finding::Orphan;
+    let changed = sample.changes.iter().map(|one| one.column.as_str());
+    let columns: BTreeSet<&str> = (sample.row.keys().map(String::as_str))
+        .chain(changed)
         .filter(|column| !column.starts_with(':'))
         .collect();
     html! {
@@ -91,11 +105,11 @@ fn side_by_side(sample: &Sample) -> Markup {
             thead { tr { th { "Column" } @if stands { th { "Published" } } @if should { th { "Expected" } } } }
             tbody { @for column in columns {
                 @let value = sample.row.get(column).unwrap_or(&Json::Null);
-                @match changes.get(column) {
-                    Some(change) => tr.differing {
+                @match differing(sample, column, value) {
+                    Some((published, expected)) => tr.differing {
                         th scope="row" { (harmless(column)) }
-                        @if stands { td { del { (plain(&change.published)) } } }
-                        @if should { td { ins { (plain(&change.expected)) } } }
+                        @if stands { td { del { (published) } } }
+                        @if should { td { ins { (expected) } } }
                     },
                     None => tr {
                         th scope="row" { (harmless(column)) }

@@ -95,15 +95,13 @@ pub(super) fn answer(tally: &Tally) -> Markup {
         )
     } else if wrong > 0 {
         let are = if wrong == 1 { "does" } else { "do" };
-        let wrong = format!("No: {} {are} not match the lake", days(wrong));
+        let said = format!("No: {} {are} not match the lake", days(wrong));
         let held = match of(State::Held) {
             0 => String::new(),
+            held if held == wrong => ", held for a person".to_owned(),
             held => format!(", {} of them held for a person", number(held)),
         };
-        (
-            "differs",
-            format!("{wrong}{held}. {} judged.", days(judged)),
-        )
+        ("differs", format!("{said}{held}. {} judged.", days(judged)))
     } else if unproven > 0 {
         let sentence = format!(
             "As far as can be proven: {} could not be read with certainty, all others match the lake.",
@@ -251,7 +249,7 @@ fn wanted(view: &Overview<'_>) -> Markup {
             section aria-labelledby="wanted" {
                 h2 id="wanted" { "Days that want a look" }
                 div.scroll tabindex="0" { table.rows {
-                    thead { tr { th { "Day" } th { "State" } th { "Since" } th { "Found" } } }
+                    thead { tr { th { "Day" } th { "State" } th.when { "Since" } th { "Found" } } }
                     tbody {
                         @for day in days.iter().take(WANTED) { (wanted_day(day, view.zone)) }
                     }
@@ -270,7 +268,7 @@ fn wanted_day(record: &DayRecord, zone: Tz) -> Markup {
         tr {
             td { a href=(day_path(&record.dataset, record.day)) { (record.dataset) " " (record.day) } }
             td { (state(&record.state)) }
-            td { (time(record.since, zone)) }
+            td.when { (time(record.since, zone)) }
             td.wide {
                 (found(&counts(&record.counts)))
                 @if let Some(said) = said { p.faint { (harmless(said)) } }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::Value as Json;
 
 use super::day::outcome;
-use super::parts::{commands, counts, day_path, found, harmless, number, plain, time};
+use super::parts::{commands, counts, day_path, found, harmless, number, plain, several, time};
 use super::{Place, page};
 use crate::ledger::{JournalStep, PassKind, PassRecord};
 
@@ -43,7 +43,7 @@ fn ended(pass: &PassRecord, zone: Tz) -> Markup {
                     div { dt { "Ended" } dd { (time(end.at, zone)) ": " (outcome(&end.outcome)) } }
                     div { dt { "Published" } dd { (number(end.published)) " rows" } }
                     div { dt { "Purged" } dd { (number(end.purged)) " rows" } }
-                    div { dt { "Catalog" } dd { (number(end.catalog_changes)) " entries changed" } }
+                    div { dt { "Catalog" } dd { (several(end.catalog_changes, "entry", "entries")) " changed" } }
                 },
                 None => div { dt { "Ended" } dd { "not yet, or it was cut off" } },
             }

@@ -62,7 +62,6 @@ fn dataset(name: &DatasetName, days: &[&ReportedDay]) -> Markup {
             h2 id=(anchor) { (name) }
             p.faint { (summed_up(&tally(records.iter()))) }
             @for (year, days) in calendar::years(&records, usize::MAX) {
-                p.faint { (year.number()) }
                 (calendar::year(year, days, Leads::Within))
             }
             details { summary { "Every day as a table" } (table(&records, &told)) }

@@ -1,0 +1,93 @@
+//! Every command in the documents, run: in the order a reader types them, on a city whose first of
+//! October is broken in the way they speak of.
+
+use std::path::Path;
+
+use sodalake::sandbox::city::{Breakage, Place, Table};
+
+use crate::docs::{pages, shell_commands, words};
+use crate::support::beside::run;
+use crate::support::city::{TestCity, written_at};
+
+/// They end only when told to; each has tests of its own.
+const LASTING: [&str; 4] = ["run", "demo", "sandbox", "healthcheck"];
+
+/// Findings may remain, be held, unproven or unconfirmed; usage and services must be right.
+const RIGHT: [i32; 5] = [0, 1, 3, 4, 5];
+
+async fn city() -> TestCity {
+    let city = TestCity::around("2020-10-01".parse().unwrap(), "").await;
+    break_the_first_of_october(&city, 0);
+    city
+}
+
+/// Doubles the rows of one camera, each time of another one.
+fn break_the_first_of_october(city: &TestCity, time: usize) {
+    let (table, day) = (Table::CameraCounts, "2020-10-01".parse().unwrap());
+    let base = city.bases(table, day).swap_remove(time);
+    let place = Place { table, day, base };
+    let broken = city
+        .stage
+        .damage(Breakage::OtherSpelling, &place, written_at());
+    broken.unwrap();
+}
+
+/// The documents can only make up digests and passes: put the real ones in their places.
+fn real(word: &str, before: &str, dir: &Path, pass: &str) -> String {
+    let file = dir.join(word);
+    match before {
+        "--approve" => {
+            let plan = std::fs::read_to_string(dir.join("held.plan")).unwrap();
+            let header: serde_json::Value =
+                serde_json::from_str(plan.lines().next().unwrap()).unwrap();
+            header["plan"]["digest"].as_str().unwrap().to_owned()
+        }
+        "restore" => pass.to_owned(),
+        "--out" | "apply" | "--report" => file.to_str().unwrap().to_owned(),
+        _ => word.to_owned(),
+    }
+}
+
+fn pass_in(out: &str) -> Option<String> {
+    let (_, after) = out.split_once("(pass ")?;
+    let words: String = after.split(')').next()?.split_whitespace().collect();
+    Some(words)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_runs() {
+    let mut seen = 0;
+    for (page, text) in pages() {
+        let commands = shell_commands(&text);
+        if commands.is_empty() {
+            continue;
+        }
+        let city = city().await;
+        let dir = city.stage.dir().to_owned();
+        let (mut pass, mut broken) = (String::new(), 0);
+        for command in commands {
+            let typed = words(&command);
+            if LASTING.contains(&typed[1].as_str()) {
+                continue;
+            }
+            if typed[1] == "plan" {
+                broken += 1;
+                break_the_first_of_october(&city, broken);
+            }
+            let args: Vec<String> = (1..typed.len())
+                .map(|at| real(&typed[at], &typed[at - 1], &dir, &pass))
+                .collect();
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let ran = run(&dir, &args).await;
+            let page = page.display();
+            assert!(RIGHT.contains(&ran.code), "{page}: {command}: {}", ran.err);
+            if typed[1] == "plan" {
+                let plan = std::fs::read_to_string(args.last().unwrap()).unwrap();
+                assert!(!plan.is_empty(), "{page}: {command}: {}", ran.out);
+            }
+            pass = pass_in(&ran.out).unwrap_or(pass);
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen} commands");
+}
