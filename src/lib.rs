@@ -22,8 +22,11 @@ pub mod cli;
 pub mod compare;
 pub mod database;
 pub mod expected;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lake;
 pub mod ledger;
+pub mod limits;
 pub mod model;
 pub mod plan;
 pub mod reconcile;

@@ -13,6 +13,7 @@ mod confirm;
 mod holder;
 mod lease;
 mod restore;
+mod retention;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::socrata::{ReadError, WriteError, Writer};
 pub(crate) use holder::name as holder_name;
 pub use lease::Lease;
 pub use restore::{RestoreError, Restored, restore};
+pub use retention::{RetireError, Retired, retire};
 
 /// Where a pass notes when the rows that it purges were written.
 pub(crate) const WRITTEN: &str = "written";
