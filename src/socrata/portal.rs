@@ -318,11 +318,10 @@ impl Portal {
 
     /// Pages of rows are large; everything else is small, and parsed into a tree.
     fn most_bytes(&self, operation: &str) -> usize {
-        let most = self.patience.max_body_bytes;
-        if matches!(operation, "keys" | "rows" | "rows_by_key" | "keys_present") {
-            return most;
+        match operation {
+            "keys" | "rows" | "rows_by_key" | "keys_present" => self.patience.max_body_bytes,
+            _ => SMALL_BODY_BYTES.min(self.patience.max_body_bytes),
         }
-        most.min(SMALL_BODY_BYTES)
     }
 
     async fn exchange(
@@ -332,11 +331,8 @@ impl Portal {
     ) -> Result<Answer, RequestError> {
         let mut response = request.send().await.map_err(RequestError::of_transport)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let limit = if status.is_success() {
-            most
-        } else {
-            most.min(SMALL_BODY_BYTES)
-        };
+        let refused = !status.is_success();
+        let limit = most.min(if refused { SMALL_BODY_BYTES } else { most });
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(RequestError::of_body)? {
             if body.len() + piece.len() > limit {
