@@ -73,11 +73,19 @@ pub async fn writers(world: &World) -> Result<Writers> {
     Ok(Writers {
         portal: Writer::new(Arc::clone(&world.portal), &settings.socrata)
             .context("open the portal for writing")?,
-        archive: ArchiveWriter::open(&settings.archive).context("open the archive for writing")?,
+        archive: archive_writer(settings)?,
         catalog: catalog.context("open the catalog for writing")?,
         holder: holder(),
         stop: Stop::default(),
     })
+}
+
+/// Opens the archive for storing and removing.
+///
+/// # Errors
+/// If it cannot be opened as the settings say.
+pub fn archive_writer(settings: &Settings) -> Result<ArchiveWriter> {
+    ArchiveWriter::open(&settings.archive).context("open the archive for writing")
 }
 
 /// Opens the archive for reading.

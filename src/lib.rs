@@ -23,8 +23,11 @@ pub mod compare;
 pub mod daemon;
 pub mod database;
 pub mod expected;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lake;
 pub mod ledger;
+pub mod limits;
 pub mod model;
 pub mod plan;
 pub mod reconcile;

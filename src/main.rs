@@ -12,7 +12,9 @@ use tokio::runtime::Runtime;
 fn main() -> ExitCode {
     let exit = start(cli::parse()).unwrap_or_else(|error| {
         // Nobody is left to tell if stderr is gone too.
-        let _ = writeln!(io::stderr(), "sodalake: failed to {error:#}");
+        let said = format!("sodalake: failed to {error:#}");
+        let lines: Vec<_> = said.lines().map(cli::style::clean).collect();
+        let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
         Exit::of(&error)
     });
     exit.into()

@@ -4,12 +4,14 @@
 //! {"header":{"format":1,"of":{"pass":"..","portal":"..","dataset":"..","day":"..",..}}}
 //! {"row":{"why":"twin","row":{"key":"..","sid":"..","created_at":"..","updated_at":"..","fields":{..}}}}
 //! {"entry":{"entry":{"key":{..},"pointer":"..",..}}}
+//! {"mark":{"rows":20,"entries":0,"sha256":".."}}
 //! {"trailer":{"rows":1,"entries":1,"sha256":".."}}
 //! ```
 //!
-//! The checksum is that of every byte before the trailer's line, unpacked. Values are kept as they
-//! are: null apart from nothing, numbers to the last digit (`serde_json` with `float_roundtrip`),
-//! text to the last blank.
+//! A checksum is that of every byte before its line, unpacked: the trailer's proves the whole, and
+//! a mark after every 20 lines proves what stands before it, so that of a damaged archive it is
+//! known which rows can be trusted. Values are kept as they are: null apart from nothing, numbers
+//! to the last digit (`serde_json` with `float_roundtrip`), text to the last blank.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -31,7 +33,9 @@ const MAX_LINE_BYTES: u64 = 16 << 20;
 /// An archive unpacks to at most this, and in addition this many times its size: keys do not pack,
 /// so real rows reach some 20 to 1, where gzip can do 1,000 to 1.
 const MAX_UNPACKED_BYTES: u64 = 64 << 20;
-const MAX_UNPACKED_RATIO: u64 = 200;
+const MAX_UNPACKED_RATIO: u64 = 50;
+/// Lines after which a mark says that all is well so far.
+const LINES_PER_MARK: u64 = 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -47,12 +51,14 @@ enum Line<'a> {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         null_metadata: bool,
     },
-    Trailer(Trailer),
+    Mark(Seal),
+    Trailer(Seal),
 }
 
+/// What stands before it: how many lines, and their checksum.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Trailer {
+struct Seal {
     rows: u64,
     entries: u64,
     sha256: String,
@@ -92,7 +98,8 @@ impl Packer {
 
     pub(super) fn row(&mut self, row: &ArchivedRow) -> io::Result<()> {
         self.rows += 1;
-        self.line(&Line::Row(Cow::Borrowed(row)))
+        self.line(&Line::Row(Cow::Borrowed(row)))?;
+        self.mark()
     }
 
     pub(super) fn entry(&mut self, entry: &Entry) -> io::Result<()> {
@@ -102,17 +109,30 @@ impl Packer {
         self.line(&Line::Entry {
             entry,
             null_metadata,
-        })
+        })?;
+        self.mark()
     }
 
     pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
-        let trailer = Line::Trailer(Trailer {
+        let trailer = Line::Trailer(self.seal());
+        self.line(&trailer)?;
+        self.lines.finish()
+    }
+
+    fn mark(&mut self) -> io::Result<()> {
+        if !(self.rows + self.entries).is_multiple_of(LINES_PER_MARK) {
+            return Ok(());
+        }
+        let mark = Line::Mark(self.seal());
+        self.line(&mark)
+    }
+
+    fn seal(&self) -> Seal {
+        Seal {
             rows: self.rows,
             entries: self.entries,
             sha256: hex(&self.hash.clone().finalize()),
-        });
-        self.line(&trailer)?;
-        self.lines.finish()
+        }
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
@@ -126,7 +146,7 @@ impl Packer {
     }
 }
 
-/// What is wrong with an archive, as a phrase, and how many rows came before.
+/// What is wrong with an archive, as a phrase, and how many rows before it are proven.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) what: String,
@@ -144,10 +164,12 @@ pub(super) enum Content {
 pub(super) struct Reader<'a> {
     lines: BufReader<GzDecoder<&'a [u8]>>,
     line: Vec<u8>,
+    line_number: u64,
     hash: Sha256,
     room: u64,
     rows: u64,
     entries: u64,
+    proven: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -155,10 +177,12 @@ impl<'a> Reader<'a> {
         let mut reader = Self {
             lines: BufReader::new(GzDecoder::new(packed)),
             line: Vec::new(),
+            line_number: 0,
             hash: Sha256::new(),
             room: MAX_UNPACKED_BYTES + MAX_UNPACKED_RATIO * packed.len() as u64,
             rows: 0,
             entries: 0,
+            proven: 0,
         };
         reader.read_line()?;
         if let Ok(AnyHeader { header }) = serde_json::from_slice(&reader.line)
@@ -171,7 +195,7 @@ impl<'a> Reader<'a> {
                 reader.hash.update(&reader.line);
                 Ok((reader, of.into_owned()))
             }
-            Line::Row(_) | Line::Entry { .. } | Line::Trailer(_) => {
+            Line::Row(_) | Line::Entry { .. } | Line::Mark(_) | Line::Trailer(_) => {
                 Err(reader.damage("it does not begin with a header"))
             }
         }
@@ -179,32 +203,42 @@ impl<'a> Reader<'a> {
 
     /// The next row or entry; `None` after a trailer that agrees with all before it.
     pub(super) fn next(&mut self) -> Result<Option<Content>, Damage> {
-        self.read_line()?;
-        let content = match self.parse()? {
-            Line::Header { .. } => return Err(self.damage("it has a second header")),
-            Line::Trailer(trailer) => return self.end(&trailer).map(|()| None),
-            Line::Row(row) => {
-                self.rows += 1;
-                Content::Row(row.into_owned())
-            }
-            Line::Entry {
-                entry,
-                null_metadata,
-            } => {
-                self.entries += 1;
-                let mut entry = entry.into_owned();
-                if null_metadata {
-                    entry.metadata = Some(Json::Null);
+        loop {
+            self.read_line()?;
+            let content = match self.parse()? {
+                Line::Header { .. } => return Err(self.damage("it has a second header")),
+                Line::Trailer(trailer) => return self.end(&trailer).map(|()| None),
+                Line::Mark(mark) => {
+                    self.agree(&mark, "a mark")?;
+                    self.proven = self.rows;
+                    None
                 }
-                Content::Entry(entry)
+                Line::Row(row) => {
+                    self.rows += 1;
+                    Some(Content::Row(row.into_owned()))
+                }
+                Line::Entry {
+                    entry,
+                    null_metadata,
+                } => {
+                    self.entries += 1;
+                    let mut entry = entry.into_owned();
+                    if null_metadata {
+                        entry.metadata = Some(Json::Null);
+                    }
+                    Some(Content::Entry(entry))
+                }
+            };
+            self.hash.update(&self.line);
+            if content.is_some() {
+                return Ok(content);
             }
-        };
-        self.hash.update(&self.line);
-        Ok(Some(content))
+        }
     }
 
     fn read_line(&mut self) -> Result<(), Damage> {
         self.line.clear();
+        self.line_number += 1;
         let most = self.room.min(MAX_LINE_BYTES);
         let read = self
             .lines
@@ -228,25 +262,29 @@ impl<'a> Reader<'a> {
     fn parse(&self) -> Result<Line<'static>, Damage> {
         // The place, not the text: rows are never shown.
         let place = |error: serde_json::Error| {
-            let line = self.rows + self.entries + 2;
-            self.damage(format!(
-                "line {line} is not understood at column {}",
-                error.column()
-            ))
+            let (line, column) = (self.line_number, error.column());
+            self.damage(format!("line {line} is not understood at column {column}"))
         };
         serde_json::from_slice(&self.line).map_err(place)
     }
 
-    fn end(&mut self, trailer: &Trailer) -> Result<(), Damage> {
-        if (trailer.rows, trailer.entries) != (self.rows, self.entries) {
+    /// Whether a seal says what was read before it.
+    fn agree(&self, seal: &Seal, name: &str) -> Result<(), Damage> {
+        if (seal.rows, seal.entries) != (self.rows, self.entries) {
             return Err(self.damage(format!(
-                "it holds {} rows and {} entries, its trailer says {} and {}",
-                self.rows, self.entries, trailer.rows, trailer.entries
+                "it holds {} rows and {} entries, {name} says {} and {}",
+                self.rows, self.entries, seal.rows, seal.entries
             )));
         }
-        if trailer.sha256 != hex(&self.hash.clone().finalize()) {
-            return Err(self.damage("its checksum does not fit"));
+        if seal.sha256 != hex(&self.hash.clone().finalize()) {
+            return Err(self.damage(format!("the checksum of {name} does not fit")));
         }
+        Ok(())
+    }
+
+    fn end(&mut self, trailer: &Seal) -> Result<(), Damage> {
+        self.agree(trailer, "its trailer")?;
+        self.proven = self.rows;
         match self.lines.read(&mut [0]) {
             Ok(0) if self.lines.get_ref().get_ref().is_empty() => Ok(()),
             Ok(_) => Err(self.damage("something follows its trailer")),
@@ -257,226 +295,10 @@ impl<'a> Reader<'a> {
     fn damage(&self, what: impl Into<String>) -> Damage {
         Damage {
             what: what.into(),
-            rows: self.rows,
+            rows: self.proven,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use chrono::DateTime;
-    use proptest::prelude::*;
-    use serde_json::json;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::model::{EntryKey, PublishedRow, RowKey};
-
-    fn header() -> ArchiveHeader {
-        ArchiveHeader {
-            pass: Uuid::from_u128(7),
-            portal: "data.example.gov".into(),
-            dataset: "camera-counts".parse().unwrap(),
-            id: "sh59-i6y9".parse().unwrap(),
-            day: "2020-10-01".parse().unwrap(),
-            key_column: "record_id".into(),
-            recipe: "gridsmart-agg15".into(),
-            made_at: DateTime::from_timestamp(1_600_000_000, 123_456_789).unwrap(),
-        }
-    }
-
-    fn row(field: Json) -> ArchivedRow {
-        ArchivedRow {
-            why: "twin".into(),
-            row: PublishedRow {
-                key: Some(RowKey::new("05d4a4491a2138f1f4320557ba490c7a")),
-                sid: "row-abcd".into(),
-                created_at: DateTime::from_timestamp(1_500_000_000, 1).unwrap(),
-                updated_at: DateTime::from_timestamp(1_500_000_001, 0).unwrap(),
-                fields: BTreeMap::from([("field".to_string(), field)]),
-            },
-        }
-    }
-
-    fn entry(metadata: Option<Json>) -> Entry {
-        Entry {
-            key: EntryKey {
-                collection_date: DateTime::from_timestamp(1_500_000_000, 0).unwrap(),
-                repository: "socrata".into(),
-                data_source: "gs".into(),
-                id_base: " Cesar Ch\u{e1}vez ".into(),
-                id_ext: "agg15.json".into(),
-            },
-            pointer: "sh59-i6y9".into(),
-            collection_end: None,
-            processing_date: DateTime::from_timestamp(1_500_000_000, 1_000),
-            metadata,
-        }
-    }
-
-    fn pack(rows: &[ArchivedRow], entries: &[Entry]) -> Vec<u8> {
-        let mut packer = Packer::new(&header()).unwrap();
-        for row in rows {
-            packer.row(row).unwrap();
-        }
-        for entry in entries {
-            packer.entry(entry).unwrap();
-        }
-        packer.finish().unwrap()
-    }
-
-    type Unpacked = (ArchiveHeader, Vec<ArchivedRow>, Vec<Entry>);
-
-    fn unpack(packed: &[u8]) -> Result<Unpacked, Damage> {
-        let (mut reader, header) = Reader::open(packed)?;
-        let (mut rows, mut entries) = (Vec::new(), Vec::new());
-        while let Some(content) = reader.next()? {
-            match content {
-                Content::Row(row) => rows.push(row),
-                Content::Entry(entry) => entries.push(entry),
-            }
-        }
-        Ok((header, rows, entries))
-    }
-
-    fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        gzip.write_all(text).unwrap();
-        gzip.finish().unwrap()
-    }
-
-    fn gunzip(packed: &[u8]) -> Vec<u8> {
-        let mut text = Vec::new();
-        GzDecoder::new(packed).read_to_end(&mut text).unwrap();
-        text
-    }
-
-    fn damage(packed: &[u8]) -> String {
-        unpack(packed).unwrap_err().what
-    }
-
-    #[test]
-    fn nothing_and_null_are_two_things() {
-        let mut keyless = row(Json::Null);
-        keyless.row.key = None;
-        let rows = [row(json!(["", " x ", null, {"a": null}])), keyless];
-        let entries = [entry(None), entry(Some(Json::Null)), entry(Some(json!({})))];
-        let packed = pack(&rows, &entries);
-        assert_eq!(
-            unpack(&packed).unwrap(),
-            (header(), rows.into(), entries.into())
-        );
-    }
-
-    #[test]
-    fn an_archive_cut_anywhere_is_refused() {
-        let packed = pack(&[row(json!("a")), row(json!("b"))], &[entry(None)]);
-        for length in 0..packed.len() {
-            assert!(
-                unpack(&packed[..length]).is_err(),
-                "{length} of {}",
-                packed.len()
-            );
-        }
-    }
-
-    #[test]
-    fn no_flipped_bit_changes_what_is_read() {
-        let packed = pack(&[row(json!("a")), row(json!("b"))], &[entry(None)]);
-        let whole = unpack(&packed).unwrap();
-        for bit in 0..packed.len() * 8 {
-            let mut flipped = packed.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                unpack(&flipped).is_err_and(|damage| damage.rows <= 2)
-                    || unpack(&flipped).unwrap() == whole
-            );
-        }
-    }
-
-    #[test]
-    fn a_line_changed_under_a_good_gzip_is_refused() {
-        let text = String::from_utf8(gunzip(&pack(&[row(json!("before")), row(json!("b"))], &[])))
-            .unwrap();
-        let changed = gzip(text.replace("before", "beside").as_bytes());
-        assert_eq!(damage(&changed), "its checksum does not fit");
-        let second = text.lines().nth(1).unwrap();
-        let fewer = gzip(text.replace(&format!("{second}\n"), "").as_bytes());
-        assert_eq!(
-            damage(&fewer),
-            "it holds 1 rows and 0 entries, its trailer says 2 and 0"
-        );
-        let open = gzip(
-            text.split_inclusive('\n')
-                .take(3)
-                .collect::<String>()
-                .as_bytes(),
-        );
-        let rest = Damage {
-            what: "it breaks off before its trailer".into(),
-            rows: 2,
-        };
-        assert_eq!(unpack(&open).unwrap_err(), rest);
-        let longer = gzip(format!("{text}{second}\n").as_bytes());
-        assert_eq!(damage(&longer), "something follows its trailer");
-        let twice = [pack(&[], &[]), pack(&[], &[])].concat();
-        assert_eq!(damage(&twice), "something follows its trailer");
-        let later = gzip(text.replace("\"format\":1", "\"format\":2").as_bytes());
-        assert_eq!(damage(&later), "it is of form 2, not 1");
-        let strange = gzip(text.replace("\"why\"", "\"because\"").as_bytes());
-        assert!(
-            damage(&strange).starts_with("line 2 is not understood"),
-            "{}",
-            damage(&strange)
-        );
-    }
-
-    #[test]
-    fn what_unpacks_without_end_is_refused() {
-        let line = gzip(&vec![b' '; 17 << 20]);
-        assert_eq!(damage(&line), "it has a line over 16777216 bytes");
-        let mut text = serde_json::to_vec(&Line::Header {
-            format: FORMAT,
-            of: Cow::Owned(header()),
-        })
-        .unwrap();
-        text.push(b'\n');
-        let blank = Line::Row(Cow::Owned(row(Json::from(" ".repeat(4 << 20)))));
-        let mut blank = serde_json::to_vec(&blank).unwrap();
-        blank.push(b'\n');
-        (0..30).for_each(|_| text.extend_from_slice(&blank));
-        assert_eq!(
-            damage(&gzip(&text)),
-            "it unpacks to more than any archive of its size"
-        );
-    }
-
-    fn value() -> impl Strategy<Value = Json> {
-        let leaf = prop_oneof![
-            Just(Json::Null),
-            any::<bool>().prop_map(Json::from),
-            any::<f64>().prop_map(Json::from),
-            any::<i64>().prop_map(Json::from),
-            any::<u64>().prop_map(Json::from),
-            any::<String>().prop_map(Json::from),
-            "[0-9.\\- ]{0,30}".prop_map(Json::from),
-        ];
-        leaf.prop_recursive(3, 20, 5, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
-                prop::collection::btree_map(any::<String>(), inner, 0..5).prop_map(Json::from_iter),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn every_value_comes_back_exactly(fields in prop::collection::vec(value(), 1..4)) {
-            let rows: Vec<_> = fields.into_iter().map(row).collect();
-            let (_, found, _) = unpack(&pack(&rows, &[])).unwrap();
-            prop_assert_eq!(found, rows);
-        }
-    }
-}
+mod tests;

@@ -5,12 +5,16 @@
 //! holds a header line, a line for each row and catalog entry, and a trailer with their counts and
 //! a checksum (format.rs has the details).
 //!
-//! [`Archive`] reads and needs no right to write; [`ArchiveWriter`] stores and expires. Storing
+//! [`Archive`] reads and needs no right to write; [`ArchiveWriter`] stores and removes. Storing
 //! returns only after the object was flushed, read back whole and found equal, row by row: no row
-//! may be purged before. Reading refuses a damaged archive, and says what is left of it.
+//! may be purged before. Reading refuses a damaged archive and says how many of its rows are
+//! proven; those it hands out only to whoever asks for them by name ([`Archive::salvage`]). When an
+//! archive may go is `repair`'s to say, for it must ask the ledger.
 
 mod format;
 mod writer;
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -33,7 +37,7 @@ const FOLDER: &str = "passes";
 /// How the name of an archive ends.
 const ENDING: &str = ".jsonl.gz";
 /// Largest archive written or read, packed: a day of 250,000 rows takes some 20 MB.
-const MAX_OBJECT_BYTES: u64 = 1 << 30;
+const MAX_OBJECT_BYTES: u64 = 256 << 20;
 /// Lines handled before other tasks have their turn.
 const LINES_AT_A_TIME: usize = 1_000;
 
@@ -93,6 +97,20 @@ pub struct ArchivedDay {
     pub entries: Vec<Entry>,
     /// The object it was read from.
     pub receipt: ArchiveReceipt,
+    /// What is wrong with the object, as a phrase. Then the rows are those that are proven
+    /// nonetheless, and there are no entries.
+    pub damage: Option<String>,
+}
+
+/// An archive older than `archive.keep_days`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldArchive {
+    /// The pass that made it.
+    pub pass: Uuid,
+    /// The object, from the archive's root.
+    pub path: String,
+    /// Its size in bytes, packed.
+    pub bytes: u64,
 }
 
 /// Why an archive could not be stored, read or removed.
@@ -170,13 +188,13 @@ pub enum ArchiveError {
         source: object_store::Error,
     },
     /// An archive that is not what was stored. Nothing of its pass is handed out.
-    #[error("trust archive {path}: {what}; {rows} rows before that could be read")]
+    #[error("trust archive {path}: {what}; {rows} rows before that are proven")]
     Damaged {
         /// The object.
         path: String,
         /// What is wrong.
         what: String,
-        /// Rows that could be read before the damage.
+        /// Rows before the damage that a mark proves.
         rows: u64,
     },
     /// An expired archive could not be removed.
@@ -229,26 +247,52 @@ impl Archive {
     /// # Errors
     /// If they could not be listed or read, or one of them is damaged.
     pub async fn load(&self, pass: Uuid) -> Result<Vec<ArchivedDay>, ArchiveError> {
-        let folder = format!("{FOLDER}/{pass}");
-        let mut objects = self.objects(&folder).await?;
+        let days = self.salvage(pass).await?;
+        let damaged = |day: &ArchivedDay| {
+            let (path, what) = (day.receipt.path.clone(), day.damage.clone()?);
+            let rows = day.receipt.rows;
+            Some(ArchiveError::Damaged { path, what, rows })
+        };
+        days.iter().find_map(damaged).map_or(Ok(days), Err)
+    }
+
+    /// As [`Archive::load`], but of a damaged archive those rows that are proven nonetheless.
+    ///
+    /// # Errors
+    /// If they could not be listed or read, or one does not even begin with its own header.
+    pub async fn salvage(&self, pass: Uuid) -> Result<Vec<ArchivedDay>, ArchiveError> {
+        let mut objects = self.objects(&format!("{FOLDER}/{pass}")).await?;
+        objects.retain(|meta| pass_of(&meta.location) == Some(pass));
         objects.sort_by(|a, b| a.location.cmp(&b.location));
         let mut days = Vec::new();
-        for meta in objects
-            .iter()
-            .filter(|meta| pass_of(&meta.location) == Some(pass))
-        {
-            let path = meta.location.to_string();
-            let packed = self.fetch(&meta.location).await?;
-            let day = unpack(&path, &packed).await;
-            let day = day.map_err(|damage| damaged(&path, damage))?;
-            if object_name(&day.header) != path {
-                let what = "its header is that of another pass, dataset or day".into();
-                let rows = day.receipt.rows;
-                return Err(ArchiveError::Damaged { path, what, rows });
-            }
-            days.push(day);
+        for meta in objects {
+            days.push(self.open_one(&meta.location).await?);
         }
         Ok(days)
+    }
+
+    /// Every pass that has archives here, the oldest first.
+    ///
+    /// # Errors
+    /// If they could not be listed.
+    pub async fn passes(&self) -> Result<BTreeSet<Uuid>, ArchiveError> {
+        let objects = self.objects(FOLDER).await?;
+        Ok(objects
+            .iter()
+            .filter_map(|meta| pass_of(&meta.location))
+            .collect())
+    }
+
+    async fn open_one(&self, location: &Path) -> Result<ArchivedDay, ArchiveError> {
+        let path = location.to_string();
+        let packed = self.fetch(location).await?;
+        let day = unpack(&path, &packed).await;
+        let day = day.map_err(|damage| damaged(&path, damage))?;
+        if object_name(&day.header) == path {
+            return Ok(day);
+        }
+        let what = "its header is that of another pass, dataset or day".into();
+        Err(damaged(&path, Damage { what, rows: 0 }))
     }
 
     /// Bytes that all archives take, packed.
@@ -337,19 +381,36 @@ fn receipt(path: &str, packed: &[u8], rows: usize, entries: usize) -> ArchiveRec
     }
 }
 
-/// The whole content of an object.
+/// Hands every row of an object to `each`, damaged or not: see [`crate::fuzzing`].
+pub(crate) fn read_through(packed: &[u8], each: &mut dyn FnMut(&ArchivedRow)) {
+    let Ok((mut reader, _)) = Reader::open(packed) else {
+        return;
+    };
+    while let Ok(Some(content)) = reader.next() {
+        if let Content::Row(row) = content {
+            each(&row);
+        }
+    }
+}
+
+/// The content of an object: all of it, or what is proven of it. Fails without its header.
 async fn unpack(path: &str, packed: &[u8]) -> Result<ArchivedDay, Damage> {
     let (mut reader, header) = Reader::open(packed)?;
-    let mut rows = Vec::new();
-    let mut entries = Vec::new();
-    while let Some(content) = reader.next()? {
-        match content {
-            Content::Row(row) => rows.push(row),
-            Content::Entry(entry) => entries.push(entry),
+    let (mut rows, mut entries) = (Vec::new(), Vec::new());
+    let damage = loop {
+        match reader.next() {
+            Ok(Some(Content::Row(row))) => rows.push(row),
+            Ok(Some(Content::Entry(entry))) => entries.push(entry),
+            Ok(None) => break None,
+            Err(damage) => break Some(damage),
         }
         if (rows.len() + entries.len()).is_multiple_of(LINES_AT_A_TIME) {
             tokio::task::yield_now().await;
         }
+    };
+    if let Some(Damage { rows: proven, .. }) = &damage {
+        rows.truncate(usize::try_from(*proven).unwrap_or(usize::MAX));
+        entries.clear();
     }
     let receipt = receipt(path, packed, rows.len(), entries.len());
     Ok(ArchivedDay {
@@ -357,5 +418,6 @@ async fn unpack(path: &str, packed: &[u8]) -> Result<ArchivedDay, Damage> {
         rows,
         entries,
         receipt,
+        damage: damage.map(|damage| damage.what),
     })
 }

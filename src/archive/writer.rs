@@ -1,22 +1,24 @@
-//! Storing and expiring archives.
+//! Storing and removing archives.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
 use chrono::{DateTime, Days, Utc};
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
-use uuid::Uuid;
+use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutOptions};
 
 use super::format::{Content, Packer, Reader};
 use super::{
     Archive, ArchiveError, ArchiveHeader, ArchiveReceipt, ArchivedRow, FOLDER, LINES_AT_A_TIME,
-    fits, object_name, pass_of, receipt,
+    OldArchive, fits, object_name, pass_of, receipt,
 };
 use crate::bucket::{Environment, Trouble, environment};
 use crate::model::Entry;
 use crate::settings::ArchiveSettings;
+
+/// So many bytes of an object hold its header: it is the first line, and gzip gives out what it
+/// has.
+const HEAD_BYTES: u64 = 64 << 10;
 
 /// All archives, with the right to store and remove them.
 #[derive(Clone, Debug)]
@@ -113,35 +115,61 @@ impl ArchiveWriter {
         }
     }
 
-    /// Removes archives written more than `archive.keep_days` days before `now`, but none of the
-    /// passes in `keep` and nothing that is not an archive. Returns what it removed.
+    /// The archives made more than `archive.keep_days` days before `now`, by their own header and
+    /// by the store's word; nothing that is not an archive of ours, to its name.
     ///
     /// # Errors
-    /// If they could not be listed, or one could not be removed; those before it are.
-    pub async fn expire(
-        &self,
-        now: DateTime<Utc>,
-        keep: &BTreeSet<Uuid>,
-    ) -> Result<Vec<String>, ArchiveError> {
+    /// If they could not be listed, or one could not be read.
+    pub async fn old(&self, now: DateTime<Utc>) -> Result<Vec<OldArchive>, ArchiveError> {
         let Some(limit) = now.checked_sub_days(Days::new(self.keep_days.into())) else {
             return Ok(Vec::new());
         };
-        let mut removed = Vec::new();
+        let mut old = Vec::new();
         for meta in self.archive.objects(FOLDER).await? {
-            let kept = pass_of(&meta.location).is_none_or(|pass| keep.contains(&pass));
-            if kept || meta.last_modified >= limit {
+            let Some(pass) = pass_of(&meta.location) else {
                 continue;
+            };
+            if meta.last_modified < limit && self.was_made_before(&meta, limit).await? {
+                let (path, bytes) = (meta.location.to_string(), meta.size);
+                old.push(OldArchive { pass, path, bytes });
             }
-            self.remove(&meta.location).await?;
-            removed.push(meta.location.to_string());
         }
-        Ok(removed)
+        old.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(old)
     }
 
-    async fn remove(&self, location: &Path) -> Result<(), ArchiveError> {
-        match self.archive.bucket.store.delete(location).await {
+    /// Reads no more than the beginning: the header is the first line.
+    async fn was_made_before(
+        &self,
+        meta: &ObjectMeta,
+        limit: DateTime<Utc>,
+    ) -> Result<bool, ArchiveError> {
+        let range = 0..meta.size.min(HEAD_BYTES);
+        if range.is_empty() {
+            return Ok(false);
+        }
+        let store = &self.archive.bucket.store;
+        let head = match store.get_range(&meta.location, range).await {
+            Ok(head) => head,
+            Err(error) if Trouble::of(&error) == Trouble::Absent => return Ok(false),
+            Err(source) => {
+                let path = meta.location.to_string();
+                return Err(ArchiveError::Read { path, source });
+            }
+        };
+        let ours = |header: &ArchiveHeader| object_name(header) == meta.location.as_ref();
+        Ok(Reader::open(&head).is_ok_and(|(_, header)| ours(&header) && header.made_at < limit))
+    }
+
+    /// Removes an archive for good. One that has gone already is no error.
+    ///
+    /// # Errors
+    /// If it could not be removed.
+    pub async fn remove(&self, old: &OldArchive) -> Result<(), ArchiveError> {
+        let location = Path::from(old.path.as_str());
+        match self.archive.bucket.store.delete(&location).await {
             Err(error) if Trouble::of(&error) != Trouble::Absent => Err(ArchiveError::Remove {
-                path: location.to_string(),
+                path: old.path.clone(),
                 source: error,
             }),
             Ok(()) | Err(_) => Ok(()),

@@ -3,14 +3,19 @@
 //! `object_store` reads any XML as a listing, a web page too, and finds it empty; and it takes a
 //! page that says "to be continued", and not where, for the last one. Either would be a short
 //! success, so this looks at every listing on its way from the network, and fails where one is not
-//! a listing or not whole. The formats: `ListObjectsV2` of S3 and GCS, `List Blobs` of Azure.
+//! a listing, not whole or without end. The formats: `ListObjectsV2` of S3 and GCS, `List Blobs` of Azure.
 
 use async_trait::async_trait;
-use object_store::ClientOptions;
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
 };
+use object_store::{ClientConfigKey, ClientOptions};
+
+/// Largest page of a listing, and largest refusal, in bytes: a page names 5,000 objects at most.
+const MAX_BYTES: usize = 16 << 20;
 
 /// Makes clients whose listings are checked.
 #[derive(Debug)]
@@ -26,12 +31,40 @@ enum ListingError {
     Foreign,
     #[error("the listing goes on, and does not say where")]
     Cut,
+    #[error("the answer is longer than {MAX_BYTES} bytes")]
+    Endless,
 }
 
 impl HttpConnector for CheckedListings {
+    /// A client of our own: the library's follows redirects to other hosts, where it leaves out the
+    /// signature and not the session token, and an environment variable can stop it from looking
+    /// at certificates. From the options come what may be sent in the clear, and the times.
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Checked(client)))
+        let time = |key| humantime::parse_duration(&options.get_config_value(&key)?).ok();
+        let plain = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("sodalake/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .https_only(plain.as_deref() != Some("true"))
+            .http1_only()
+            .no_gzip();
+        if let Some(time) = time(ClientConfigKey::Timeout) {
+            builder = builder.timeout(time);
+        }
+        if let Some(time) = time(ClientConfigKey::ConnectTimeout) {
+            builder = builder.connect_timeout(time);
+        }
+        if let Some(time) = time(ClientConfigKey::ReadTimeout) {
+            builder = builder.read_timeout(time);
+        }
+        let client = builder
+            .build()
+            .map_err(|source| object_store::Error::Generic {
+                store: "HTTP client",
+                source: Box::new(source),
+            })?;
+        Ok(HttpClient::new(Checked(HttpClient::new(client))))
     }
 }
 
@@ -43,14 +76,30 @@ impl HttpService for Checked {
             .split('&')
             .any(|pair| pair == "list-type=2" || pair == "comp=list");
         let response = self.0.execute(request).await?;
-        if !is_listing || !response.status().is_success() {
+        let is_success = response.status().is_success();
+        if !is_listing && is_success {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let body = body.bytes().await?;
-        check(&body).map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+        let body = whole(body).await?;
+        if is_success {
+            check(&body).map_err(|error| HttpError::new(HttpErrorKind::Decode, error))?;
+        }
         Ok(HttpResponse::from_parts(parts, body.into()))
     }
+}
+
+/// A listing's page, or what a refusal says, whole and not too large.
+async fn whole(body: HttpResponseBody) -> Result<Bytes, HttpError> {
+    let mut parts = body.bytes_stream();
+    let mut whole = BytesMut::new();
+    while let Some(part) = parts.try_next().await? {
+        if whole.len() + part.len() > MAX_BYTES {
+            return Err(HttpError::new(HttpErrorKind::Decode, ListingError::Endless));
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.freeze())
 }
 
 /// Names of objects are escaped in a listing, so they cannot pass for one of these marks.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 
-use super::style::{clean, print};
-use super::{CheckArgs, Common, Depth, Exit, Format, PlanArgs, config, report, select};
+use super::style::{clean, clean_json, print};
+use super::{CheckArgs, Common, Depth, Exit, Format, PlanArgs, config, next, report, select};
 use crate::app;
 use crate::compare;
 use crate::model::{DatasetDay, DayRange};
@@ -57,7 +57,7 @@ pub(super) async fn check(
         let written = write_whole(file, &[page]);
         written.with_context(|| format!("write report {name}"))?;
     }
-    tell(&reports, common.format, "check")?;
+    tell(&reports, common, "check")?;
     Ok(report::exit(&reports))
 }
 
@@ -139,14 +139,14 @@ async fn survey(
 }
 
 /// Writes the reports to stdout.
-pub(super) fn tell(reports: &[Report], format: Format, command: &str) -> anyhow::Result<()> {
-    let text = match format {
-        Format::Text => report::to_text(reports, command),
-        Format::Json => reports.iter().fold(String::new(), |mut lines, one| {
-            lines.push_str(&report::to_json(one).to_string());
-            lines.push('\n');
-            lines
-        }),
+pub(super) fn tell(reports: &[Report], common: &Common, command: &str) -> anyhow::Result<()> {
+    let text = match common.format {
+        Format::Text => {
+            let mut text = report::to_text(reports);
+            text.push_str(&next::step(reports, common, command));
+            text
+        }
+        Format::Json => report::json_lines(reports),
     };
     print(&text).context("write to stdout")
 }
@@ -165,7 +165,7 @@ pub(super) async fn plan(
     let (mut reports, mut lines) = (Vec::new(), Vec::new());
     for target in targets {
         steps.at(&target.to_string());
-        let (report, drafted) = match reconcile::draft(&world, &target, depth, false).await {
+        let (report, drafted) = match reconcile::draft(&world, &target, depth, args.rewrite).await {
             Ok(drafted) => drafted,
             Err(error) => (Report::failed(&target, depth, &error), None),
         };
@@ -180,7 +180,7 @@ pub(super) async fn plan(
         if exit != Exit::Failed {
             write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
         }
-        tell(&reports, common.format, "plan")?;
+        tell(&reports, common, "plan")?;
         if exit != Exit::Failed && common.format == Format::Text && !lines.is_empty() {
             let file = clean(&file.to_string_lossy()).into_owned();
             print(&format!("Next: read it, then\n  sodalake apply {file}\n"))?;
@@ -201,8 +201,10 @@ fn warn_of_doubt(report: &Report) {
     }
 }
 
+/// A plan may be read on a terminal, wherever it was written to.
 fn rendered((draft, held): &(Draft, Vec<Breach>)) -> Vec<String> {
-    draft.render(held.clone())
+    let lines = draft.render(held.clone()).into_iter();
+    lines.map(|line| clean_json(&line).into_owned()).collect()
 }
 
 /// Written beside and renamed, so that a plan is there whole or not at all.

@@ -8,8 +8,9 @@ use super::{
     ApplyArgs, Common, Exit, Format, RepairArgs, RestoreArgs, UsageError, report, select, stop,
 };
 use crate::app;
-use crate::archive::ArchivedDay;
+use crate::archive::{ArchiveError, ArchivedDay};
 use crate::compare::Depth;
+use crate::ledger::Act;
 use crate::model::RowKey;
 use crate::plan::{Approval, PlanFile, Strategy};
 use crate::reconcile::{self, Asked, Report, World};
@@ -41,7 +42,7 @@ pub(super) async fn repair(
             steps.advance(1);
         }
         steps.end();
-        tell(&reports, common.format, "repair")?;
+        tell(&reports, common, "repair")?;
         Ok(report::exit(&reports))
     });
     stop::or_give_back(&world, &writers, work).await
@@ -54,8 +55,8 @@ pub(super) async fn apply(
     telemetry: &Telemetry,
 ) -> anyhow::Result<Exit> {
     let name = args.plan.display();
-    let text = std::fs::read_to_string(&args.plan).with_context(|| format!("read plan {name}"))?;
-    let read = PlanFile::read(&text).map_err(anyhow::Error::new);
+    let file = std::fs::File::open(&args.plan).with_context(|| format!("read plan {name}"))?;
+    let read = PlanFile::read(std::io::BufReader::new(file)).map_err(anyhow::Error::new);
     let plans = read.map_err(|error| UsageError(format!("read plan {name}: {error:#}")))?;
     if plans.is_empty() {
         return Err(UsageError(format!("read plan {name}: it is empty")).into());
@@ -76,7 +77,7 @@ pub(super) async fn apply(
             steps.advance(1);
         }
         steps.end();
-        tell(&reports, common.format, "apply")?;
+        tell(&reports, common, "apply")?;
         Ok(report::exit(&reports))
     });
     stop::or_give_back(&world, &writers, work).await
@@ -139,6 +140,17 @@ async fn carry_out(
         only_digest: Some(header.digest.clone()),
         wait: true,
     };
+    if asked.approval.is_some() {
+        let act = Act {
+            at: world.clock.now(),
+            origin: app::origin(),
+            act: "approve".into(),
+            subject: header.digest.clone(),
+            reason: format!("apply --approve, for {} {}", header.dataset, header.day),
+        };
+        let recorded = world.ledger.record_act(&act).await;
+        recorded.context("record the approval")?;
+    }
     let altered = plan.actions.iter().any(crate::plan::Action::needs_content);
     let default = if altered { Depth::Content } else { Depth::Keys };
     let depth = common.depth.map_or(default, Into::into);
@@ -155,7 +167,13 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
     })?;
     let world = world(common).await?;
     let archive = app::archive(&world.settings)?;
-    let archived: Vec<ArchivedDay> = (archive.load(pass).await?.into_iter())
+    let loaded = if args.salvage {
+        archive.salvage(pass).await
+    } else {
+        archive.load(pass).await
+    };
+    let loaded = loaded.map_err(advised)?;
+    let archived: Vec<ArchivedDay> = (loaded.into_iter())
         .filter_map(|day| asked_for(day, &args))
         .collect();
     if archived.is_empty() {
@@ -176,6 +194,27 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
     stop::or_give_back(&world, &writers, work).await
 }
 
+/// What can still be done about an archive that is refused.
+fn advised(error: ArchiveError) -> anyhow::Error {
+    match &error {
+        ArchiveError::Damaged { rows: 1.., .. } => {
+            anyhow::Error::new(error).context("restore (--salvage puts back what is proven)")
+        }
+        _ => anyhow::Error::new(error).context("restore"),
+    }
+}
+
+/// Rows that a pass archived of this day, by its journal.
+async fn archived_rows(world: &World, day: &ArchivedDay) -> anyhow::Result<Option<u64>> {
+    let Some((_, journal)) = world.ledger.pass(day.header.pass).await? else {
+        return Ok(None);
+    };
+    let of_this = |detail: &serde_json::Value| {
+        (detail.get("path")?.as_str()? == day.receipt.path).then(|| detail.get("rows")?.as_u64())?
+    };
+    Ok(journal.iter().find_map(|step| of_this(&step.detail)))
+}
+
 async fn put_back(
     archived: Vec<ArchivedDay>,
     key: Option<&RowKey>,
@@ -187,6 +226,15 @@ async fn put_back(
     for day in archived {
         let (name, of) = (day.header.dataset.clone(), day.header.day);
         let target = select::day(&world.settings, name.as_str(), of)?;
+        if let Some(damage) = &day.damage {
+            let (path, proven) = (&day.receipt.path, thousands(day.receipt.rows));
+            let rows = archived_rows(world, &day).await?;
+            let rows = rows.map_or_else(|| "an unknown number of".into(), thousands);
+            tracing::warn!(
+                "archive {path} is damaged: {damage}; {proven} of {rows} rows are proven"
+            );
+            worst = worst.and(Exit::Findings);
+        }
         let restored = repair::restore(world, writers, &target, day, key).await?;
         worst = worst.and(if restored.is_whole() {
             Exit::Ok

@@ -4,6 +4,7 @@
 //! several share, `exit` the codes, `style` how text is laid out. Results go to stdout, logs and
 //! progress to stderr.
 
+mod archive;
 mod args;
 mod calendar;
 pub mod config;
@@ -17,6 +18,7 @@ mod healthcheck;
 mod look;
 mod mark;
 mod mend;
+mod next;
 mod package;
 mod report;
 mod run;
@@ -109,6 +111,9 @@ Examples:
   sodalake restore 01890a5d-ac96-774b-bcce-b302099a8057
   sodalake restore 01890a5d-ac96-774b-bcce-b302099a8057 --day 2020-10-01")]
     Restore(RestoreArgs),
+    /// Look after the archive: is it whole, and what of it is old
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// The ledger: a line per day with its state, since when, and why
     #[command(after_help = "\
 Examples:
@@ -204,6 +209,9 @@ pub struct PlanArgs {
     /// Where the plan goes: JSON lines, a row a line [default: stdout]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Plan to wipe the range and write it new
+    #[arg(long)]
+    pub rewrite: bool,
 }
 
 /// `apply`.
@@ -269,6 +277,22 @@ pub struct RestoreArgs {
     /// Only the row of this key
     #[arg(long)]
     pub key: Option<String>,
+    /// Of a damaged archive, put back the rows that are proven nonetheless
+    #[arg(long)]
+    pub salvage: bool,
+}
+
+/// `archive`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ArchiveCommand {
+    /// Read every archive to its end, and name those that are damaged
+    Check,
+    /// Remove what is older than `archive.keep_days` and no pass needs
+    Expire {
+        /// Only tell what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// `days`.
@@ -346,6 +370,7 @@ impl Command {
             | Self::Derive(_)
             | Self::Explain(_)
             | Self::Restore(_)
+            | Self::Archive(_)
             | Self::Mark(_)
             | Self::Doctor
             | Self::Config(_)
@@ -392,6 +417,7 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
         Command::Repair(args) => mend::repair(args, &common, telemetry).await,
         Command::Restore(args) => mend::restore(args, &common).await,
+        Command::Archive(command) => stop::or_asked(archive::run(command, &common)).await,
         Command::Derive(args) => stop::or_asked(derive::run(args, &common)).await,
         Command::Days(args) => stop::or_asked(days::run(args, &common)).await,
         Command::Mark(args) => stop::or_asked(mark::run(args, &common)).await,
@@ -428,11 +454,15 @@ mod tests {
             "sodalake check --last 30 --report october.html",
             "sodalake --format json check --last 7 -vv",
             "sodalake plan --out october.plan camera-counts",
+            "sodalake plan camera-counts --day 2020-10-01 --rewrite",
             "sodalake apply october.plan --approve 9f86d081",
             "sodalake repair camera-counts --day 2020-10-01 --rewrite",
             "sodalake derive camera-counts --day 2020-10-01 --keys --recipe kits --counter separate",
             "sodalake explain camera-counts 2020-10-01 5e7c8b1f",
             "sodalake restore 0189 --day 2020-10-01 --key 5e7c8b1f",
+            "sodalake restore 0189 --salvage",
+            "sodalake archive check --format json",
+            "sodalake archive expire --dry-run",
             "sodalake days --color never",
             "sodalake mark camera-counts 2020-10-01 known-lost --reason gone --until 2020-11-01",
             "sodalake doctor -q",

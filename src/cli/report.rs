@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::Exit;
-use super::style::{Side, Table, Tone, clean, paint, thousands};
+use super::style::{Side, Table, Tone, clean, clean_json, paint, thousands};
 use crate::compare::Counts;
 use crate::reconcile::{Report, State};
 
@@ -76,6 +76,12 @@ pub(super) fn to_json(report: &Report) -> Json {
     })
 }
 
+/// The reports, one JSON object a line.
+pub(super) fn json_lines<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
+    let line = |report| format!("{}\n", clean_json(&to_json(report).to_string()));
+    reports.into_iter().map(line).collect()
+}
+
 pub(super) fn tone(state: State) -> Tone {
     match state {
         State::InStep | State::Repaired => Tone::Good,
@@ -118,9 +124,9 @@ pub(super) fn in_words(counts: Counts) -> String {
     words.join(", ")
 }
 
-/// The reports for people: a table per dataset, a sentence for each day that is not in step, the
-/// sum, and what to do next.
-pub(super) fn to_text(reports: &[Report], command: &str) -> String {
+/// The reports for people: a table per dataset, a sentence for each day that is not in step, and
+/// the sum.
+pub(super) fn to_text(reports: &[Report]) -> String {
     let mut by_dataset: BTreeMap<&str, Vec<&Report>> = BTreeMap::new();
     for report in reports {
         by_dataset
@@ -134,7 +140,6 @@ pub(super) fn to_text(reports: &[Report], command: &str) -> String {
         .collect();
     text.push_str(&sum(reports));
     text.push('\n');
-    text.push_str(&next_step(reports, command));
     text
 }
 
@@ -225,38 +230,4 @@ fn sum(reports: &[Report]) -> String {
         "dataset-days"
     };
     format!("{} {unit}: {}", thousands(days), parts.join(", "))
-}
-
-fn next_step(reports: &[Report], command: &str) -> String {
-    let first = |state| reports.iter().find(|report| report.state == state);
-    let approvable = |report: &&Report| {
-        report
-            .refusal
-            .as_ref()
-            .is_some_and(crate::plan::Refusal::is_approvable)
-    };
-    if let Some(held) = reports.iter().find(approvable) {
-        let digest = held
-            .refusal
-            .as_ref()
-            .map(|refusal| refusal.digest.as_str())
-            .unwrap_or_default();
-        let (name, day) = (&held.target.dataset.name, held.target.day);
-        return format!(
-            "Next: read what is held, then approve that very plan:\n  \
-             sodalake plan {name} --day {day} --out held.plan\n  \
-             sodalake apply held.plan --approve {digest}\n"
-        );
-    }
-    if let (Some(differs), "check") = (first(State::Differs), command) {
-        let (name, day) = (&differs.target.dataset.name, differs.target.day);
-        return format!(
-            "Next: sodalake explain {name} {day}\n      sodalake repair {name} --day {day}\n"
-        );
-    }
-    if let Some(unproven) = first(State::Unproven) {
-        let (name, day) = (&unproven.target.dataset.name, unproven.target.day);
-        return format!("Next: sodalake explain {name} {day}\n");
-    }
-    String::new()
 }

@@ -36,6 +36,7 @@ use url::Url;
 use super::{
     Access, Address, BoxError, Broken, DatabaseError, Line, Param, Place, Script, Statement,
 };
+use crate::limits::{SECRET_BYTES, read_text};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -153,9 +154,11 @@ fn tls(address: &Address<'_>) -> Result<ClientConfig, BoxError> {
         return Ok(builder.with_platform_verifier()?.with_no_client_auth());
     };
     let mut roots = rustls::RootCertStore::empty();
-    let unread = |error| format!("read ca_file {}: {error}", path.display());
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
-        roots.add(certificate.map_err(unread)?)?;
+    let unread =
+        |error: &dyn std::fmt::Display| format!("read ca_file {}: {error}", path.display());
+    let text = read_text(path, SECRET_BYTES).map_err(|error| unread(&error))?;
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        roots.add(certificate.map_err(|error| unread(&error))?)?;
     }
     if roots.is_empty() {
         return Err(format!("ca_file {} holds no certificate", path.display()).into());

@@ -305,6 +305,11 @@ impl Ledger {
             .await
     }
 
+    /// The passes of every dataset that have not ended, the oldest first.
+    pub async fn all_unfinished(&self) -> Result<Vec<PassRecord>, LedgerError> {
+        self.read_passes("ended_at is null", Vec::new()).await
+    }
+
     /// Rows purged from a dataset by passes that began or ended at or after `since`. Of a pass, the
     /// larger of its end's number and its journal's sum counts, so that one that died counts too.
     pub async fn purged_since(

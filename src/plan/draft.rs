@@ -314,6 +314,12 @@ impl Draft {
         &self.target
     }
 
+    /// The order of its steps.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
     /// Its steps.
     #[must_use]
     pub fn actions(&self) -> &[Action] {

@@ -139,6 +139,8 @@ pub struct Breach {
 pub struct Refusal {
     /// The refused draft's digest.
     pub digest: String,
+    /// The order in which it would have been carried out.
+    pub strategy: Strategy,
     /// Every breach, at least one.
     pub breaches: Vec<Breach>,
 }
@@ -198,16 +200,22 @@ impl Draft {
     pub fn vet(self, rails: &Rails, circumstances: &Circumstances) -> Result<Plan, Refusal> {
         let digest = self.digest();
         let approved = (circumstances.approval.as_ref()).is_some_and(|yes| yes.digest == digest);
-        let breaches: Vec<Breach> = (self.breaches(rails, circumstances).into_iter())
-            .filter(|breach| !(approved && breach.guard.is_budget()))
-            .collect();
+        let (lifted, breaches): (Vec<Breach>, Vec<Breach>) =
+            (self.breaches(rails, circumstances).into_iter())
+                .partition(|breach| approved && breach.guard.is_budget());
         if breaches.is_empty() {
             Ok(Plan {
                 draft: self,
                 digest,
+                lifted,
             })
         } else {
-            Err(Refusal { digest, breaches })
+            let strategy = self.strategy;
+            Err(Refusal {
+                digest,
+                strategy,
+                breaches,
+            })
         }
     }
 

@@ -151,6 +151,7 @@ pub enum Strategy {
 pub struct Plan {
     draft: Draft,
     digest: String,
+    lifted: Vec<Breach>,
 }
 
 impl Plan {
@@ -170,6 +171,23 @@ impl Plan {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The budgets it exceeds, lifted by an approval. Where there are any, the approval must be used
+    /// up before the first effect.
+    #[must_use]
+    pub fn lifted(&self) -> &[Breach] {
+        &self.lifted
+    }
+
+    /// The refusal of a plan whose approval turns out to be used up.
+    #[must_use]
+    pub fn unapproved(self) -> Refusal {
+        Refusal {
+            digest: self.digest,
+            strategy: self.draft.strategy,
+            breaches: self.lifted,
+        }
     }
 
     /// When the look behind it began (UTC).

@@ -1,9 +1,13 @@
 //! Plans as files: JSON lines, a head and then a row a line, so that a person can read, keep and
 //! approve exactly what will be done.
 
+use std::io::{self, BufRead, Read as _};
+
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::PLAN_LINE_BYTES;
 use crate::model::{DatasetId, DatasetName, Day};
 
 use super::draft::Size;
@@ -49,6 +53,36 @@ pub struct PlanFile {
     pub actions: Vec<Action>,
 }
 
+/// The lines of a file that are not blank, one at a time and none longer than the limit.
+struct Lines<R> {
+    file: R,
+    number: usize,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, PlanFileError> {
+        let mut text = Vec::new();
+        while text.trim_ascii().is_empty() {
+            text.clear();
+            self.number += 1;
+            let line = self.number;
+            let mut limited = self.file.by_ref().take(PLAN_LINE_BYTES);
+            let read = limited.read_until(b'\n', &mut text);
+            let read = read.map_err(|source| PlanFileError::Read { line, source })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if read as u64 == PLAN_LINE_BYTES && !text.ends_with(b"\n") {
+                return Err(PlanFileError::Long { line });
+            }
+        }
+        let line = self.number;
+        let read = serde_json::from_slice(&text);
+        read.map(Some)
+            .map_err(|source| PlanFileError::Line { line, source })
+    }
+}
+
 /// A file that is not a plan of ours, whole and unaltered.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
@@ -59,6 +93,20 @@ pub enum PlanFileError {
         line: usize,
         /// Why not.
         source: serde_json::Error,
+    },
+    /// A line that cannot be read from where it lies.
+    #[error("read line {line} of the plan")]
+    Read {
+        /// The line, from 1.
+        line: usize,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A line that no step can be.
+    #[error("read line {line} of the plan: it is longer than {PLAN_LINE_BYTES} bytes")]
+    Long {
+        /// The line, from 1.
+        line: usize,
     },
     /// Fewer lines than the head promises.
     #[error("read the plan of {dataset} {day}: {found} of {promised} lines are there")]
@@ -104,17 +152,13 @@ impl PlanFile {
     ///
     /// # Errors
     /// If a line does not read, or lines are missing.
-    pub fn read(text: &str) -> Result<Vec<Self>, PlanFileError> {
-        let mut lines = (1..)
-            .zip(text.lines())
-            .filter(|(_, line)| !line.trim().is_empty());
+    pub fn read(file: impl BufRead) -> Result<Vec<Self>, PlanFileError> {
+        let mut lines = Lines { file, number: 0 };
         let mut plans = Vec::new();
-        while let Some((line, text)) = lines.next() {
-            let broken = |source| PlanFileError::Line { line, source };
-            let HeaderLine { plan: header } = serde_json::from_str(text).map_err(broken)?;
+        while let Some(HeaderLine { plan: header }) = lines.next()? {
             let mut actions = Vec::new();
             while (actions.len() as u64) < header.lines {
-                let Some((line, text)) = lines.next() else {
+                let Some(action) = lines.next()? else {
                     return Err(PlanFileError::Short {
                         dataset: header.dataset,
                         day: header.day,
@@ -122,8 +166,7 @@ impl PlanFile {
                         promised: header.lines,
                     });
                 };
-                let broken = |source| PlanFileError::Line { line, source };
-                actions.push(serde_json::from_str(text).map_err(broken)?);
+                actions.push(action);
             }
             plans.push(Self { header, actions });
         }

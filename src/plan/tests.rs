@@ -466,15 +466,15 @@ fn a_plan_file_reads_back_and_an_altered_one_shows() {
         ..twins(3)
     });
     let text = draft.render(Vec::new()).join("\n");
-    let read = PlanFile::read(&text).unwrap();
+    let read = PlanFile::read(text.as_bytes()).unwrap();
     assert_eq!(read[0].digest(), read[0].header.digest);
     assert_eq!(read[0].actions, draft.actions());
     let altered = text.replace(&key(10_001).to_string(), &key(5).to_string());
-    let altered = PlanFile::read(&altered).unwrap();
+    let altered = PlanFile::read(altered.as_bytes()).unwrap();
     assert_ne!(altered[0].digest(), altered[0].header.digest);
     let cut: Vec<&str> = text.lines().take(3).collect();
     assert!(matches!(
-        PlanFile::read(&cut.join("\n")),
+        PlanFile::read(cut.join("\n").as_bytes()),
         Err(PlanFileError::Short { found: 2, .. })
     ));
 }

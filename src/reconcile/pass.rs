@@ -27,7 +27,7 @@ use super::{Look, LookError, World, chain, look};
 pub struct Asked {
     /// Wipe the day and write it new.
     pub rewrite: bool,
-    /// A person's yes to one very draft.
+    /// A person's yes to one very draft, given with this call and good for it alone.
     pub approval: Option<Approval>,
     /// Refuse unless the draft has this digest.
     pub only_digest: Option<String>,
@@ -352,7 +352,16 @@ async fn under_lease(
             }
             report.refusal = Some(refusal);
         }
-        Vetted::Plan(plan) => carried_out(world, writers, lease, &seen, *plan, &mut report).await?,
+        Vetted::Plan(plan) => {
+            let given = asked.approval.as_ref();
+            if spend_approval(world, &plan, given).await? {
+                carried_out(world, writers, lease, &seen, *plan, &mut report).await?;
+            } else {
+                report.state = State::Held;
+                report.why = Some("another pass has used the approval of this plan".into());
+                report.refusal = Some(plan.unapproved());
+            }
+        }
     }
     Ok(report)
 }
@@ -373,6 +382,21 @@ async fn rival_wrote(world: &World, target: &DatasetDay) -> Result<Option<String
     }))
 }
 
+/// The door that an approval opens once. One on record serves the one pass that marks it used: two
+/// passes that both read it unused are told apart here. One `given` with this call serves this call.
+/// A plan that needs none passes, and what was on record for it is spent with it.
+async fn spend_approval(
+    world: &World,
+    plan: &Plan,
+    given: Option<&Approval>,
+) -> Result<bool, LookError> {
+    let (digest, now) = (plan.digest(), world.clock.now());
+    let used = world.ledger.use_approval(digest, now).await;
+    let used = used.map_err(LookError::ledger)?;
+    let for_this = given.is_some_and(|yes| yes.digest == digest);
+    Ok(plan.lifted().is_empty() || for_this || used)
+}
+
 fn join(why: Option<String>, more: &str) -> String {
     why.map_or_else(|| more.to_owned(), |why| format!("{why}; {more}"))
 }
@@ -385,9 +409,6 @@ async fn carried_out(
     plan: Plan,
     report: &mut Report,
 ) -> Result<(), LookError> {
-    let (digest, now) = (plan.digest().to_owned(), world.clock.now());
-    let used = world.ledger.use_approval(&digest, now).await;
-    used.map_err(LookError::ledger)?;
     let mut effects = Effects::default();
     let ended = repair::carry_out(plan, world, writers, seen, lease, &mut effects).await;
     let pass = effects.pass;

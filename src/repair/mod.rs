@@ -13,6 +13,7 @@ mod confirm;
 mod holder;
 mod lease;
 mod restore;
+mod retention;
 mod steps;
 mod stop;
 
@@ -34,6 +35,7 @@ use crate::socrata::{ReadError, WriteError, Writer};
 pub(crate) use holder::{is_gone as holder_is_gone, name as holder_name};
 pub use lease::Lease;
 pub use restore::{RestoreError, Restored, restore};
+pub use retention::{RetireError, Retired, retire};
 pub use stop::Stop;
 
 /// Where a pass notes when the rows that it purges were written.

@@ -17,6 +17,9 @@ use super::confirm::Confirming;
 use super::steps::NEW_ENTRIES;
 use super::{Lease, RepairError, Writers};
 
+/// Where a restore's summary names the pass that it puts back.
+pub(super) const RESTORED_PASS: &str = "of";
+
 /// What a restore put back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Restored {
@@ -51,7 +54,7 @@ fn upload(row: &PublishedRow, table: &Table) -> Map<String, Json> {
 }
 
 /// Puts back what a pass archived of one dataset-day, and takes the entries it made out again; or
-/// puts back only the row of one key.
+/// puts back only the row of one key. From a damaged archive come the rows alone.
 ///
 /// # Errors
 /// If another program of ours has the lease, or portal, catalog or ledger fail.
@@ -88,7 +91,8 @@ pub async fn restore(
         entries: 0,
     };
     begin(world, target, &archived, pass).await?;
-    let whole = only.is_none();
+    // Of a damaged archive only rows are known, and entries say that all rows of a file stand.
+    let whole = only.is_none() && archived.damage.is_none();
     let done = put_back(
         world,
         writers,
@@ -134,7 +138,7 @@ async fn begin(
         kind: PassKind::Restore,
         started_at: world.clock.now(),
         digest: String::new(),
-        summary: json!({ "of": archived.header.pass, "rows": archived.rows.len() }),
+        summary: json!({ RESTORED_PASS: archived.header.pass, "rows": archived.rows.len() }),
         end: None,
     };
     Ok(world.ledger.begin_pass(&record).await?)

@@ -20,6 +20,7 @@ use super::{
     Rails, Republish, ScheduleSettings, SecretUrl, Settings, SocrataSettings,
 };
 use crate::expected::Facts;
+use crate::limits::{SETTINGS_BYTES, read_text};
 
 /// Where the settings are looked for when nobody names a file.
 pub const DEFAULT_PATH: &str = "/etc/sodalake/sodalake.toml";
@@ -64,7 +65,7 @@ impl Settings {
         recipes: &[&'static Facts],
     ) -> Result<Self, SettingsError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-        let text = std::fs::read_to_string(file).map_err(|source| {
+        let text = read_text(file, SETTINGS_BYTES).map_err(|source| {
             let looked = PathBuf::from(file);
             if path.is_none() && source.kind() == std::io::ErrorKind::NotFound {
                 SettingsError::Missing { looked }
@@ -73,7 +74,17 @@ impl Settings {
                 SettingsError::Read { path, source }
             }
         })?;
-        let mut reader = Reader::new(Layers::new(file, &text, env)?, file);
+        Self::read(file, &text, env, recipes)
+    }
+
+    /// Reads settings from the `text` of `file`, which is not opened itself.
+    pub(crate) fn read(
+        file: &Path,
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+        recipes: &[&'static Facts],
+    ) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(Layers::new(file, text, env)?, file);
         let settings = all(&mut reader, recipes);
         let (problems, origins) = reader.finish();
         match settings {

@@ -14,6 +14,7 @@ use super::keys;
 use super::layers::{Found, Layers};
 use super::problem::{Origin, Origins, Problem};
 use super::values::{self, Raw};
+use crate::limits::{SECRET_BYTES, read_text};
 
 /// What a parser says: the value, or what would be allowed.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -163,7 +164,7 @@ impl Reader {
             return Ok(None);
         };
         let path = self.folder.join(path);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_text(&path, SECRET_BYTES) {
             Ok(text) => text,
             Err(error) => {
                 let shown = path.to_string_lossy().escape_debug().to_string();

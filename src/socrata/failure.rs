@@ -307,7 +307,7 @@ pub(super) fn of_answer(answer: &Answer) -> RequestError {
 }
 
 /// Code and message of an error body.
-fn words(body: &[u8]) -> (Option<String>, Option<String>) {
+pub(super) fn words(body: &[u8]) -> (Option<String>, Option<String>) {
     let body = body.trim_ascii();
     if let Ok(ErrorBody {
         message,

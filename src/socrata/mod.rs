@@ -22,6 +22,8 @@ mod table;
 mod throttle;
 mod write;
 
+use crate::model::{DatasetId, PublishedRow, TableShape};
+
 pub use failure::{PortalError, ReadError, RequestError, TableError, WriteError};
 pub use look::Freshness;
 pub use observer::{Exchange, OPERATIONS, Observer, RETRY_REASONS};
@@ -30,3 +32,20 @@ pub use read::{DayRead, DaySurvey, PublishedKeys, Reader, Survey};
 pub use retry::Patience;
 pub use table::Table;
 pub use write::{Permit, WriteSummary, Writer};
+
+/// Reads a body as every kind of answer there is, and hands over its rows: see [`crate::fuzzing`].
+pub(crate) fn read_as_anything(
+    body: &[u8],
+    shape: &TableShape,
+    each: &mut dyn FnMut(PublishedRow),
+) {
+    let id: DatasetId = "sh59-i6y9".parse().expect("a four-by-four");
+    let _ = page::keys(body, "record_id", &mut |_| Ok(()));
+    let _ = page::rows(body, "record_id", shape, &mut |row| {
+        each(row);
+        Ok(())
+    });
+    let _ = summary::Counts::read(body);
+    let _ = table::parse(body, &id);
+    let _ = failure::words(body);
+}

@@ -33,6 +33,8 @@ use crate::model::DatasetId;
 use crate::settings::SocrataSettings;
 
 const APP_TOKEN: HeaderName = HeaderName::from_static("x-app-token");
+/// Largest body that is not a page of rows, in bytes after decompression.
+const SMALL_BODY_BYTES: usize = 8 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 
 /// The shared HTTP side of a portal: every request of every dataset goes through one of these.
@@ -288,7 +290,8 @@ impl Portal {
             return Err(RequestError::TooLate);
         }
         let begun = Instant::now();
-        let result = self.exchange(request).await;
+        let most = self.most_bytes(operation);
+        let result = self.exchange(request, most).await;
         let took = begun.elapsed();
         self.count(operation, sent, &result);
         let (status, bytes) = seen(&result);
@@ -313,10 +316,23 @@ impl Portal {
         })
     }
 
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, RequestError> {
+    /// Pages of rows are large; everything else is small, and parsed into a tree.
+    fn most_bytes(&self, operation: &str) -> usize {
+        match operation {
+            "keys" | "rows" | "rows_by_key" | "keys_present" => self.patience.max_body_bytes,
+            _ => SMALL_BODY_BYTES.min(self.patience.max_body_bytes),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+        most: usize,
+    ) -> Result<Answer, RequestError> {
         let mut response = request.send().await.map_err(RequestError::of_transport)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let limit = self.patience.max_body_bytes;
+        let refused = !status.is_success();
+        let limit = most.min(if refused { SMALL_BODY_BYTES } else { most });
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(RequestError::of_body)? {
             if body.len() + piece.len() > limit {

@@ -178,7 +178,7 @@ pub(super) async fn shape(portal: &Portal, id: &DatasetId) -> Result<(TableShape
     Ok((shape, answer.requests))
 }
 
-fn parse(body: &[u8], id: &DatasetId) -> Result<TableShape, &'static str> {
+pub(super) fn parse(body: &[u8], id: &DatasetId) -> Result<TableShape, &'static str> {
     let view: ViewWire =
         serde_json::from_slice(body).map_err(|_| "they are not metadata of a table")?;
     if view.id != id.as_str() {

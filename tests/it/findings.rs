@@ -36,7 +36,8 @@ fn depth_of(breakage: Breakage) -> Depth {
     }
 }
 
-fn touched(injected: &[Injected], day: Day) -> Vec<Day> {
+/// The days that a breakage shows on, and the day itself.
+pub fn touched(injected: &[Injected], day: Day) -> Vec<Day> {
     let mut days: Vec<Day> = injected.iter().map(|one| one.day).chain([day]).collect();
     days.sort_unstable();
     days.dedup();

@@ -25,24 +25,24 @@ macro_rules! in_both_places {
         }
     };
 }
-use in_both_places;
+pub(crate) use in_both_places;
 
 /// Where objects are kept.
-enum Place {
+pub enum Place {
     Folder(TempDir),
     S3(S3Bucket),
 }
 
 impl Place {
-    fn folder() -> Self {
+    pub fn folder() -> Self {
         Self::Folder(tempfile::tempdir().unwrap())
     }
 
-    async fn s3() -> Self {
+    pub async fn s3() -> Self {
         Self::S3(S3Bucket::create().await)
     }
 
-    fn url(&self) -> Url {
+    pub fn url(&self) -> Url {
         match self {
             Self::Folder(folder) => Url::from_directory_path(folder.path()).unwrap(),
             Self::S3(bucket) => bucket.url.clone(),
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// With the server's address, as one who has no other setting for it gives it.
-    fn environment(&self) -> Environment {
+    pub fn environment(&self) -> Environment {
         match self {
             Self::Folder(_) => Environment::new(),
             Self::S3(bucket) => {
@@ -61,7 +61,7 @@ impl Place {
         }
     }
 
-    async fn put(&self, key: &str, bytes: &[u8]) {
+    pub async fn put(&self, key: &str, bytes: &[u8]) {
         match self {
             Self::Folder(folder) => {
                 let path = folder.path().join(key);
@@ -76,7 +76,7 @@ impl Place {
         }
     }
 
-    async fn get(&self, key: &str) -> Vec<u8> {
+    pub async fn get(&self, key: &str) -> Vec<u8> {
         match self {
             Self::Folder(folder) => std::fs::read(folder.path().join(key)).unwrap(),
             Self::S3(bucket) => {
@@ -87,7 +87,7 @@ impl Place {
         }
     }
 
-    async fn remove(&self, key: &str) {
+    pub async fn remove(&self, key: &str) {
         match self {
             Self::Folder(folder) => std::fs::remove_file(folder.path().join(key)).unwrap(),
             Self::S3(bucket) => {

@@ -1,8 +1,8 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
 mod alerts;
-mod campaign;
 mod browser;
+mod campaign;
 mod combined;
 mod commands;
 mod config_command;
@@ -27,6 +27,7 @@ mod pages;
 mod pass;
 mod portal_client;
 mod real_services;
+mod refusals;
 mod rivals;
 mod sandbox_portal;
 mod server;
@@ -37,4 +38,5 @@ mod strategies;
 mod support;
 mod survey;
 mod terminal;
+mod undo;
 mod vectors;

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 
 use self::script::Script;
 use self::verdict::Verdict;
-use super::look::{look_at, tell};
+use super::look::look_at;
 use super::report::wrapped;
 use super::style::{Tone, paint, print, thousands};
 use super::{Common, DemoArgs, Exit, Format};
@@ -166,17 +166,14 @@ async fn mend(
     )?;
     let after = look_at(world, targets(world, days), Depth::Content, telemetry).await;
     if format == Format::Json {
-        tell(&after, format, "demo")?;
+        print(&super::report::json_lines(&after))?;
     }
     Ok((before, after))
 }
 
 fn say(format: Format, title: &str, reports: &[&Report]) -> Result<()> {
     let text: String = match format {
-        Format::Json => reports
-            .iter()
-            .map(|report| format!("{}\n", super::report::to_json(report)))
-            .collect(),
+        Format::Json => super::report::json_lines(reports.iter().copied()),
         Format::Text => {
             let said: String = reports
                 .iter()

@@ -7,6 +7,7 @@ use super::Explained;
 use crate::compare::words as facts;
 pub(super) use samples::side_by_side;
 
+use crate::cli::next::approving;
 use crate::cli::report;
 use crate::cli::style::{Side, Table, Tone, WIDTH, clean, cut, paint, thousands, width};
 use crate::compare::Findings;
@@ -175,14 +176,12 @@ fn mending((draft, breaches): &(Draft, Vec<Breach>)) -> Vec<String> {
     let repair = format!("sodalake repair {name} --day {day}{depth}");
     let refusal = Refusal {
         digest: draft.digest(),
+        strategy: draft.strategy(),
         breaches: breaches.clone(),
     };
     let is_held = |guard| breaches.iter().any(|breach| breach.guard == guard);
-    if refusal.is_approvable() {
-        vec![
-            format!("sodalake plan {name} --day {day}{depth} --out held.plan"),
-            format!("sodalake apply held.plan --approve {}", refusal.digest),
-        ]
+    if let Some(commands) = approving(draft.target(), needs_content, &refusal) {
+        commands.into()
     } else if is_held(Guard::Mark) {
         vec![
             format!("sodalake mark {name} {day} release --reason 'why'"),

@@ -1,7 +1,6 @@
-//! The archive: what is stored comes back, what is damaged is refused, and only what has expired
-//! goes.
+//! The archive: what is stored comes back, what is damaged is refused, and what is old is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -100,8 +99,8 @@ async fn store(place: &Place, pass: Uuid, day: &str, count: u32) -> ArchiveRecei
 in_both_places!(
     what_is_stored_comes_back_exactly,
     an_archive_is_never_overwritten,
-    a_damaged_archive_is_refused_with_what_is_left_of_it,
-    only_expired_archives_go,
+    a_damaged_archive_is_refused_and_what_is_proven_comes_out_by_name,
+    only_archives_of_ours_grow_old,
 );
 
 async fn what_is_stored_comes_back_exactly(place: Place) {
@@ -154,34 +153,53 @@ async fn an_archive_is_never_overwritten(place: Place) {
     assert_eq!(days[0].rows, rows(3));
 }
 
-async fn a_damaged_archive_is_refused_with_what_is_left_of_it(place: Place) {
+async fn a_damaged_archive_is_refused_and_what_is_proven_comes_out_by_name(place: Place) {
     store(&place, PASS, "2020-10-02", 1).await;
     let receipt = store(&place, PASS, "2020-10-01", 2_000).await;
     let whole = place.get(&receipt.path).await;
     place
         .put(&receipt.path, &whole[..whole.len() * 3 / 4])
         .await;
-    match place.archive().load(PASS).await.unwrap_err() {
-        ArchiveError::Damaged { path, what, rows } => {
-            assert_eq!(path, receipt.path);
-            assert!((1_000..2_000).contains(&rows), "{rows}");
-            assert!(what.starts_with("it cannot be unpacked: "), "{what}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let ArchiveError::Damaged {
+        path,
+        what,
+        rows: proven,
+    } = place.archive().load(PASS).await.unwrap_err()
+    else {
+        panic!("a damaged archive is handed out");
+    };
+    assert_eq!(path, receipt.path);
+    assert!((1_000..2_000).contains(&proven), "{proven}");
+    assert!(what.starts_with("it cannot be unpacked: "), "{what}");
+
+    let days = place.archive().salvage(PASS).await.unwrap();
+    assert_eq!(days.len(), 2, "the other one of the pass is whole");
+    assert_eq!(days[0].damage.as_ref(), Some(&what));
+    let proven = usize::try_from(proven).unwrap();
+    assert_eq!(days[0].rows, rows(2_000)[..proven]);
+    assert_eq!(days[0].entries, [], "entries say that all rows stand");
+    assert_eq!((&days[1].damage, days[1].rows.len()), (&None, 1));
+
     place.remove(&receipt.path).await;
     let moved = receipt.path.replace("2020-10-01", "2020-10-03");
     place.put(&moved, &whole).await;
-    let error = place.archive().load(PASS).await.unwrap_err();
-    assert!(
-        matches!(&error, ArchiveError::Damaged { path, .. } if *path == moved),
-        "{error:?}"
-    );
+    for error in [
+        place.archive().load(PASS).await.unwrap_err(),
+        place.archive().salvage(PASS).await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(&error, ArchiveError::Damaged { path, rows: 0, .. } if *path == moved),
+            "{error:?}"
+        );
+    }
 }
 
-async fn only_expired_archives_go(place: Place) {
-    let old = store(&place, PASS, "2020-10-01", 1).await;
-    let kept = store(&place, OTHER, "2020-10-01", 1).await;
+async fn only_archives_of_ours_grow_old(place: Place) {
+    let one = store(&place, PASS, "2020-10-01", 1).await;
+    let two = store(&place, OTHER, "2020-10-01", 1).await;
+    let moved = format!("passes/{PASS}/moved_2020-10-01.jsonl.gz");
+    place.put(&moved, &place.get(&one.path).await).await;
+    let empty = format!("passes/{OTHER}/empty_2020-10-01.jsonl.gz");
     let foreign = [
         "passes/notes.txt",
         "passes/x/y.jsonl.gz",
@@ -190,21 +208,31 @@ async fn only_expired_archives_go(place: Place) {
     for name in foreign {
         place.put(name, b"x").await;
     }
+    place.put(&empty, b"").await;
     let writer = place.writer();
-    let keep = BTreeSet::from([OTHER]);
     let now: DateTime<Utc> = Utc::now();
-    let young = writer
-        .expire(now + TimeDelta::days(399), &keep)
-        .await
-        .unwrap();
-    assert!(young.is_empty(), "{young:?}");
-    let gone = writer
-        .expire(now + TimeDelta::days(401), &keep)
-        .await
-        .unwrap();
-    assert_eq!(gone, [old.path]);
-    assert!(writer.archive().load(PASS).await.unwrap().is_empty());
-    assert_eq!(writer.archive().load(OTHER).await.unwrap()[0].receipt, kept);
+    let young = writer.old(now + TimeDelta::days(399)).await.unwrap();
+    assert_eq!(young, []);
+    let old = writer.old(now + TimeDelta::days(401)).await.unwrap();
+    let paths: Vec<_> = old.iter().map(|old| &old.path).collect();
+    assert_eq!(paths, [&one.path, &two.path]);
+    assert_eq!((old[0].pass, old[0].bytes), (PASS, one.bytes));
+
+    writer.remove(&old[0]).await.unwrap();
+    writer.remove(&old[0]).await.unwrap();
+    let error = writer.archive().load(PASS).await.unwrap_err();
+    assert!(matches!(&error, ArchiveError::Damaged { path, .. } if *path == moved));
+    assert_eq!(
+        writer
+            .archive()
+            .salvage(OTHER)
+            .await
+            .unwrap_err()
+            .to_string()
+            .matches(&empty)
+            .count(),
+        1
+    );
     for name in foreign {
         assert_eq!(place.get(name).await, b"x");
     }
