@@ -14,17 +14,18 @@ use crate::killed::{Length, PAST_THE_LEASE, REPAIR, shuffled};
 use crate::support::city::{TestCity, wednesday, written_at};
 
 /// Naps per test where only a sample is asked for.
-const SAMPLE: u64 = 6;
+const SAMPLE: u64 = 4;
 
 /// The program, stopped in the middle of its repair with the lease in hand.
 async fn stopped_half_way(scene: &Scene) -> Program {
     scene.break_day().await;
     let whole = scene.run(REPAIR, &Interference::default()).await;
-    let is_sent = |effect: &&String| effect.ends_with(" net");
+    let portal = scene.portal();
+    let is_sent = |effect: &&String| effect.ends_with(&portal);
     let requests = whole.effects.iter().filter(is_sent).count() as u64;
     scene.break_day().await;
     let how = Interference {
-        on: Some("net".into()),
+        on: Some(portal),
         ..Interference::of(Act::Stop, requests / 2)
     };
     let program = scene.start(REPAIR, &how);
@@ -89,7 +90,7 @@ impl Naps {
     async fn length(&self) -> u64 {
         self.scene.break_day().await;
         let how = Interference {
-            on: Some("net".into()),
+            on: Some(self.scene.portal()),
             ..Interference::default()
         };
         let whole = self.scene.run(&self.line(), &how).await;
@@ -101,7 +102,7 @@ impl Naps {
     async fn nap(&mut self, at: u64) {
         let before = self.scene.break_day().await;
         let how = Interference {
-            on: Some("net".into()),
+            on: Some(self.scene.portal()),
             slept: PAST_THE_LEASE,
             ..Interference::of(Act::Stop, at)
         };
@@ -146,10 +147,10 @@ impl Naps {
     }
 }
 
-async fn asleep_past_the_lease(rewrite: bool) {
+async fn asleep_past_the_lease(backend: Backend, rewrite: bool) {
     let asked = Length::asked_for();
     let mut naps = Naps {
-        scene: Scene::new(Backend::Embedded).await,
+        scene: Scene::new(backend).await,
         rewrite,
         slept: 0,
         late: 0,
@@ -167,7 +168,7 @@ async fn asleep_past_the_lease(rewrite: bool) {
     } = naps;
     let strategy = if rewrite { "rewrite" } else { "mend" };
     println!(
-        "{strategy}: {length} requests, slept before {slept}, {late} carried out late, \
+        "{backend:?}, {strategy}: {length} requests, slept before {slept}, {late} carried out late, \
          {holes} holes until the next look"
     );
     assert!(slept >= SAMPLE / 2, "{slept}");
@@ -175,12 +176,16 @@ async fn asleep_past_the_lease(rewrite: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_that_slept_past_its_lease_does_no_harm_when_it_wakes() {
-    asleep_past_the_lease(false).await;
+    for backend in [Backend::Embedded, Backend::Services] {
+        asleep_past_the_lease(backend, false).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rewrite_that_slept_past_its_lease_does_one_request_at_most_and_says_so() {
-    asleep_past_the_lease(true).await;
+    for backend in [Backend::Embedded, Backend::Services] {
+        asleep_past_the_lease(backend, true).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

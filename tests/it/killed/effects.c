@@ -15,7 +15,7 @@
  *                  stop: SIGSTOP before it; whoever sends SIGCONT lets it go on
  *                  fail: it fails with EFFECTS_ERRNO, and so do all after it
  *   EFFECTS_ERRNO  number of the error
- *   EFFECTS_ON     only effects on what contains this text are counted: a folder, or "net"
+ *   EFFECTS_ON     only effects on what contains this text are counted: a folder, or net:PORT/
  *   EFFECTS_CLOCK  seconds by which the clocks are ahead, from the start on
  *   EFFECTS_JUMP   seconds by which the wall clock is ahead from EFFECTS_AT on, for an equal number
  *                  of effects; then it is right again
@@ -25,6 +25,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -84,8 +85,9 @@ static int outside(int fd, char *name, size_t size) {
         struct sockaddr_storage peer;
         socklen_t length = sizeof peer;
         if (getpeername(fd, (struct sockaddr *)&peer, &length)) return 0;
+        /* The port is in the same place in both families. */
         if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) return 0;
-        snprintf(name, size, "net");
+        snprintf(name, size, "net:%d/", ntohs(((struct sockaddr_in *)&peer)->sin_port));
         return 1;
     }
     if (!S_ISREG(stat.st_mode) && !S_ISDIR(stat.st_mode)) return 0;

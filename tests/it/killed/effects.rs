@@ -51,7 +51,7 @@ pub const DENIED: i32 = 13;
 pub struct Interference {
     /// What is done, and at which effect, from 1.
     pub at: Option<(Act, u64)>,
-    /// Only effects on what contains this text count: a folder, or `net`.
+    /// Only effects on what contains this text count: a folder, or `net:PORT/`.
     pub on: Option<String>,
     /// Seconds by which all its clocks are ahead.
     pub clock: i64,

@@ -136,6 +136,12 @@ impl Scene {
         scene
     }
 
+    /// The portal, as effects on it are named.
+    pub fn portal(&self) -> String {
+        let port = self.settings.socrata.url.port();
+        format!("net:{}/", port.expect("the stand-in has a port of its own"))
+    }
+
     pub fn healthy(&self) -> &Standing {
         &self.healthy
     }
