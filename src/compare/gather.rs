@@ -84,6 +84,17 @@ impl Columns {
             .collect()
     }
 
+    /// The first column that cannot hold its value, and why.
+    #[must_use]
+    pub fn misfit(&self, values: &[Value]) -> Option<(&'static str, CellError)> {
+        let mut fields = self.names.iter().zip(&self.types).zip(values);
+        let unfit = |((_, kind), value): &((_, &ColumnType), &Value)| !Cell::fits(value, kind);
+        let ((name, kind), value) = fields.find(unfit)?;
+        Cell::stored(value, kind)
+            .err()
+            .map(|misfit| (*name, misfit))
+    }
+
     /// What a published row's columns mean, in the recipe's order.
     #[must_use]
     pub fn published(
@@ -253,20 +264,15 @@ impl FileKeys {
             contents,
         } = asked;
         let ordinal = row.ordinal;
-        let cells = match columns.cells(row.values) {
-            Ok(cells) => cells,
-            Err((column, misfit)) => {
-                let why = format!("{column}: {misfit}");
-                let key = Some(row.key.clone());
-                return self.unfit.push(Unfit {
-                    key,
-                    file,
-                    ordinal,
-                    why,
-                });
-            }
-        };
         let key = row.key.clone();
+        if let Some((column, misfit)) = columns.misfit(row.values) {
+            return self.unfit.push(Unfit {
+                key: Some(key),
+                file,
+                ordinal,
+                why: format!("{column}: {misfit}"),
+            });
+        }
         match Standing::of(row.at, file_day, day, spill) {
             Standing::Far(day) => self.misdated.push(Misdated {
                 key,
@@ -275,7 +281,8 @@ impl FileKeys {
                 ordinal,
             }),
             Standing::Today => {
-                let digest = if contents { digest(&cells) } else { 0 };
+                let cells = contents.then(|| columns.cells(row.values));
+                let digest = cells.and_then(Result::ok).map_or(0, |cells| digest(&cells));
                 self.today.push(Placed {
                     key,
                     file,

@@ -9,8 +9,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::json::{Kind, Raw};
-use super::rows::{Fault, Field, Made, entries, list, open, shape, walk};
+use foldhash::fast::RandomState;
+
+use super::json::{Entries, Kind, Raw};
+use super::rows::{Fault, Field, Fields, Made, entries, list, open, shape, walk};
 use super::text::{put_int, put_text, put_value, repr, value};
 use super::{Counter, DeriveError, Facts, FileOutcome, FileText, Line, Recipe, Variant};
 use crate::model::{KeyRecipe, LakePath, Value};
@@ -156,25 +158,17 @@ impl Recipe for Summary {
         variant: Variant,
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
-        let (data, readers) = frame(file.path, file.bytes)?;
-        walk(
-            &SUMMARY,
-            file,
-            variant,
-            data,
-            SUMMARY_FIELDS,
-            each,
-            |fields, values| {
-                let [as_is @ .., origin, destination] = fields.all()?;
-                readers.put_name(origin, &mut values[0])?;
-                readers.put_name(destination, &mut values[1])?;
-                for (field, slot) in as_is.into_iter().zip(&mut values[2..]) {
-                    field.put(slot);
-                }
-                let moment = as_is[SUMMARY_TIME].put_time(&mut values[9], &mut fields.text)?;
-                Ok(Made::Row(moment))
-            },
-        )
+        let (data, readers) = frame(file.path, file.bytes, SUMMARY_FIELDS)?;
+        walk(&SUMMARY, file, variant, &data, each, |fields, values| {
+            let [as_is @ .., origin, destination] = fields.all()?;
+            readers.put_name(origin, &mut values[0])?;
+            readers.put_name(destination, &mut values[1])?;
+            for (field, slot) in as_is.into_iter().zip(&mut values[2..]) {
+                field.put(slot);
+            }
+            let moment = as_is[SUMMARY_TIME].put_time(&mut values[9], &mut fields.text)?;
+            Ok(Made::Row(moment))
+        })
     }
 }
 
@@ -189,30 +183,22 @@ impl Recipe for Matched {
         variant: Variant,
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
-        let (data, readers) = frame(file.path, file.bytes)?;
-        let mut addresses = Addresses::for_rows(data);
-        walk(
-            &MATCHED,
-            file,
-            variant,
-            data,
-            MATCHED_FIELDS,
-            each,
-            |fields, values| {
-                let address = addresses.number(fields.one(MATCHED_ADDRESS)?)?;
-                let [_, start, end, as_is @ .., origin, destination] = fields.all()?;
-                put_int(&mut values[0], address);
-                readers.put_name(origin, &mut values[1])?;
-                readers.put_name(destination, &mut values[2])?;
-                for (field, slot) in as_is.into_iter().zip(&mut values[3..7]) {
-                    field.put(slot);
-                }
-                let moment = start.put_time(&mut values[7], &mut fields.text)?;
-                end.put_time(&mut values[8], &mut fields.text)?;
-                put_text(&mut values[9], moment.day_name());
-                Ok(Made::Row(moment))
-            },
-        )
+        let (data, readers) = frame(file.path, file.bytes, MATCHED_FIELDS)?;
+        let numbers = Addresses::for_rows(&data).number_all(&data, MATCHED_ADDRESS);
+        walk(&MATCHED, file, variant, &data, each, |fields, values| {
+            let address = numbers.of(fields, MATCHED_ADDRESS)?;
+            let [_, start, end, as_is @ .., origin, destination] = fields.all()?;
+            put_int(&mut values[0], address);
+            readers.put_name(origin, &mut values[1])?;
+            readers.put_name(destination, &mut values[2])?;
+            for (field, slot) in as_is.into_iter().zip(&mut values[3..7]) {
+                field.put(slot);
+            }
+            let moment = start.put_time(&mut values[7], &mut fields.text)?;
+            end.put_time(&mut values[8], &mut fields.text)?;
+            put_text(&mut values[9], moment.day_name());
+            Ok(Made::Row(moment))
+        })
     }
 }
 
@@ -227,37 +213,35 @@ impl Recipe for Unmatched {
         variant: Variant,
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
-        let (data, readers) = frame(file.path, file.bytes)?;
-        let mut addresses = match (variant.counter, file.companion) {
+        let (data, readers) = frame(file.path, file.bytes, UNMATCHED_FIELDS)?;
+        let addresses = match (variant.counter, file.companion) {
             (Counter::Shared, Some((path, bytes))) => Addresses::of_matched(path, bytes)?,
-            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::for_rows(data),
+            (Counter::Shared, None) | (Counter::Separate, _) => Addresses::for_rows(&data),
         };
-        walk(
-            &UNMATCHED,
-            file,
-            variant,
-            data,
-            UNMATCHED_FIELDS,
-            each,
-            |fields, values| {
-                let address = addresses.number(fields.one(UNMATCHED_ADDRESS)?)?;
-                let [host, field, _, device] = fields.all()?;
-                readers.put_name(device, &mut values[2])?;
-                let moment = host.put_time(&mut values[0], &mut fields.text)?;
-                field.put_time(&mut values[1], &mut fields.text)?;
-                put_int(&mut values[3], address);
-                Ok(Made::Row(moment))
-            },
-        )
+        let numbers = addresses.number_all(&data, UNMATCHED_ADDRESS);
+        walk(&UNMATCHED, file, variant, &data, each, |fields, values| {
+            let address = numbers.of(fields, UNMATCHED_ADDRESS)?;
+            let [host, field, _, device] = fields.all()?;
+            readers.put_name(device, &mut values[2])?;
+            let moment = host.put_time(&mut values[0], &mut fields.text)?;
+            field.put_time(&mut values[1], &mut fields.text)?;
+            put_int(&mut values[3], address);
+            Ok(Made::Row(moment))
+        })
     }
 }
 
 /// The rows and the readers of a file.
-fn frame<'a>(path: &LakePath, bytes: &'a [u8]) -> Result<(Raw<'a>, Readers<'a>), DeriveError> {
-    let [data, devices] = open(path, bytes, ["data", "devices"])?;
+fn frame<'a, const F: usize>(
+    path: &LakePath,
+    bytes: &'a [u8],
+    fields: [&'static str; F],
+) -> Result<(Entries<'a, F>, Readers<'a>), DeriveError> {
+    let ([data, devices], entries) = open(path, bytes, ["data", "devices"], fields)?;
     let devices = list(path, "devices", devices)?;
     let readers = Readers::of(devices).map_err(|what| shape(path, what))?;
-    Ok((list(path, "data", data)?, readers))
+    list(path, "data", data)?;
+    Ok((entries, readers))
 }
 
 /// Long enough for an address (a MAC address in base 64 has 24 characters).
@@ -266,9 +250,9 @@ const SHORT: usize = 24;
 /// What Python compares when a value is sought in a `dict`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Id<'a> {
-    /// A short text, filled up with a byte no text holds. Kept in place, since a day has some
+    /// A short text as numbers, filled up with a byte no text holds. Kept in place, since a day has some
     /// 100,000 addresses, and looking each up in the file again would be most of the work.
-    Short([u8; SHORT]),
+    Short([u64; SHORT / 8]),
     /// A longer text.
     Text(Cow<'a, str>),
     /// Any other value, so written that equal ones are written alike: 1, 1.0 and true are one.
@@ -296,7 +280,8 @@ impl<'a> Id<'a> {
         match short.get_mut(..text.len()) {
             Some(start) => {
                 start.copy_from_slice(text.as_bytes());
-                Self::Short(short)
+                let (words, _) = short.as_chunks::<8>();
+                Self::Short(std::array::from_fn(|at| u64::from_ne_bytes(words[at])))
             }
             None => Self::Text(text),
         }
@@ -317,13 +302,13 @@ fn number(raw: Raw<'_>) -> String {
 /// The readers that a file's rows may name.
 struct Readers<'a> {
     /// Published name by device id; `None` where an entry has none.
-    names: HashMap<Id<'a>, Option<Value>>,
+    names: HashMap<Id<'a>, Option<Value>, RandomState>,
 }
 
 impl<'a> Readers<'a> {
     /// Reads `devices`; of equal ids the last counts.
     fn of(devices: Raw<'a>) -> Result<Self, String> {
-        let mut names = HashMap::new();
+        let mut names = HashMap::default();
         let mut cursor = devices.enter();
         while cursor.next_element() {
             let device = cursor.value();
@@ -356,23 +341,23 @@ impl<'a> Readers<'a> {
 
 /// The numbers given to device addresses, 1 for the first met. Null is an address like any other.
 struct Addresses<'a> {
-    numbers: HashMap<Id<'a>, u32>,
+    numbers: HashMap<Id<'a>, u32, RandomState>,
 }
 
 impl<'a> Addresses<'a> {
     /// An empty table with room for the addresses of these rows, so that it seldom has to grow: a
-    /// row has some 250 bytes, and an address comes several times.
-    fn for_rows(data: Raw<'_>) -> Self {
+    /// an address comes several times.
+    fn for_rows<const F: usize>(data: &Entries<'_, F>) -> Self {
         Self {
-            numbers: HashMap::with_capacity(data.json().len() / 1024),
+            numbers: HashMap::with_capacity_and_hasher(data.len() / 3, RandomState::default()),
         }
     }
 
     /// The table as the day's `matched` file leaves it.
     fn of_matched(path: &LakePath, bytes: &'a [u8]) -> Result<Self, DeriveError> {
-        let (data, _) = frame(path, bytes)?;
-        let mut addresses = Self::for_rows(data);
-        entries(data, ["dev_addr"], |ordinal, fields| {
+        let (data, _) = frame(path, bytes, ["dev_addr"])?;
+        let mut addresses = Self::for_rows(&data);
+        entries(&data, |ordinal, fields| {
             match fields.and_then(|fields| addresses.number(fields.one(0)?)) {
                 Ok(_) => Ok(()),
                 Err(Fault::Row(what) | Fault::File(what) | Fault::UnknownDevice(what)) => {
@@ -383,13 +368,43 @@ impl<'a> Addresses<'a> {
         Ok(addresses)
     }
 
-    /// The number of this address, the next one if it is new.
+    /// The numbers of every row's address. They are given before anything else is done with the
+    /// rows: the table is larger than a processor's nearer caches, and look-ups that follow each
+    /// other closely wait for memory together and not each for itself.
+    fn number_all<const F: usize>(mut self, data: &Entries<'a, F>, address: usize) -> Numbers {
+        let number = |entry: Result<[Option<Raw<'a>>; F], Kind>| {
+            let id = Id::of(entry.ok()?[address]?)?;
+            Some(self.number_of(id))
+        };
+        Numbers(data.iter().map(number).collect())
+    }
+
     fn number(&mut self, field: Field<'a>) -> Result<u32, Fault> {
-        let id = Id::of(field.raw)
-            .ok_or_else(|| Fault::Row(format!("{} is {}", field.name, field.raw.kind().name())))?;
+        match Id::of(field.raw) {
+            Some(id) => Ok(self.number_of(id)),
+            None => Err(no_address(field)),
+        }
+    }
+
+    /// The number of this address, the next one if it is new.
+    fn number_of(&mut self, id: Id<'a>) -> u32 {
         let next = u32::try_from(self.numbers.len())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
-        Ok(*self.numbers.entry(id).or_insert(next))
+        *self.numbers.entry(id).or_insert(next)
+    }
+}
+
+fn no_address(field: Field<'_>) -> Fault {
+    Fault::Row(format!("{} is {}", field.name, field.raw.kind().name()))
+}
+
+/// The number of every row's address; `None` where it has none.
+struct Numbers(Vec<Option<u32>>);
+
+impl Numbers {
+    fn of<const F: usize>(&self, fields: &Fields<'_, F>, address: usize) -> Result<u32, Fault> {
+        let field = fields.one(address)?;
+        self.0[fields.ordinal as usize].ok_or_else(|| no_address(field))
     }
 }

@@ -82,21 +82,16 @@ impl Recipe for Agg15 {
         variant: Variant,
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
-        let [data, device, site] = open(file.path, file.bytes, ["data", "device", "site"])?;
+        let names = ["data", "device", "site"];
+        let ([data, device, site], rows) = open(file.path, file.bytes, names, FIELDS)?;
         let Some(device) = device.filter(|device| !device.is_falsy()) else {
             return pass_by(file.path, site);
         };
-        let data = list(file.path, "data", data)?;
+        list(file.path, "data", data)?;
         let camera = Camera::of(device);
-        walk(
-            &FACTS,
-            file,
-            variant,
-            data,
-            FIELDS,
-            each,
-            |fields, values| make(&camera, fields, values),
-        )
+        walk(&FACTS, file, variant, &rows, each, |fields, values| {
+            make(&camera, fields, values)
+        })
     }
 }
 

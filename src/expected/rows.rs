@@ -6,7 +6,7 @@
 
 use std::array;
 
-use super::json::{Cursor, Document, Kind, Raw};
+use super::json::{Document, Entries, Kind, Raw};
 use super::text::{Keys, put, put_text};
 use super::time::Moment;
 use super::{DeriveError, DerivedRow, Facts, FileOutcome, FileText, Line, Unpublishable, Variant};
@@ -31,19 +31,21 @@ pub(super) enum Made {
     Skipped,
 }
 
-/// Checks a whole file and finds members of its top level.
-pub(super) fn open<'a, const N: usize>(
+/// Checks a whole file, finds members of its top level, and the used fields of its rows.
+pub(super) fn open<'a, const N: usize, const F: usize>(
     path: &LakePath,
     bytes: &'a [u8],
     names: [&str; N],
-) -> Result<[Option<Raw<'a>>; N], DeriveError> {
-    let document = Document::read(bytes, names).map_err(|fault| DeriveError::Parse {
+    fields: [&'static str; F],
+) -> Result<([Option<Raw<'a>>; N], Entries<'a, F>), DeriveError> {
+    let document = Document::with_entries(bytes, names, Some("data"), fields);
+    let document = document.map_err(|fault| DeriveError::Parse {
         path: path.clone(),
         offset: fault.offset,
         what: fault.what.into(),
     })?;
     if document.root.kind() == Kind::Object {
-        Ok(document.members)
+        Ok((document.members, document.entries))
     } else {
         Err(shape(
             path,
@@ -91,15 +93,10 @@ impl Field<'_> {
         put(slot, self.raw);
     }
 
-    /// Reads the value as a time.
-    pub fn moment(self) -> Result<Moment, Fault> {
-        Moment::read(self.raw).map_err(|why| Fault::Row(format!("{} {why}", self.name)))
-    }
-
     /// Publishes the value's wall time.
     pub fn put_time(self, slot: &mut Value, text: &mut String) -> Result<Moment, Fault> {
-        let moment = self.moment()?;
-        moment.write(text);
+        let moment = Moment::publish(self.raw, text);
+        let moment = moment.map_err(|why| Fault::Row(format!("{} {why}", self.name)))?;
         put_text(slot, text);
         Ok(moment)
     }
@@ -110,38 +107,13 @@ impl Field<'_> {
 pub(super) struct Fields<'a, const N: usize> {
     names: [&'static str; N],
     found: [Option<Raw<'a>>; N],
+    /// The entry's place in `data`, from 0.
+    pub ordinal: u32,
     /// Space for making texts.
     pub text: String,
 }
 
 impl<'a, const N: usize> Fields<'a, N> {
-    /// Reads the entry at hand: nothing but the used members, of equal names the last.
-    fn read(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
-        self.found = [None; N];
-        if !cursor.step_into_object() {
-            let kind = cursor.value().kind().name();
-            return Err(Fault::Row(format!("the row is {kind}, not an object")));
-        }
-        let mut next = 0;
-        while let Some(name) = cursor.next_member() {
-            let value = cursor.value();
-            if let Some(slot) = self.slot(name, next) {
-                self.found[slot] = Some(value);
-                next = (slot + 1) % N;
-            }
-        }
-        Ok(())
-    }
-
-    /// The place of a name, sought first where it stands if the file keeps the usual order.
-    fn slot(&self, name: Raw<'_>, next: usize) -> Option<usize> {
-        let name = name.text()?;
-        if self.names[next] == name {
-            return Some(next);
-        }
-        self.names.iter().position(|wanted| *wanted == name)
-    }
-
     /// One field.
     pub fn one(&self, slot: usize) -> Result<Field<'a>, Fault> {
         let name = self.names[slot];
@@ -161,23 +133,25 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 }
 
-/// Calls `make` with the fields of every entry of `data`, in order.
+/// Calls `make` with the fields of every row, in order.
 pub(super) fn entries<'a, const N: usize>(
-    data: Raw<'a>,
-    names: [&'static str; N],
+    data: &Entries<'a, N>,
     mut make: impl FnMut(u32, Result<&mut Fields<'a, N>, Fault>) -> Result<(), DeriveError>,
 ) -> Result<(), DeriveError> {
     let mut fields = Fields {
-        names,
+        names: data.names,
         found: [None; N],
+        ordinal: 0,
         text: String::new(),
     };
-    let mut cursor = data.enter();
-    let mut ordinal = 0_u32;
-    while cursor.next_element() {
-        let read = fields.read(&mut cursor);
-        make(ordinal, read.map(|()| &mut fields))?;
-        ordinal = ordinal.saturating_add(1);
+    for (ordinal, entry) in (0..).zip(data.iter()) {
+        fields.ordinal = ordinal;
+        let read = entry.map(|found| {
+            fields.found = found;
+            &mut fields
+        });
+        let not_object = |kind: Kind| format!("the row is {}, not an object", kind.name());
+        make(ordinal, read.map_err(|kind| Fault::Row(not_object(kind))))?;
     }
     Ok(())
 }
@@ -228,8 +202,7 @@ pub(super) fn walk<'a, const N: usize>(
     facts: &'static Facts,
     file: &FileText<'a>,
     variant: Variant,
-    data: Raw<'a>,
-    names: [&'static str; N],
+    data: &Entries<'a, N>,
     each: &mut dyn FnMut(Line<'_>),
     mut make: impl FnMut(&mut Fields<'a, N>, &mut [Value]) -> Result<Made, Fault>,
 ) -> Result<FileOutcome, DeriveError> {
@@ -241,7 +214,7 @@ pub(super) fn walk<'a, const N: usize>(
         values: vec![Value::Null; facts.columns.len()],
         each,
     };
-    entries(data, names, |ordinal, fields| {
+    entries(data, |ordinal, fields| {
         match fields.and_then(|fields| make(fields, &mut rows.values)) {
             Ok(Made::Row(moment)) => rows.hand_over(ordinal, moment),
             Ok(Made::Skipped) => rows.outcome.skipped += 1,

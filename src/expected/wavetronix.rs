@@ -70,9 +70,9 @@ impl Recipe for Radar {
         variant: Variant,
         each: &mut dyn FnMut(Line<'_>),
     ) -> Result<FileOutcome, DeriveError> {
-        let [data] = open(file.path, file.bytes, ["data"])?;
-        let data = list(file.path, "data", data)?;
-        walk(&FACTS, file, variant, data, FIELDS, each, make)
+        let ([data], rows) = open(file.path, file.bytes, ["data"], FIELDS)?;
+        list(file.path, "data", data)?;
+        walk(&FACTS, file, variant, &rows, each, make)
     }
 }
 

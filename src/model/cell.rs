@@ -7,7 +7,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 use serde_json::Value as Json;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
@@ -94,19 +94,13 @@ impl Decimal {
     /// Reads a JSON number or a numeric text. `None` if it is neither, or absurdly scaled.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (mantissa, exponent) = match text.find(['e', 'E']) {
-            Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
-            None => (text, 0),
-        };
-        let (negative, unsigned) = match mantissa.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
-        };
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let Numeral {
+            negative,
+            whole,
+            fraction,
+            exponent,
+        } = Numeral::read(text)?;
         let all = format!("{whole}{fraction}");
-        if all.is_empty() || !all.bytes().all(|c| c.is_ascii_digit()) {
-            return None;
-        }
         let significant = all.trim_start_matches('0').trim_end_matches('0');
         let zeros = all.len() - all.trim_end_matches('0').len();
         let is_zero = significant.is_empty();
@@ -120,6 +114,36 @@ impl Decimal {
             } else {
                 i64::from(exponent) + scale
             },
+        })
+    }
+}
+
+/// A decimal number's parts as they are written.
+struct Numeral<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    exponent: i32,
+}
+
+impl<'a> Numeral<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let (mantissa, exponent) = match text.find(['e', 'E']) {
+            Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let (negative, unsigned) = match mantissa.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let digits = |part: &str| part.bytes().all(|c| c.is_ascii_digit());
+        let is_number = whole.len() + fraction.len() > 0 && digits(whole) && digits(fraction);
+        is_number.then_some(Self {
+            negative,
+            whole,
+            fraction,
+            exponent,
         })
     }
 }
@@ -164,6 +188,31 @@ fn portal_text(text: &str) -> Cell {
 }
 
 fn wall_time(text: &str) -> Option<NaiveDateTime> {
+    usual_time(text).or_else(|| any_time(text))
+}
+
+/// A time to the second, with or without `.000`: what we publish and what portals serve.
+fn usual_time(text: &str) -> Option<NaiveDateTime> {
+    let bytes: &[u8; 19] = text
+        .strip_suffix(".000")
+        .unwrap_or(text)
+        .as_bytes()
+        .try_into()
+        .ok()?;
+    let marks = [bytes[4], bytes[7], bytes[10], bytes[13], bytes[16]];
+    if marks != *b"--T::" {
+        return None;
+    }
+    let two = |at: usize| {
+        let [tens, ones] = [bytes[at], bytes[at + 1]].map(|digit| digit.wrapping_sub(b'0'));
+        (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
+    };
+    let year = i32::try_from(two(0)? * 100 + two(2)?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, two(5)?, two(8)?)?;
+    date.and_hms_opt(two(11)?, two(14)?, two(17)?)
+}
+
+fn any_time(text: &str) -> Option<NaiveDateTime> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()
 }
 
@@ -198,6 +247,25 @@ impl Cell {
                 wall_time(text).map(Self::Time).ok_or_else(misfit)
             }
             _ => Err(misfit()),
+        }
+    }
+
+    /// Whether the column can hold the value: whether [`Cell::stored`] makes a cell of it, told
+    /// without making one.
+    #[must_use]
+    pub fn fits(value: &Value, column: &ColumnType) -> bool {
+        match (column, value) {
+            (_, Value::LoneSurrogate(_)) => false,
+            (_, Value::Null) | (ColumnType::Text, _) | (ColumnType::Checkbox, Value::Bool(_)) => {
+                true
+            }
+            (ColumnType::Number, Value::Text(text)) => {
+                text.is_empty() || Numeral::read(text).is_some()
+            }
+            (ColumnType::Number, Value::Int(digits)) => Numeral::read(digits).is_some(),
+            (ColumnType::Number, Value::Float(number)) => number.is_finite(),
+            (ColumnType::CalendarDate, Value::Text(text)) => wall_time(text).is_some(),
+            _ => false,
         }
     }
 
@@ -321,7 +389,49 @@ mod tests {
         assert_eq!(stored.unwrap(), published);
     }
 
+    fn values() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            "[-+]?[0-9]{0,3}[.]?[0-9]{0,3}(e[-+]?[0-9]{1,2})?",
+            "[0-2]0[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,4})?",
+            "(yes|NaN| 1|1_0|\u{e9}|-|\\.)?",
+        ];
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<f64>().prop_map(Value::Float),
+            "-?[0-9]{1,30}".prop_map(|digits| Value::Int(digits.into())),
+            text.prop_map(|text| Value::Text(text.into())),
+            Just(Value::LoneSurrogate("\"\\ud83d\"".into())),
+            Just(Value::Nested {
+                json: "[]".into(),
+                text: "[]".into()
+            }),
+        ]
+    }
+
+    fn columns() -> impl Strategy<Value = ColumnType> {
+        prop::sample::select(vec![
+            ColumnType::Text,
+            ColumnType::Number,
+            ColumnType::Checkbox,
+            ColumnType::CalendarDate,
+            ColumnType::new("point"),
+        ])
+    }
+
     proptest! {
+        #[test]
+        fn a_value_fits_exactly_if_it_can_be_stored(value in values(), column in columns()) {
+            prop_assert_eq!(Cell::fits(&value, &column), Cell::stored(&value, &column).is_ok());
+        }
+
+        #[test]
+        fn a_usual_time_is_read_as_any_other(value in values()) {
+            if let Value::Text(text) = value && let Some(time) = usual_time(&text) {
+                prop_assert_eq!(Some(time), any_time(&text));
+            }
+        }
+
         #[test]
         fn a_decimal_equals_itself_scaled(digits in "-?[0-9]{1,12}", zeros in 0usize..9) {
             let plain = Decimal::parse(&digits).unwrap();

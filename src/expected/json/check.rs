@@ -1,6 +1,7 @@
 //! The first pass over a file: is it JSON to its last byte, as Python reads it? Nothing is trusted
 //! here. Where the wanted members of the top level stand is noted on the way.
 
+use super::entries::Entries;
 use super::{Fault, Raw, is_blank, next_special};
 
 /// How many lists and objects may stand inside each other. Ready files have about ten.
@@ -8,19 +9,35 @@ pub(super) const DEEPEST: usize = 128;
 
 /// A file that is JSON to its end.
 #[derive(Debug)]
-pub(in crate::expected) struct Document<'a, const N: usize> {
+pub(in crate::expected) struct Document<'a, const N: usize, const F: usize = 0> {
     /// The whole value.
     pub root: Raw<'a>,
     /// The members asked for, if the value is an object that has them.
     pub members: [Option<Raw<'a>>; N],
+    /// The entries of the list asked for, if the value is an object that has it.
+    pub entries: Entries<'a, F>,
 }
 
+#[cfg(test)]
 impl<'a, const N: usize> Document<'a, N> {
     /// Checks `bytes` to their end and finds the top level's members of these names.
+    pub fn read(bytes: &'a [u8], names: [&str; N]) -> Result<Self, Fault> {
+        Self::with_entries(bytes, names, None, [])
+    }
+}
+
+impl<'a, const N: usize, const F: usize> Document<'a, N, F> {
+    /// Checks `bytes` to their end, finds the top level's members of these names, and these fields
+    /// in each entry of the top level's list of that name.
     ///
     /// # Errors
     /// At the first byte at which Python would stop, or where nesting goes too deep.
-    pub fn read(bytes: &'a [u8], names: [&str; N]) -> Result<Self, Fault> {
+    pub fn with_entries(
+        bytes: &'a [u8],
+        names: [&str; N],
+        list: Option<&str>,
+        fields: [&'static str; F],
+    ) -> Result<Self, Fault> {
         let text = std::str::from_utf8(bytes).map_err(|error| Fault {
             offset: error.valid_up_to(),
             what: "the bytes are not UTF-8",
@@ -31,14 +48,18 @@ impl<'a, const N: usize> Document<'a, N> {
         }
         checker.blanks();
         let start = checker.at;
-        let mut members = [None; N];
+        let mut found = Self {
+            root: Raw::NULL,
+            members: [None; N],
+            entries: Entries::none(text, fields),
+        };
         let escaped = if checker.peek() == b'{' {
-            checker.root(names, &mut members)?;
+            checker.root(names, list, &mut found)?;
             false
         } else {
             checker.value(0)?
         };
-        let root = Raw {
+        found.root = Raw {
             json: &text[start..checker.at],
             escaped,
         };
@@ -46,18 +67,18 @@ impl<'a, const N: usize> Document<'a, N> {
         if checker.at < text.len() {
             return Err(checker.fault("there is more after the end of the value"));
         }
-        Ok(Self { root, members })
+        Ok(found)
     }
 }
 
 /// The first pass: nothing is trusted.
-struct Checker<'a> {
-    text: &'a str,
-    at: usize,
+pub(super) struct Checker<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
 }
 
 impl<'a> Checker<'a> {
-    fn fault(&self, what: &'static str) -> Fault {
+    pub(super) fn fault(&self, what: &'static str) -> Fault {
         Fault {
             offset: self.at,
             what,
@@ -66,21 +87,22 @@ impl<'a> Checker<'a> {
 
     /// The byte at hand; 0, which no JSON holds outside strings, at the end.
     #[inline]
-    fn peek(&self) -> u8 {
+    pub(super) fn peek(&self) -> u8 {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
-    fn blanks(&mut self) {
+    pub(super) fn blanks(&mut self) {
         while is_blank(self.peek()) {
             self.at += 1;
         }
     }
 
-    /// Checks the object of the top level and notes the wanted members.
-    fn root<const N: usize>(
+    /// Checks the object of the top level and notes what is wanted of it.
+    fn root<const N: usize, const F: usize>(
         &mut self,
         names: [&str; N],
-        members: &mut [Option<Raw<'a>>; N],
+        list: Option<&str>,
+        found: &mut Document<'a, N, F>,
     ) -> Result<(), Fault> {
         if self.is_empty(b'}') {
             return Ok(());
@@ -88,10 +110,16 @@ impl<'a> Checker<'a> {
         loop {
             let name = self.name()?;
             let start = self.at;
-            let escaped = self.value(1)?;
+            let is_list = self.peek() == b'[' && list.is_some_and(|wanted| name.is(wanted));
+            let escaped = if is_list {
+                found.entries = self.entries(found.entries.names)?;
+                false
+            } else {
+                self.value(1)?
+            };
             if let Some(slot) = names.iter().position(|wanted| name.is(wanted)) {
                 let json = &self.text[start..self.at];
-                members[slot] = Some(Raw { json, escaped });
+                found.members[slot] = Some(Raw { json, escaped });
             }
             if self.is_last(b'}')? {
                 return Ok(());
@@ -100,7 +128,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks one value; true if it is a string with escapes.
-    fn value(&mut self, depth: usize) -> Result<bool, Fault> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<bool, Fault> {
         match self.peek() {
             b'"' => return self.string(),
             b'{' | b'[' if depth >= DEEPEST => return Err(self.fault("nesting is too deep")),
@@ -138,7 +166,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Steps over the opening bracket, and over the closing one if nothing stands between.
-    fn is_empty(&mut self, close: u8) -> bool {
+    pub(super) fn is_empty(&mut self, close: u8) -> bool {
         self.at += 1;
         self.blanks();
         let empty = self.peek() == close;
@@ -147,7 +175,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Steps over what follows an entry: true if that is the closing bracket.
-    fn is_last(&mut self, close: u8) -> Result<bool, Fault> {
+    pub(super) fn is_last(&mut self, close: u8) -> Result<bool, Fault> {
         self.blanks();
         let byte = self.peek();
         if byte != b',' && byte != close {
@@ -161,7 +189,7 @@ impl<'a> Checker<'a> {
     }
 
     /// A member's name, its colon, and the blanks around.
-    fn name(&mut self) -> Result<Raw<'a>, Fault> {
+    pub(super) fn name(&mut self) -> Result<Raw<'a>, Fault> {
         if self.peek() != b'"' {
             return Err(self.fault("a member's name in double quotes is missing"));
         }

@@ -6,11 +6,12 @@
 //! it: `serde_json` refuses the first and the last but one, and those that take them build a tree
 //! of the file, which for a day of 300,000 rows is several times its size.
 //!
-//! There are two steps. [`Document::read`] checks the whole file once, to its last byte, and notes
-//! where the wanted members of its top level stand. A [`Cursor`] then walks what has been checked,
-//! which cannot fail any more. Nesting is limited, so that no file can exhaust the stack.
+//! There are two steps. A [`Document`] is checked once, to its last byte, which notes where the
+//! wanted members of its top level stand, and the wanted fields of its long list ([`Entries`]). A
+//! [`Cursor`] walks what else is asked of what has been checked, which cannot fail any more. Nesting is limited, so that no file can exhaust the stack.
 
 mod check;
+mod entries;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 use rustpython_wtf8::{CodePoint, Wtf8Buf};
 
 pub(super) use check::Document;
+pub(super) use entries::Entries;
 
 /// Why bytes are not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,13 +283,6 @@ impl<'a> Cursor<'a> {
             self.at += 1;
         }
         Some(name)
-    }
-
-    /// Steps into the object at hand, if it is one.
-    pub fn step_into_object(&mut self) -> bool {
-        let object = self.peek() == b'{';
-        self.at += usize::from(object);
-        object
     }
 
     /// Takes the value at hand, and moves behind it.

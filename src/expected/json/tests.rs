@@ -90,6 +90,74 @@ fn hostile_nesting_is_refused_and_not_followed() {
     assert_eq!(offset("{\"a\":".repeat(1_000_000).as_bytes()), 5 * DEEPEST);
 }
 
+/// A member as it may be written: blanks of all kinds, escaped names, values of every kind.
+fn member() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec!["a", "b", "c", "\\u0061", ""]);
+    let value = prop::sample::select(vec![
+        "1",
+        "-0.5e3",
+        "NaN",
+        "null",
+        "\"\"",
+        "\"x\\\"y\"",
+        "\"é, \"",
+        "[1, {\"a\": 2}]",
+        "{}",
+    ]);
+    let blank = || prop::sample::select(vec!["", "", " ", "\n\t"]);
+    (blank(), name, blank(), blank(), value, blank())
+        .prop_map(|(a, name, b, c, value, d)| format!("{a}\"{name}\"{b}:{c}{value}{d}"))
+}
+
+fn entry() -> impl Strategy<Value = String> {
+    let object = prop::collection::vec(member(), 0..5);
+    prop_oneof![
+        9 => object.prop_map(|members| format!("{{{}}}", members.join(","))),
+        1 => prop::sample::select(vec!["1", "null", "\"{\"", "[{}]"]).prop_map(str::to_owned),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_entrys_fields_are_its_members_however_the_one_before_was_written(
+        entries in prop::collection::vec(entry(), 0..6), again in 1usize..3,
+    ) {
+        let list: Vec<&str> = entries.iter().flat_map(|entry| vec![&**entry; again]).collect();
+        let json = format!("{{\"d\": [{}], \"data\": [ {} ]}}", list.join(","), list.join(" ,\n"));
+        let document: Document<'_, 1, 2> =
+            Document::with_entries(json.as_bytes(), ["data"], Some("data"), ["a", "b"]).unwrap();
+        prop_assert_eq!(document.entries.len(), list.len());
+        let mut cursor = document.members[0].unwrap().enter();
+        for found in document.entries.iter() {
+            prop_assert!(cursor.next_element());
+            let entry = cursor.value();
+            let shown = |raw: Option<Raw<'_>>| raw.map(|raw| (raw.json().to_owned(), raw.plain().map(str::to_owned)));
+            match found {
+                Ok([a, b]) => {
+                    prop_assert_eq!(shown(a), shown(entry.member("a")));
+                    prop_assert_eq!(shown(b), shown(entry.member("b")));
+                }
+                Err(kind) => prop_assert!(kind == entry.kind() && kind != Kind::Object),
+            }
+        }
+        prop_assert!(!cursor.next_element());
+    }
+
+    #[test]
+    fn a_fault_among_entries_is_found_as_anywhere_else(
+        entries in prop::collection::vec(entry(), 1..5), at in any::<prop::sample::Index>(), with in 0u8..128,
+    ) {
+        let mut json = format!("{{\"data\": [{}]}}", entries.join(", ")).into_bytes();
+        let place = at.index(json.len());
+        json[place] = with;
+        let plain: Result<Document<'_, 1>, Fault> = Document::read(&json, ["data"]);
+        let noted: Result<Document<'_, 1, 2>, Fault> =
+            Document::with_entries(&json, ["data"], Some("data"), ["a", "b"]);
+        let fault = |fault: Fault| (fault.offset, fault.what);
+        prop_assert_eq!(plain.map(|_| ()).map_err(fault), noted.map(|_| ()).map_err(fault));
+    }
+}
+
 /// Pieces of JSON, of what Python takes for it, and of neither.
 const PIECES: &[&str] = &[
     "{",
