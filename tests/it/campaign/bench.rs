@@ -181,6 +181,7 @@ impl Bench {
             archive: ArchiveWriter::open(&settings.archive).unwrap(),
             catalog: CatalogWriter::open(&settings.catalog).await.unwrap(),
             holder: format!("campaign:{}", script.seed),
+            stop: sodalake::repair::Stop::default(),
         };
         let clock = Arc::new(Ahead::default());
         let world = World {
