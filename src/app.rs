@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, CatalogWriter};
 use crate::lake::Lake;
 use crate::ledger::Ledger;
 use crate::reconcile::{Clock, SystemClock, World};
-use crate::repair::{self, Writers};
+use crate::repair::{self, Stop, Writers};
 use crate::settings::Settings;
 use crate::socrata::{Portal, Reader, Writer};
 
@@ -76,6 +76,7 @@ pub async fn writers(world: &World) -> Result<Writers> {
         archive: ArchiveWriter::open(&settings.archive).context("open the archive for writing")?,
         catalog: catalog.context("open the catalog for writing")?,
         holder: holder(),
+        stop: Stop::default(),
     })
 }
 

@@ -20,6 +20,7 @@ pub mod bucket;
 pub mod catalog;
 pub mod cli;
 pub mod compare;
+pub mod daemon;
 pub mod database;
 pub mod expected;
 pub mod lake;

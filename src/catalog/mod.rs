@@ -190,6 +190,23 @@ impl Catalog {
         Ok(entries)
     }
 
+    /// When the oldest entry of a repository and source begins; `None` if there is none.
+    pub async fn oldest(
+        &self,
+        repository: &str,
+        source: &str,
+    ) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let sql = match self.database.kind() {
+            Kind::Postgres => postgres::oldest(&self.table),
+            Kind::Sqlite => sqlite::oldest(&self.table),
+        };
+        let params = vec![repository.into(), source.into()];
+        let oldest = self
+            .database
+            .query("find the oldest entry", &sql, params, |line| line.get(0));
+        Ok(oldest.await?.into_iter().next())
+    }
+
     /// What the table is like: whether it is there, its columns, its primary key, our rights.
     pub async fn inspect(&self) -> Result<CatalogShape, CatalogError> {
         match self.database.kind() {

@@ -16,6 +16,15 @@ pub(super) fn entries(table: &Table) -> String {
     )
 }
 
+/// The oldest entry's collection date.
+pub(super) fn oldest(table: &Table) -> String {
+    format!(
+        "select collection_date from {} where repository = $1 and data_source = $2
+         order by collection_date limit 1",
+        table.quoted()
+    )
+}
+
 pub(super) fn stored(table: &Table) -> String {
     format!(
         "select {}, cast(metadata as text) from {}

@@ -63,6 +63,16 @@ pub(super) fn entries(table: &Table) -> String {
     )
 }
 
+/// The oldest entry's collection date, of those that are dates.
+pub(super) fn oldest(table: &Table) -> String {
+    format!(
+        "select collection_date from {} where repository = $1 and data_source = $2
+           and unixepoch(collection_date) is not null
+         order by unixepoch(collection_date) limit 1",
+        table.quoted_name()
+    )
+}
+
 pub(super) fn stored(table: &Table) -> String {
     format!(
         "select {}, collection_date, coalesce(pointer, ''), collection_end, processing_date,

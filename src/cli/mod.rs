@@ -13,11 +13,13 @@ mod derive;
 mod doctor;
 mod exit;
 mod explain;
+mod healthcheck;
 mod look;
 mod mark;
 mod mend;
 mod package;
 mod report;
+mod run;
 mod sandbox;
 mod select;
 mod stop;
@@ -59,6 +61,10 @@ pub struct Cli {
 pub enum Command {
     /// A broken city in a box: find its faults, explain and repair them
     Demo(DemoArgs),
+    /// Keep looking, and mend what the settings allow, until asked to end
+    #[command(after_help = "\
+SIGHUP reads the settings again; SIGTERM and Ctrl-C finish the step in hand, a second one does not.")]
+    Run,
     /// Look and report; touch nothing
     #[command(after_help = "\
 Examples:
@@ -126,6 +132,8 @@ Examples:
 Examples:
   sodalake sandbox --listen 127.0.0.1:8080 --data ./city --faults faults.toml")]
     Sandbox(SandboxArgs),
+    /// Ask the running daemon whether its loop turns: for container health checks
+    Healthcheck,
     /// Print the completions of a shell
     #[command(after_help = "\
 Examples:
@@ -332,6 +340,8 @@ impl Command {
             | Self::Repair(RepairArgs { look, .. })
             | Self::Days(DaysArgs { look }) => Some(&look.range),
             Self::Demo(_)
+            | Self::Run
+            | Self::Healthcheck
             | Self::Apply(_)
             | Self::Derive(_)
             | Self::Explain(_)
@@ -375,6 +385,8 @@ pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     match command {
         Command::Config(command) => config::run(command, &common),
         Command::Demo(args) => stop::or_asked(Box::pin(demo::run(args, &common, telemetry))).await,
+        Command::Run => run::run(&common).await,
+        Command::Healthcheck => stop::or_asked(healthcheck::run(&common)).await,
         Command::Check(args) => stop::or_asked(look::check(args, &common, telemetry)).await,
         Command::Plan(args) => stop::or_asked(look::plan(args, &common, telemetry)).await,
         Command::Apply(args) => mend::apply(args, &common, telemetry).await,
@@ -407,6 +419,8 @@ mod tests {
     #[test]
     fn every_form_of_the_contract_is_understood() {
         for line in [
+            "sodalake run --config sodalake.toml",
+            "sodalake healthcheck",
             "sodalake demo --exit --seed 3 --listen 127.0.0.1:0",
             "sodalake check",
             "sodalake check camera-counts radar-counts --day 2020-10-01",

@@ -12,6 +12,7 @@ mod days;
 mod leases;
 mod passes;
 mod people;
+mod prune;
 mod queue;
 mod schedules;
 mod schema;

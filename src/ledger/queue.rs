@@ -263,17 +263,33 @@ impl Ledger {
         Ok(claimed)
     }
 
-    /// Renews every claim of `holder` until `now + ttl`, and tells how many it has.
+    /// Renews the claims of `holder` on these entries until `now + ttl`, and tells how many of them
+    /// it still has.
     pub async fn renew_claims(
         &self,
+        entries: &[Queued],
         holder: &str,
         now: DateTime<Utc>,
         ttl: Duration,
     ) -> Result<u64, LedgerError> {
-        let sql = "update ledger_queue set claimed_until = $1 where claimed_by = $2";
-        let params = vec![(now + ttl).into(), holder.into()];
-        let renewed = self.database.execute("renew claims", sql, params).await?;
-        Ok(renewed)
+        let renew = |entry: &Queued| {
+            Statement::new(
+                "update ledger_queue set claimed_until = $1
+                 where dataset = $2 and day = $3 and claimed_by = $4",
+                vec![
+                    (now + ttl).into(),
+                    entry.dataset.as_str().into(),
+                    entry.day.into(),
+                    holder.into(),
+                ],
+            )
+        };
+        let statements = entries.iter().map(renew).collect();
+        let renewed = self
+            .database
+            .transaction("renew claims", statements)
+            .await?;
+        Ok(renewed.into_iter().sum())
     }
 
     /// Takes a claimed entry off the queue: it was done.
@@ -363,6 +379,15 @@ impl Ledger {
             .database
             .execute("give claims back", sql, vec![holder.into()]);
         Ok(given.await?)
+    }
+
+    /// Everyone who has claimed something.
+    pub async fn claimants(&self) -> Result<Vec<String>, LedgerError> {
+        let sql = "select distinct claimed_by from ledger_queue where claimed_by is not null";
+        let found = self
+            .database
+            .query("read who claims", sql, Vec::new(), |line| line.get(0));
+        Ok(found.await?)
     }
 
     /// Up to `most` entries, in the order in which they will be done.

@@ -97,18 +97,20 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Notes a schedule for the first time: nothing before `since` was ever due. One that is known
-    /// already stays as it is.
+    /// Notes a schedule for the first time: nothing before `since` was ever due, and at `since` a
+    /// run only if `is_due`. One that is known already stays as it is.
     pub async fn begin_schedule(
         &self,
         dataset: &DatasetName,
         schedule: Schedule,
         since: DateTime<Utc>,
+        is_due: bool,
     ) -> Result<(), LedgerError> {
+        let done_for = if is_due { DateTime::UNIX_EPOCH } else { since };
         let mut params = key(dataset, schedule);
-        params.push(since.into());
+        params.extend([since.into(), done_for.into()]);
         let sql = "insert into ledger_schedules (dataset, schedule, due_at, queued_for, done_for)
-             values ($1, $2, $3, $3, $3)
+             values ($1, $2, $3, $4, $4)
              on conflict (dataset, schedule) do nothing";
         let act = format!("begin schedule {schedule} of {dataset}");
         self.database.execute(&act, sql, params).await?;

@@ -88,6 +88,25 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// Whether nothing but waiting is needed for it to pass.
+    #[must_use]
+    pub fn is_time(self) -> bool {
+        match self {
+            Self::RepairHours | Self::Recheck => true,
+            Self::Mode
+            | Self::Mark
+            | Self::RowIdentifier
+            | Self::PurgeRows
+            | Self::PurgeShare
+            | Self::OrphanRows
+            | Self::PurgeRows24h
+            | Self::Underivable
+            | Self::Breaker => false,
+        }
+    }
+}
+
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -10,7 +10,9 @@ mod evidence;
 mod lakeside;
 mod look;
 mod pass;
+mod past;
 mod report;
+mod service;
 mod survey;
 mod whole;
 mod window;
@@ -33,8 +35,10 @@ use crate::socrata::{Portal, ReadError, Reader, Table, TableError};
 pub use evidence::{Changed, Evidence, FileEvidence, Minute, Sample, WrittenWhen};
 pub use lakeside::{LakeReads, LakeSide, ReadyLayer, Source};
 pub use look::{Look, look};
-pub use pass::{Asked, check, draft, repair};
+pub use pass::{Asked, check, check_before_repair, draft, repair};
+pub use past::oldest_day;
 pub use report::{CheckFailure, Done, RepairFailure, Report, State};
+pub use service::Service;
 pub use survey::survey;
 
 /// The one source of time. Tests bring their own.
@@ -119,15 +123,24 @@ impl LookError {
     /// Whether a service failed, as against answers that could not be trusted.
     #[must_use]
     pub fn is_service(&self) -> bool {
+        self.service().is_some()
+    }
+
+    /// The service that failed, if one did, as against answers that could not be trusted.
+    #[must_use]
+    pub fn service(&self) -> Option<Service> {
         match self {
-            Self::Lake(error) => matches!(error, LakeError::Unreachable { .. }),
-            Self::Portal(error) => matches!(error, ReadError::Request { .. }),
-            Self::Catalog(_) | Self::Ledger(_) => true,
-            Self::Derive(_)
+            Self::Lake(LakeError::Unreachable { .. }) => Some(Service::Lake),
+            Self::Portal(ReadError::Request { .. }) => Some(Service::Portal),
+            Self::Catalog(_) => Some(Service::Catalog),
+            Self::Ledger(_) => Some(Service::Ledger),
+            Self::Lake(_)
+            | Self::Portal(_)
+            | Self::Derive(_)
             | Self::Table(_)
             | Self::Columns(_)
             | Self::Doubtful(_)
-            | Self::Recipe(_) => false,
+            | Self::Recipe(_) => None,
         }
     }
 }

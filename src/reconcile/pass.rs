@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 
 use crate::compare::{Depth, Findings};
 use crate::ledger::{DayRecord, LedgerError, Mark, MarkKind, Tell, VERIFIED};
 use crate::model::{DatasetDay, Day};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
+use crate::schedule::opening;
 use crate::settings::{Rails, Republish};
 
 use super::evidence::Evidence;
@@ -58,13 +60,28 @@ async fn mark(world: &World, target: &DatasetDay, today: Day) -> Result<Option<M
 
 /// Looks at a dataset-day, touches nothing, and notes in the ledger how it stands.
 pub async fn check(world: &World, target: &DatasetDay, depth: Depth) -> Report {
+    let report = looked(world, target, depth).await;
+    note(world, &report, None, Judged::Not).await;
+    report
+}
+
+/// Looks at a dataset-day that may be repaired next. Where it differs nothing is noted: how it stands
+/// is for the repair to say, and nobody is told of a fault that is about to be mended.
+pub async fn check_before_repair(world: &World, target: &DatasetDay, depth: Depth) -> Report {
+    let report = looked(world, target, depth).await;
+    if report.state != State::Differs {
+        note(world, &report, None, Judged::Not).await;
+    }
+    report
+}
+
+async fn looked(world: &World, target: &DatasetDay, depth: Depth) -> Report {
     let begun = std::time::Instant::now();
     let mut report = match checked(world, target, depth).await {
         Ok(report) => report,
         Err(error) => Report::failed(target, depth, &error),
     };
     report.took = begun.elapsed();
-    note(world, &report, None, Judged::Not).await;
     report
 }
 
@@ -87,7 +104,7 @@ enum Judged {
 /// Notes in the ledger how a day stands. A ledger that cannot be written is a warning: the look
 /// itself stands without it.
 async fn note(world: &World, report: &Report, digest: Option<String>, judged: Judged) {
-    if report.leased_away || report.state == State::Skipped {
+    if report.leased_away || report.interrupted || report.state == State::Skipped {
         return;
     }
     let mut record = report.record(world.clock.now(), digest);
@@ -272,8 +289,8 @@ pub async fn repair(
 enum Vetted {
     Nothing,
     Stale(String),
-    /// The veto, and how long the difference must still persist.
-    Refused(Refusal, Duration),
+    /// The veto, and when to look again if only time speaks against the draft.
+    Refused(Refusal, Option<DateTime<Utc>>),
     Plan(Box<Plan>),
 }
 
@@ -291,11 +308,29 @@ async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookEr
     {
         return Ok(Vetted::Stale(digest));
     }
-    let rails = world.rails(&seen.findings.target.dataset);
+    let dataset = &seen.findings.target.dataset;
+    let rails = world.rails(dataset);
     Ok(match draft.vet(rails, &circumstances) {
         Ok(plan) => Vetted::Plan(Box::new(plan)),
-        Err(refusal) => Vetted::Refused(refusal, remaining(rails, circumstances.seen)),
+        Err(refusal) => {
+            let again = again_at(&refusal, rails, &circumstances, dataset.zone);
+            Vetted::Refused(refusal, again)
+        }
     })
+}
+
+/// When a draft would pass that only time speaks against: once the difference has persisted, and
+/// the hour for repairs has come.
+fn again_at(
+    refusal: &Refusal,
+    rails: &Rails,
+    circumstances: &Circumstances,
+    zone: Tz,
+) -> Option<DateTime<Utc>> {
+    let only_time = refusal.breaches.iter().all(|breach| breach.guard.is_time());
+    let (_, now) = circumstances.seen;
+    let (hours, _) = circumstances.hours;
+    only_time.then(|| opening(hours, zone, now + remaining(rails, circumstances.seen)))
 }
 
 /// Looks and drafts until the guards have nothing but time against it, or something else.
@@ -307,14 +342,15 @@ async fn seen_and_vetted(
 ) -> Result<(Look, Vetted), LookError> {
     let seen = look(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
-    let Vetted::Refused(refusal, remaining) = &vetted else {
+    let Vetted::Refused(refusal, Some(again)) = &vetted else {
         return Ok((seen, vetted));
     };
-    let only_time = (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
-    if !(asked.wait && only_time) {
+    let only_recheck = (refusal.breaches.iter()).all(|breach| breach.guard == Guard::Recheck);
+    if !(asked.wait && only_recheck) {
         return Ok((seen, vetted));
     }
-    tokio::time::sleep(*remaining).await;
+    let wait = (*again - world.clock.now()).to_std().unwrap_or_default();
+    tokio::time::sleep(wait).await;
     let seen = look(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
     Ok((seen, vetted))
@@ -360,7 +396,14 @@ async fn under_lease(
     depth: Depth,
     asked: &Asked,
 ) -> Result<Report, LookError> {
-    let (seen, vetted) = seen_and_vetted(world, target, depth, asked).await?;
+    let (seen, vetted) = tokio::select! {
+        seen = seen_and_vetted(world, target, depth, asked) => seen?,
+        () = writers.stop.asked() => {
+            let mut report = Report::new(target, depth, State::Unproven);
+            report.interrupted = true;
+            return Ok(report);
+        }
+    };
     let mut report = Report::of(seen.clone());
     match vetted {
         Vetted::Nothing => {}
@@ -370,7 +413,8 @@ async fn under_lease(
                 "the plan is stale: the day would now be mended by plan {digest}"
             ));
         }
-        Vetted::Refused(refusal, _) => {
+        Vetted::Refused(refusal, again) => {
+            report.again_at = again;
             if report.state != State::Unproven {
                 report.state = State::Held;
             }
@@ -456,12 +500,12 @@ async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairErro
         report.state = state;
         report.why = Some(format!("failed to {}", chain(error)));
     };
-    report.repair_failure = ended.as_ref().err().map(Into::into);
+    report.repair_failure = ended.as_ref().err().and_then(RepairFailure::of);
     match ended {
         Ok(()) => match look(world, &report.target, report.depth).await {
             Ok(again) => report.verified_by(Report::of(again)),
             Err(error) => {
-                report.service_failed = error.is_service();
+                report.fails(error.service());
                 report.repair_failure = Some(RepairFailure::Verify);
                 failed(report, State::Unproven, &error);
             }
@@ -472,7 +516,9 @@ async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairErro
         Err(error @ RepairError::Overtaken { .. }) => failed(report, State::Differs, &error),
         Err(error) => {
             report.leased_away = matches!(error, RepairError::LeaseLost { .. });
-            report.service_failed = !report.leased_away;
+            report.interrupted = matches!(error, RepairError::Stopped);
+            report.failed = error.service();
+            report.service_failed = !report.leased_away && !report.interrupted;
             failed(report, State::Differs, &error);
         }
     }

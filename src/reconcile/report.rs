@@ -13,7 +13,7 @@ use crate::repair::{Effects, RepairError};
 
 use super::lakeside::LakeReads;
 use super::survey::fingerprint;
-use super::{Look, LookError, chain};
+use super::{Look, LookError, Service, chain};
 
 /// How a dataset-day stands. Names as in reports, metrics and the ledger.
 #[derive(
@@ -195,9 +195,10 @@ impl std::fmt::Display for RepairFailure {
     }
 }
 
-impl From<&RepairError> for RepairFailure {
-    fn from(error: &RepairError) -> Self {
-        match error {
+impl RepairFailure {
+    /// Why a repair failed; `None` where it only was asked to end.
+    pub(super) fn of(error: &RepairError) -> Option<Self> {
+        Some(match error {
             RepairError::Archive(_) => Self::Archive,
             RepairError::Write(_) | RepairError::Read(_) | RepairError::Refused { .. } => {
                 Self::Portal
@@ -207,7 +208,8 @@ impl From<&RepairError> for RepairFailure {
             RepairError::Unconfirmed { .. } => Self::Unconfirmed,
             RepairError::LeaseLost { .. } | RepairError::Overtaken { .. } => Self::LeaseLost,
             RepairError::Publisher { .. } => Self::Publisher,
-        }
+            RepairError::Stopped => return None,
+        })
     }
 }
 
@@ -254,6 +256,12 @@ pub struct Report {
     pub leased_away: bool,
     /// Whether a service failed, as against answers that could not be trusted.
     pub service_failed: bool,
+    /// Which one, where that is known.
+    pub failed: Option<Service>,
+    /// Whether the program was asked to end before the repair had come to its end.
+    pub interrupted: bool,
+    /// Where only time stands between the day and its repair: when to look again (UTC).
+    pub again_at: Option<DateTime<Utc>>,
     /// What the first look found, for those who want to see the rows.
     pub findings: Option<Findings>,
     /// What the day looks like from outside, if it was seen in step.
@@ -283,6 +291,9 @@ impl Report {
             took: Duration::ZERO,
             leased_away: false,
             service_failed: false,
+            failed: None,
+            interrupted: false,
+            again_at: None,
             findings: None,
             fingerprint: None,
         }
@@ -389,9 +400,17 @@ impl Report {
     pub fn failed(target: &DatasetDay, depth: Depth, error: &LookError) -> Self {
         let mut report = Self::new(target, depth, State::Unproven);
         report.why = Some(chain(error));
-        report.service_failed = error.is_service();
         report.check_failure = Some(error.into());
+        report.fails(error.service());
         report
+    }
+}
+
+impl Report {
+    /// Notes the service that failed, if one did.
+    pub(super) fn fails(&mut self, service: Option<Service>) {
+        self.failed = service;
+        self.service_failed = service.is_some();
     }
 }
 

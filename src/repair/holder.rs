@@ -57,7 +57,7 @@ pub(crate) fn name(host: &str) -> String {
 }
 
 /// Whether the program of this name has certainly ended.
-pub(super) fn is_gone(name: &str) -> bool {
+pub(crate) fn is_gone(name: &str) -> bool {
     gone(name).unwrap_or(false)
 }
 

@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::socrata::Permit;
 
 use super::steps::PURGING;
-use super::{RepairError, Writers, holder};
+use super::{RepairError, Stop, Writers, holder};
 
 /// How long a lease lasts without being held again, at least.
 const LASTS: Duration = Duration::from_mins(15);
@@ -33,6 +33,7 @@ pub struct Lease<'a> {
     name: String,
     world: &'a World,
     holder: &'a str,
+    stop: &'a Stop,
     fence: u64,
     term: Arc<Term>,
 }
@@ -102,6 +103,7 @@ impl<'a> Lease<'a> {
             name,
             world,
             holder,
+            stop: &writers.stop,
             fence,
             term: Arc::new(term),
         };
@@ -154,11 +156,14 @@ impl<'a> Lease<'a> {
         Ok(())
     }
 
-    /// Holds it again.
+    /// Holds it again, before the next step.
     ///
     /// # Errors
-    /// If another has it, or had it in between.
+    /// If another has it, or had it in between, or we were asked to end.
     pub async fn hold(&self) -> Result<(), RepairError> {
+        if self.stop.is_asked() {
+            return Err(RepairError::Stopped);
+        }
         let (now, instant) = (self.world.clock.now(), Instant::now());
         let lost = |holder| RepairError::LeaseLost {
             name: self.name.clone(),

@@ -14,6 +14,7 @@ mod holder;
 mod lease;
 mod restore;
 mod steps;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,13 +27,14 @@ use crate::compare::{Findings, cause};
 use crate::ledger::{LedgerError, PassKind, PassRecord};
 use crate::model::RowKey;
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
-use crate::reconcile::{Look, World};
+use crate::reconcile::{Look, Service, World};
 use crate::settings::Republish;
 use crate::socrata::{ReadError, WriteError, Writer};
 
-pub(crate) use holder::name as holder_name;
+pub(crate) use holder::{is_gone as holder_is_gone, name as holder_name};
 pub use lease::Lease;
 pub use restore::{RestoreError, Restored, restore};
+pub use stop::Stop;
 
 /// Where a pass notes when the rows that it purges were written.
 pub(crate) const WRITTEN: &str = "written";
@@ -47,6 +49,8 @@ pub struct Writers {
     pub catalog: CatalogWriter,
     /// Who we are, in leases.
     pub holder: String,
+    /// Asks repairs under way to end.
+    pub stop: Stop,
 }
 
 /// What a pass has changed so far.
@@ -135,6 +139,9 @@ pub enum RepairError {
         /// The pass, ours.
         pass: Uuid,
     },
+    /// The program was asked to end between two steps.
+    #[error("go on: the program was asked to end")]
+    Stopped,
     /// The existing publisher failed.
     #[error("run the publisher {program:?}: {what}")]
     Publisher {
@@ -143,6 +150,30 @@ pub enum RepairError {
         /// What came of it.
         what: String,
     },
+}
+
+impl RepairError {
+    /// The service that failed, if one did.
+    #[must_use]
+    pub fn service(&self) -> Option<Service> {
+        match self {
+            Self::Archive(_) => Some(Service::Archive),
+            Self::Write(_) => Some(Service::Portal),
+            Self::Read(error) => {
+                matches!(error, ReadError::Request { .. }).then_some(Service::Portal)
+            }
+            Self::Catalog(error) => {
+                matches!(error, CatalogError::Database(_)).then_some(Service::Catalog)
+            }
+            Self::Ledger(_) => Some(Service::Ledger),
+            Self::Refused { .. }
+            | Self::Unconfirmed { .. }
+            | Self::LeaseLost { .. }
+            | Self::Overtaken { .. }
+            | Self::Stopped
+            | Self::Publisher { .. } => None,
+        }
+    }
 }
 
 /// Carries a plan out. `effects` tells what was done, also if it fails half way.

@@ -216,9 +216,22 @@ impl<'a> Steps<'a> {
                 });
             }
             self.lease.hold().await?;
-            confirming
-                .wait("what was published", left.len() as u64)
+            self.wait(&mut confirming, "what was published", left.len() as u64)
                 .await?;
+        }
+    }
+
+    /// Waits before the next look for a write, unless we are asked to end: it will be looked for
+    /// by the next pass.
+    async fn wait(
+        &self,
+        confirming: &mut Confirming,
+        what: &'static str,
+        left: u64,
+    ) -> Result<(), RepairError> {
+        tokio::select! {
+            waited = confirming.wait(what, left) => waited,
+            () = self.writers.stop.asked() => Err(RepairError::Stopped),
         }
     }
 
@@ -305,8 +318,7 @@ impl<'a> Steps<'a> {
                 return Ok(());
             }
             self.lease.hold().await?;
-            confirming
-                .wait("what was purged", left.len() as u64)
+            self.wait(&mut confirming, "what was purged", left.len() as u64)
                 .await?;
         }
     }

@@ -24,6 +24,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::DatasetName;
+use crate::settings::Hours;
 
 /// What is run by the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -193,6 +194,20 @@ impl Cron {
             MappedLocalTime::Single(_) | MappedLocalTime::None => false,
         }
     }
+}
+
+/// The first instant at or after `from` that lies in the hours, by the clocks of `zone`.
+#[must_use]
+pub fn opening(hours: Hours, zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
+    let open = |at: DateTime<Utc>| hours.contains(at.with_timezone(&zone).time());
+    if open(from) {
+        return from;
+    }
+    let text = hours.from.format("%-S %-M %-H * * *").to_string();
+    let next = Cron::new(&text, zone)
+        .ok()
+        .and_then(|cron| cron.after(from));
+    next.unwrap_or(from)
 }
 
 /// How long a run waits after it fell due, at most `most`, so that not every dataset asks the portal

@@ -210,3 +210,26 @@ fn datasets_start_apart_and_each_always_at_its_own_moment() {
     assert!(all.iter().all(|wait| *wait <= most));
     assert_eq!(of(names[0], Schedule::Check), of(names[0], Schedule::Check));
 }
+
+#[test]
+fn the_hours_open_at_their_first_moment_also_where_the_clock_skips_it() {
+    let chicago = chrono_tz::America::Chicago;
+    let hours = |from: &str, to: &str| Hours {
+        from: from.parse().unwrap(),
+        to: to.parse().unwrap(),
+    };
+    let day = hours("10:30:00", "23:00:00");
+    for (from, opens) in [
+        ("2020-10-16T15:29:59Z", "2020-10-16T15:30:00Z"),
+        ("2020-10-16T15:30:00Z", "2020-10-16T15:30:00Z"),
+        ("2020-10-17T03:59:59Z", "2020-10-17T03:59:59Z"),
+        ("2020-10-17T04:00:00Z", "2020-10-17T15:30:00Z"),
+    ] {
+        assert_eq!(opening(day, chicago, at(from)), at(opens), "{from}");
+    }
+    let night = hours("02:30:00", "02:45:00");
+    assert_eq!(
+        opening(night, chicago, at("2021-03-14T06:00:00Z")),
+        at("2021-03-14T08:00:00Z")
+    );
+}

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::compare::Depth;
 use crate::model::{DatasetName, Day};
+use crate::reconcile::Service;
 use crate::schedule::Schedule;
 
 /// What the daemon as a whole is at.
@@ -41,45 +42,6 @@ impl fmt::Display for Phase {
             Self::Working => "working",
             Self::Paused => "paused",
             Self::Draining => "draining",
-        })
-    }
-}
-
-/// A service that the daemon cannot do without. The names are those of the metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Service {
-    /// The portal.
-    Portal,
-    /// The lake.
-    Lake,
-    /// The catalog's database.
-    Catalog,
-    /// The ledger's database.
-    Ledger,
-    /// Where purged rows are kept.
-    Archive,
-}
-
-impl Service {
-    /// Every service.
-    pub const ALL: [Self; 5] = [
-        Self::Portal,
-        Self::Lake,
-        Self::Catalog,
-        Self::Ledger,
-        Self::Archive,
-    ];
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Portal => "portal",
-            Self::Lake => "lake",
-            Self::Catalog => "catalog",
-            Self::Ledger => "ledger",
-            Self::Archive => "archive",
         })
     }
 }

@@ -11,7 +11,7 @@ mod progress;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
-pub use activity::{Activity, InWork, Pause, Phase, Round, ScheduleStatus, Service, Snapshot};
+pub use activity::{Activity, InWork, Pause, Phase, Round, ScheduleStatus, Snapshot};
 pub use logging::{LogFormat, Verbosity};
 pub use progress::{Bars, Lines, Silent, Steps};
 

@@ -5,6 +5,7 @@ mod campaign;
 mod combined;
 mod commands;
 mod config_command;
+mod daemon;
 mod demo;
 mod deploy;
 mod deploy_ledger;

@@ -5,6 +5,7 @@ mod connection;
 mod ledger;
 mod outbox;
 mod queue;
+mod upgrade;
 
 use std::path::Path;
 

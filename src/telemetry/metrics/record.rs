@@ -41,6 +41,9 @@ impl Metrics {
             took,
             leased_away,
             service_failed: _,
+            failed: _,
+            interrupted,
+            again_at: _,
             findings: _,
             fingerprint: _,
         } = report;
@@ -56,7 +59,7 @@ impl Metrics {
             | State::Unproven
             | State::Unconfirmed => {}
         }
-        if *leased_away && effects.is_none() {
+        if (*leased_away || *interrupted) && effects.is_none() {
             return; // nothing was looked at
         }
         let depth = depth.to_string();

@@ -154,7 +154,10 @@ async fn no_two_get_the_same_and_a_dead_ones_work_returns(place: Place) {
 
     // I renew what I have, the other is dead.
     let later = "2020-10-16T10:04:00Z";
-    let renewed = ledger.renew_claims("me", at(later), TTL).await.unwrap();
+    let renewed = ledger
+        .renew_claims(&mine, "me", at(later), TTL)
+        .await
+        .unwrap();
     assert_eq!(renewed, mine.len() as u64);
     assert!(claim_all(&ledger, "third", later).await.is_empty());
     let taken = claim_all(&ledger, "third", "2020-10-16T10:06:00Z").await;
@@ -263,7 +266,7 @@ async fn record(ledger: &Ledger, schedule: Schedule) -> ScheduleRecord {
 async fn due(ledger: &Ledger, schedule: Schedule, when: &str) -> ScheduleRecord {
     let since = at("2020-10-15T00:00:00Z");
     ledger
-        .begin_schedule(&name(), schedule, since)
+        .begin_schedule(&name(), schedule, since, false)
         .await
         .unwrap();
     let seen = record(ledger, schedule).await;

@@ -5,4 +5,5 @@ pub mod city;
 pub mod lake_catalog;
 pub mod postgres;
 pub mod program;
+pub mod running;
 pub mod s3;

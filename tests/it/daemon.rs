@@ -1,0 +1,313 @@
+//! The daemon as operators meet it: the real binary, run on a made-up city.
+
+mod replicas;
+mod week;
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::Utc;
+use sodalake::compare::Depth;
+use sodalake::model::Day;
+use sodalake::reconcile::State;
+use sodalake::sandbox::city::{Breakage, Table};
+use sodalake::sandbox::portal::{Fault, Faults, Operation, PortalOptions, Rule};
+use url::Url;
+
+use crate::support::city::TestCity;
+use crate::support::postgres;
+use crate::support::program::config;
+use crate::support::running::{Running, until};
+
+/// Often enough for a test, and only the days that the city has published.
+const SCHEDULE: &str = "schedule.survey = \"*/2 * * * * *\"\n\
+     schedule.check = \"0 0 0 1 1 *\"\n\
+     schedule.audit = \"0 0 0 1 1 *\"\n\
+     schedule.window_days = 6\n\
+     schedule.settle_days = 3\n\
+     rails.recheck_after = \"2s\"\n";
+
+/// A day of the window, now.
+fn lately() -> Day {
+    Day::at(Utc::now(), chrono_tz::America::Chicago).plus(-5)
+}
+
+async fn city(more: &str) -> TestCity {
+    // TestCity sets rails.recheck_after itself; a later line of ours would stand twice.
+    let more = format!("{SCHEDULE}{more}").replace("rails.recheck_after = \"2s\"\n", "");
+    TestCity::with(
+        lately(),
+        &more,
+        PortalOptions::default(),
+        &[("SODALAKE__RAILS__RECHECK_AFTER", "2s")],
+    )
+    .await
+}
+
+const RECHECK: (&str, &str) = ("SODALAKE__RAILS__RECHECK_AFTER", "2s");
+
+async fn state(city: &TestCity, table: Table, day: Day) -> Option<String> {
+    let name = table.dataset_name().parse().unwrap();
+    let record = city.world.ledger.day(&name, day).await.unwrap();
+    record.map(|record| record.state)
+}
+
+async fn is_in_step(city: &TestCity, table: Table, day: Day) -> Option<()> {
+    (state(city, table, day).await? == "in-step").then_some(())
+}
+
+/// Whether nothing is left to be done.
+async fn is_quiet(city: &TestCity) -> Option<()> {
+    let now = city.world.clock.now();
+    let size = city.world.ledger.queue_size(now).await.unwrap();
+    (size.ready + size.waiting + size.in_work == 0).then_some(())
+}
+
+fn change_settings(city: &TestCity, from: &str, to: &str) {
+    let file = config(city);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "no {from:?} in {text}");
+    std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_when_it_is_ready_looks_by_itself_and_ends_when_asked() {
+    let city = city("").await;
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    daemon.tells("WATCHDOG=1").await;
+    let day = lately();
+    until("every day of the window", async || {
+        let mut all = Table::ALL.iter();
+        loop {
+            let Some(table) = all.next() else {
+                return Some(());
+            };
+            is_in_step(&city, *table, day).await?;
+        }
+    })
+    .await;
+    daemon.tells("STATUS=idle until").await;
+    // From then on a survey costs its requests and finds nothing to look at.
+    let seen = |city: &TestCity| city.stage.portal.requests().len();
+    let before = seen(&city);
+    until("a survey of every dataset", async || {
+        (seen(&city) >= before + 10).then_some(())
+    })
+    .await;
+    let requests = city.stage.portal.requests();
+    let rows = requests[before..]
+        .iter()
+        .filter(|one| one.query.contains("offset"));
+    assert_eq!(rows.count(), 0, "no rows are read of a clean window");
+
+    daemon.signal("TERM").await;
+    daemon.tells("STOPPING=1").await;
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    assert!(is_quiet(&city).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_day_is_found_waited_for_and_mended_by_itself() {
+    let city = city("").await;
+    let day = lately();
+    let base = city.bases(Table::RadarCounts, day).remove(0);
+    let whole = city.rows(Table::RadarCounts);
+    city.damage(Breakage::TailLost, Table::RadarCounts, day, &base);
+    assert_ne!(city.rows(Table::RadarCounts), whole);
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    daemon.logs("repaired radar-counts", 1).await;
+    assert_eq!(city.rows(Table::RadarCounts), whole);
+
+    // A fault that purges must persist for two seconds: it waits on the queue, not in a worker.
+    let camera = Table::CameraCounts;
+    let whole = city.rows(camera);
+    city.try_damage(Breakage::OtherSpelling, camera, day)
+        .unwrap();
+    daemon.logs("must persist for 2s", 1).await;
+    daemon.logs("repaired camera-counts", 1).await;
+    assert_eq!(city.rows(camera), whole);
+    let again = city.check(camera, day, Depth::Content).await;
+    assert_eq!(again.state, State::InStep);
+    daemon.signal("INT").await;
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn observing_changes_nothing_until_a_reload_says_repair() {
+    let city = city("").await;
+    change_settings(&city, "mode = \"repair\"", "mode = \"observe\"");
+    let day = lately();
+    let table = Table::RadarCounts;
+    let base = city.bases(table, day).remove(0);
+    let whole = city.rows(table);
+    city.damage(Breakage::TailLost, table, day, &base);
+    let broken = city.rows(table);
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    until("the finding", async || {
+        (state(&city, table, day).await? == "differs").then_some(())
+    })
+    .await;
+    assert_eq!(city.rows(table), broken);
+
+    // A file that is wrong changes nothing, and says what is wrong.
+    change_settings(&city, "mode = \"observe\"", "mode = \"destroy\"");
+    daemon.signal("HUP").await;
+    daemon.tells("RELOADING=1").await;
+    daemon
+        .logs("failed to reload, the old settings stay", 1)
+        .await;
+    assert!(daemon.log().contains("destroy"), "{}", daemon.log());
+
+    change_settings(&city, "mode = \"destroy\"", "mode = \"repair\"");
+    daemon.signal("HUP").await;
+    daemon.logs("mode: \"observe\" is now \"repair\"", 1).await;
+    daemon.logs("repaired radar-counts", 1).await;
+    assert_eq!(city.rows(table), whole);
+    for password in ["writer-password", "reader-password"] {
+        assert!(!daemon.log().contains(password));
+    }
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+/// A portal that answers no write.
+fn no_writes() -> Faults {
+    Faults {
+        rules: vec![Rule {
+            on: Operation::Write,
+            ..Rule::always(Fault::Reset)
+        }],
+        replicas: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_killed_in_a_repair_goes_on_after_its_restart() {
+    let city = city("").await;
+    let day = lately();
+    let table = Table::RadarCounts;
+    let base = city.bases(table, day).remove(0);
+    let whole = city.rows(table);
+    city.damage(Breakage::TailLost, table, day, &base);
+    city.stage.portal.set_faults(no_writes());
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    let name = table.dataset_name().parse().unwrap();
+    until("a repair under way", async || {
+        let unfinished = city.world.ledger.unfinished(&name).await.unwrap();
+        (!unfinished.is_empty()).then_some(())
+    })
+    .await;
+    daemon.signal("KILL").await;
+    assert_eq!(daemon.ended().await.code(), None);
+    city.stage.portal.set_faults(Faults::default());
+
+    // Its claim and its lease are taken over at once: on this machine it is certainly gone.
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    daemon.logs("repaired radar-counts", 1).await;
+    assert_eq!(city.rows(table), whole);
+    until("an empty queue", async || is_quiet(&city).await).await;
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_end_it_leaves_a_repair_between_two_steps_and_asked_twice_at_once() {
+    let city = city("").await;
+    let day = lately();
+    let table = Table::RadarCounts;
+    let base = city.bases(table, day).remove(0);
+    city.damage(Breakage::TailLost, table, day, &base);
+    city.stage.portal.set_faults(no_writes());
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    let name = table.dataset_name().parse().unwrap();
+    until("a repair under way", async || {
+        let unfinished = city.world.ledger.unfinished(&name).await.unwrap();
+        (!unfinished.is_empty()).then_some(())
+    })
+    .await;
+    daemon.signal("TERM").await;
+    daemon.tells("STOPPING=1").await;
+    daemon.tells("STATUS=ending").await;
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code(), Some(130), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_that_goes_away_is_waited_for() {
+    let city = city("").await;
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    let table = Table::CameraCounts;
+    until("a first look", async || {
+        is_in_step(&city, table, lately()).await
+    })
+    .await;
+    city.stage.portal.set_faults(Faults {
+        rules: vec![Rule::always(Fault::Unavailable)],
+        replicas: None,
+    });
+    daemon.tells("STATUS=waits for the portal").await;
+    let unfulfilled = async || {
+        let all = city.world.ledger.schedules().await.unwrap();
+        all.into_iter()
+            .find(|one| one.failure.is_some() && !one.is_fulfilled())
+    };
+    until("an unfulfilled schedule", unfulfilled).await;
+    assert!(daemon.child.try_wait().unwrap().is_none(), "it stays up");
+
+    city.stage.portal.set_faults(Faults::default());
+    daemon.logs("the portal answers again", 1).await;
+    until("every schedule to be fulfilled", async || {
+        unfulfilled().await.is_none().then_some(())
+    })
+    .await;
+    daemon.tells("STATUS=idle until").await;
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+fn ledger_at(url: &Url) -> [(&'static str, String); 2] {
+    let recheck = (RECHECK.0, RECHECK.1.to_owned());
+    [("SODALAKE__LEDGER__URL", url.to_string()), recheck]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_away_is_waited_for_at_the_start_and_later() {
+    let city = city("").await;
+    let mut server = postgres::Server::start();
+    let database = postgres::database_on(&server.url).await;
+    server.stop();
+    let env = ledger_at(&database);
+    let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut daemon = Running::start(&city, &env);
+    daemon.tells("STATUS=waits for the ledger").await;
+    server.start_again();
+    daemon.tells("READY=1").await;
+    daemon.tells("STATUS=idle until").await;
+
+    server.stop();
+    daemon.tells("STATUS=waits for the ledger").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(daemon.child.try_wait().unwrap().is_none(), "it stays up");
+    server.start_again();
+    daemon.logs("the ledger answers again", 2).await;
+    daemon.tells("STATUS=idle until").await;
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_end_it_at_once_as_usage() {
+    let city = city("").await;
+    change_settings(&city, "mode = \"repair\"", "mode = \"destroy\"");
+    let mut daemon = Running::start(&city, &[]);
+    assert_eq!(daemon.ended().await.code(), Some(2), "{}", daemon.log());
+    assert!(daemon.log().contains("mode"), "{}", daemon.log());
+}
+
+/// Resident memory of this process in KiB.
+fn own_memory() -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}

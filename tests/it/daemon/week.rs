@@ -1,0 +1,157 @@
+//! A week of operation in a minute: the daemon's own loop, turned by a clock of ours, over the night
+//! in which an hour comes twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
+use sodalake::compare::Depth;
+use sodalake::daemon::{Daemon, Observer, Parts};
+use sodalake::model::{Day, DayRange};
+use sodalake::reconcile::{Clock, Report, State, World};
+use sodalake::schedule::Cron;
+use sodalake::settings::Settings;
+use sodalake::telemetry::Activity;
+
+use crate::support::city::{TestCity, written_at};
+use crate::support::program::config;
+
+use super::own_memory;
+
+const SCHEDULE: &str = "schedule.survey = \"0 0 * * * *\"\n\
+     schedule.check = \"0 30 1 * * *\"\n\
+     schedule.audit = \"0 0 3 * * SUN\"\n\
+     schedule.window_days = 6\n\
+     schedule.settle_days = 2\n";
+
+const STEP: TimeDelta = TimeDelta::minutes(10);
+
+#[derive(Clone)]
+struct Fast(Arc<Mutex<DateTime<Utc>>>);
+
+impl Clock for Fast {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock()
+    }
+}
+
+/// What was told, and when.
+struct Told {
+    clock: Fast,
+    looks: Mutex<Vec<(DateTime<Utc>, String, Day, Depth, State)>>,
+}
+
+impl Observer for Told {
+    fn renewed(&self, _world: &Arc<World>, _holder: &str) {}
+
+    fn told(&self, report: &Report) {
+        let name = report.target.dataset.name.to_string();
+        let look = (
+            self.clock.now(),
+            name,
+            report.target.day,
+            report.depth,
+            report.state,
+        );
+        self.looks.lock().push(look);
+    }
+}
+
+fn parts(city: &TestCity, clock: &Fast, told: &Arc<Told>) -> Parts {
+    let file = config(city);
+    let facts: Vec<_> = sodalake::expected::recipes()
+        .iter()
+        .map(|one| one.facts())
+        .collect();
+    Parts {
+        reread: Box::new(move || Settings::load(Some(&file), [], &facts)),
+        clock: Arc::new(clock.clone()),
+        activity: Activity::default(),
+        observer: Arc::clone(told) as Arc<dyn Observer>,
+    }
+}
+
+fn runs(text: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let cron = Cron::new(text, chrono_tz::America::Chicago).unwrap();
+    std::iter::successors(cron.after(from), |run| cron.after(*run))
+        .take_while(|run| *run <= to)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_due_look_happened_once_and_memory_stays_flat() {
+    let city = TestCity::around("2020-10-27".parse().unwrap(), SCHEDULE).await;
+    // TestCity has published the four days around the 27th.
+    for (from, to) in [("2020-10-21", "2020-10-26"), ("2020-10-30", "2020-11-06")] {
+        let days = DayRange {
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+        };
+        city.stage.fill(days).unwrap();
+        for day in days.days() {
+            city.stage.publish(day, written_at()).await.unwrap();
+        }
+    }
+    let begin: DateTime<Utc> = "2020-10-30T12:00:00Z".parse().unwrap();
+    let end = begin + TimeDelta::days(7);
+    let clock = Fast(Arc::new(Mutex::new(begin)));
+    let told = Arc::new(Told {
+        clock: clock.clone(),
+        looks: Mutex::default(),
+    });
+    let mut daemon = Daemon::at_hand(parts(&city, &clock, &told)).await.unwrap();
+    let mut memory = Vec::new();
+    let mut now = begin;
+    while now < end {
+        *clock.0.lock() = now;
+        daemon.turn().await;
+        while daemon.is_at_work() {
+            daemon.wait(Duration::from_secs(5)).await;
+            daemon.turn().await;
+        }
+        now += STEP;
+        if (now - begin).num_minutes() % (24 * 60) == 0 {
+            city.stage.portal.clear_requests();
+            memory.push(own_memory());
+        }
+    }
+    println!("resident memory in KiB at the end of each day: {memory:?}");
+    let (first, last) = (memory[1], memory[6]);
+    assert!(last < first + first / 5, "memory grows: {memory:?}");
+
+    let looks = told.looks.lock().clone();
+    let settled: Day = "2020-10-24".parse().unwrap();
+    let is_wrong = |look: &&(DateTime<Utc>, String, Day, Depth, State)| {
+        look.2 >= settled && !matches!(look.4, State::InStep | State::Skipped)
+    };
+    assert!(looks.iter().find(is_wrong).is_none());
+
+    // A day that was published before the week and stays in the window until the third of it.
+    let day: Day = "2020-10-28".parse().unwrap();
+    let until: DateTime<Utc> = "2020-11-03T05:59:00Z".parse().unwrap();
+    for table in ["camera-counts", "radar-counts"] {
+        let of = |depth: Depth| {
+            let told = looks
+                .iter()
+                .filter(move |look| look.1 == table && look.2 == day);
+            told.filter(move |look| look.3 == depth && look.0 <= until)
+        };
+        // The first survey looks at the day in full, each later one finds it unchanged.
+        let surveys = runs("0 0 * * * *", begin, until).len();
+        assert_eq!(of(Depth::Survey).count(), surveys, "surveys of {table}");
+        assert!(surveys > 80);
+        // Checks: at 01:30, once a day, also on the day that has 01:30 twice.
+        let mut checks: BTreeMap<_, u32> = BTreeMap::new();
+        for look in of(Depth::Keys) {
+            let wall = look.0.with_timezone(&chrono_tz::America::Chicago);
+            *checks.entry(wall.date_naive()).or_default() += 1;
+        }
+        let due = runs("0 30 1 * * *", begin, until);
+        assert_eq!(checks.len(), due.len(), "checks of {table}: {checks:?}");
+        assert!(checks.values().all(|times| *times == 1), "{checks:?}");
+        // In full: when first seen, and by the audit on Sunday.
+        assert_eq!(of(Depth::Content).count(), 2, "full looks at {table}");
+    }
+}
