@@ -150,9 +150,10 @@ impl Daemon {
             let wait = doubled(AFTER_FAILURE, failures).min(AFTER_FAILURES);
             now + wait
         });
-        match failure.service {
-            Some(service) => self.trouble.note(service, why, now),
-            None => tracing::warn!(%dataset, failures, "failed to {schedule} {dataset}: {why}"),
+        if let Some(service) = failure.service {
+            self.trouble.note(service, why, now);
+        } else {
+            tracing::warn!(%dataset, failures, "failed to {schedule} {dataset}: {why}");
         }
         let ledger = &self.tools.world.ledger;
         if let Err(error) = ledger.fail_run(dataset, schedule, why).await {

@@ -9,6 +9,7 @@ mod doubts;
 mod evidence;
 mod lakeside;
 mod look;
+mod note;
 mod pass;
 mod past;
 mod report;
