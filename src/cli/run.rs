@@ -1,23 +1,79 @@
-//! `sodalake run`: the daemon, until it is asked to end.
+//! `sodalake run`: the daemon with its page, metrics, API and messages, until it is asked to end.
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
 use super::{Common, Exit, config};
-use crate::daemon::{self, Deaf, End, Parts};
-use crate::reconcile::SystemClock;
+use crate::app;
+use crate::daemon::{self, End, Observer, Parts};
+use crate::reconcile::{Report, SystemClock, World};
+use crate::server;
 use crate::telemetry::Activity;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::notify::Notifier;
+
+/// Brings what the daemon finds out to those who show and tell it.
+struct Audience {
+    metrics: Arc<Metrics>,
+    state: server::State,
+    world: Mutex<Option<Arc<World>>>,
+}
+
+impl Observer for Audience {
+    fn renewed(&self, world: &Arc<World>, holder: &str) {
+        self.state.renew(world, holder);
+        *self.world.lock() = Some(Arc::clone(world));
+    }
+
+    fn told(&self, report: &Report) {
+        self.metrics.record(report);
+    }
+}
 
 /// Carries the command out.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Exit> {
+    let settings = config::load(common)?;
+    let listen = settings.http.listen;
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("listen on {listen} (http.listen)"))?;
+    let address = listener.local_addr().context("read the page's address")?;
+    tracing::info!(%address, "the page, metrics and API are at http://{address}/");
+
+    let (activity, clock) = (Activity::default(), Arc::new(SystemClock));
+    let metrics = Metrics::new(settings.datasets.iter().map(|one| &one.dataset.name));
+    let state = server::State::new(activity.clone(), Arc::clone(&metrics), clock.clone());
+    let audience = Arc::new(Audience {
+        metrics: Arc::clone(&metrics),
+        state: state.clone(),
+        world: Mutex::default(),
+    });
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server::serve(listener, state, async {
+        let _ = ended.await; // sent, or dropped with us: the end either way
+    }));
+    let notifier = Notifier::new(metrics, &app::holder()).context("prepare messages")?;
+    let hearer = Arc::clone(&audience);
+    let telling = tokio::spawn(notifier.run(move || hearer.world.lock().clone()));
+
     let again = common.clone();
     let parts = Parts {
         reread: Box::new(move || config::load(&again)),
-        clock: Arc::new(SystemClock),
-        activity: Activity::default(),
-        observer: Arc::new(Deaf),
+        clock,
+        activity,
+        observer: audience,
     };
-    Ok(match daemon::run(parts).await? {
-        End::Drained => Exit::Ok,
-        End::Cut => Exit::Interrupted,
-    })
+    let came = daemon::run(parts).await;
+    telling.abort();
+    let _ = end.send(()); // the server may have ended before
+    match came? {
+        End::Drained => {
+            serving.await.context("end the server")?;
+            Ok(Exit::Ok)
+        }
+        End::Cut => Ok(Exit::Interrupted),
+    }
 }

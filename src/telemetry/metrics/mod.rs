@@ -25,9 +25,10 @@ use prometheus::{
 use crate::compare::{Depth, Finding};
 use crate::model::DatasetName;
 use crate::plan::{Guard, WhyPurge};
+use crate::reconcile::Service;
 use crate::reconcile::{CheckFailure, RepairFailure, State};
 use crate::schedule::Schedule;
-use crate::telemetry::{Service, Snapshot};
+use crate::telemetry::Snapshot;
 
 pub use gauges::Durable;
 
