@@ -37,10 +37,13 @@ impl Clock for Fast {
     }
 }
 
+/// When, which dataset and day, how closely, and how it stood.
+type Look = (DateTime<Utc>, String, Day, Depth, State);
+
 /// What was told, and when.
 struct Told {
     clock: Fast,
-    looks: Mutex<Vec<(DateTime<Utc>, String, Day, Depth, State)>>,
+    looks: Mutex<Vec<Look>>,
 }
 
 impl Observer for Told {
@@ -123,9 +126,8 @@ async fn every_due_look_happened_once_and_memory_stays_flat() {
 
     let looks = told.looks.lock().clone();
     let settled: Day = "2020-10-24".parse().unwrap();
-    let is_wrong = |look: &&(DateTime<Utc>, String, Day, Depth, State)| {
-        look.2 >= settled && !matches!(look.4, State::InStep | State::Skipped)
-    };
+    let is_wrong =
+        |look: &&Look| look.2 >= settled && !matches!(look.4, State::InStep | State::Skipped);
     assert!(looks.iter().find(is_wrong).is_none());
 
     // A day that was published before the week and stays in the window until the third of it.

@@ -65,7 +65,7 @@ async fn the_first_released_ledger_is_taken_over_whole(place: Place) {
             "repair/camera-counts",
             "me",
             now,
-            std::time::Duration::from_secs(60),
+            std::time::Duration::from_mins(1),
         )
         .await
         .unwrap();

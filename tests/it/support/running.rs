@@ -15,24 +15,15 @@ use super::program::command;
 /// Longest that anything is waited for, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Waits for a state; fails with what `told` says if it does not come.
-#[track_caller]
-pub fn until<'a, T>(
-    what: &'a str,
-    mut look: impl AsyncFnMut() -> Option<T> + 'a,
-) -> impl Future<Output = T> + 'a
-where
-    T: 'a,
-{
-    async move {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "{what} did not come");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits for a state; fails with what was waited for if it does not come.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
         }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
