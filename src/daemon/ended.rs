@@ -9,6 +9,7 @@ use crate::ledger::{Finished, LedgerError, Queued, Reason};
 use crate::reconcile::{Report, Service, State};
 
 use super::runs::Begun;
+use super::tidy::{self, Tidied, TidyError};
 use super::trouble::doubled;
 use super::{Daemon, chain};
 
@@ -20,8 +21,8 @@ pub(super) enum Ended {
     Stopped(Queued),
     /// The beginning of a run.
     Run(Begun),
-    /// Clearing the ledger of what is too old.
-    Pruned(Result<u64, String>),
+    /// What is too old has left archive and ledger.
+    Tidied(Result<Tidied, TidyError>),
 }
 
 /// How long a day waits that could not be looked at because a service failed; doubled each time.
@@ -87,8 +88,7 @@ impl Daemon {
             Ended::Pass(entry, report) => self.passed(entry, &report, now).await,
             Ended::Stopped(entry) => self.untold.push(entry),
             Ended::Run(begun) => self.begun(begun, now).await,
-            Ended::Pruned(Ok(lines)) => tracing::debug!(lines, "cleared the ledger of old lines"),
-            Ended::Pruned(Err(error)) => tracing::warn!("failed to clear the ledger: {error}"),
+            Ended::Tidied(tidied) => tidy::log(tidied),
         }
     }
 

@@ -21,6 +21,7 @@ mod reload;
 mod runs;
 mod service;
 mod ticker;
+mod tidy;
 mod trouble;
 mod worker;
 
@@ -59,7 +60,7 @@ const CLAIM: Duration = Duration::from_mins(3);
 /// How often claims are renewed.
 const RENEW: Duration = Duration::from_secs(45);
 
-/// How often the ledger is rid of what is too old to be of use.
+/// How often ledger and archive are rid of what is too old to be of use.
 const PRUNE: Duration = Duration::from_hours(24);
 
 /// Hears of everything the daemon finds out: where metrics and notices come from.
@@ -155,7 +156,7 @@ pub struct Daemon {
     round: Option<Round>,
     size: QueueSize,
     renewed: DateTime<Utc>,
-    pruned: Option<DateTime<Utc>>,
+    tidied: Option<DateTime<Utc>>,
     inherited: bool,
     ready: bool,
 }
@@ -210,7 +211,7 @@ impl Daemon {
             round: None,
             size: QueueSize::default(),
             renewed: now,
-            pruned: None,
+            tidied: None,
             inherited: false,
             ready: false,
         }))
@@ -250,7 +251,7 @@ impl Daemon {
         if self.trouble.allows_one(now) {
             self.begin_runs(now).await?;
             self.claim(now).await?;
-            self.prune(now);
+            self.tidy(now);
         }
         self.world().ledger.settle_runs(now).await?;
         self.size = self.world().ledger.queue_size(now).await?;

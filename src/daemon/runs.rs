@@ -160,22 +160,6 @@ impl Daemon {
             self.trouble.note(Service::Ledger, &chain(&error), now);
         }
     }
-
-    /// Clears the ledger of what is too old to be of use, once a day.
-    pub(super) fn prune(&mut self, now: DateTime<Utc>) {
-        let is_due = (self.pruned)
-            .is_none_or(|last| (now - last).to_std().is_ok_and(|past| past >= super::PRUNE));
-        if !is_due {
-            return;
-        }
-        self.pruned = Some(now);
-        let world = Arc::clone(&self.tools.world);
-        self.work.spawn(async move {
-            let keep = TimeDelta::days(i64::from(world.settings.archive.keep_days));
-            let pruned = world.ledger.prune(now - keep).await;
-            Ended::Pruned(pruned.map_err(|error| chain(&error)))
-        });
-    }
 }
 
 async fn begin(world: Arc<World>, holder: String, record: ScheduleRecord) -> Ended {
