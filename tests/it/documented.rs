@@ -32,7 +32,7 @@ fn break_the_first_of_october(city: &TestCity, time: usize) {
     broken.unwrap();
 }
 
-/// The documents can only make up digests and passes: put the real ones in their places.
+/// The documents can only make up digests, passes and days to come: put real ones in their places.
 fn real(word: &str, before: &str, dir: &Path, pass: &str) -> String {
     let file = dir.join(word);
     match before {
@@ -43,6 +43,7 @@ fn real(word: &str, before: &str, dir: &Path, pass: &str) -> String {
             header["plan"]["digest"].as_str().unwrap().to_owned()
         }
         "restore" => pass.to_owned(),
+        "--until" => "2999-01-01".to_owned(), // the documents' day has begun long ago
         "--out" | "apply" | "--report" => file.to_str().unwrap().to_owned(),
         _ => word.to_owned(),
     }
