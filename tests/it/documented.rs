@@ -49,10 +49,11 @@ fn real(word: &str, before: &str, dir: &Path, pass: &str) -> String {
     }
 }
 
+/// The pass that a repair printed, whichever way the line was broken.
 fn pass_in(out: &str) -> Option<String> {
-    let (_, after) = out.split_once("(pass ")?;
-    let words: String = after.split(')').next()?.split_whitespace().collect();
-    Some(words)
+    let flat = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, after) = flat.split_once("(pass ")?;
+    Some(after.split(')').next()?.replace(' ', ""))
 }
 
 #[tokio::test(flavor = "multi_thread")]
