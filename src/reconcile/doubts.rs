@@ -115,14 +115,17 @@ impl Looking<'_> {
     }
 
     /// A file whose device numbers depend on what else was published is certain only if it stands
-    /// whole, or if every row that stands is explained.
+    /// whole, or if every row that stands is explained. That its companion is not there makes it no
+    /// more certain: one that is gone leaves every row under another number.
     pub(super) fn doubt_numbering(
         &self,
         files: &mut [Candidate],
         published: &[RowKey],
+        side: &LakeSide,
         findings: &mut Findings,
     ) {
-        if self.recipe.facts().counters.len() < 2 {
+        let facts = self.recipe.facts();
+        if facts.counters.len() < 2 {
             return;
         }
         let by_recipe = |how: &Kinship| matches!(how, Kinship::Rekeyed(Some(_)));
@@ -132,11 +135,11 @@ impl Looking<'_> {
                 .iter()
                 .filter(|twin| !by_recipe(&twin.how))
                 .count();
-        for file in files
-            .iter_mut()
-            .filter(|file| file.source.companion.is_some())
-        {
-            file.certain = unexplained == 0 || keys::stands_whole(file.keys(), published);
+        for file in files.iter_mut() {
+            let source = &file.source;
+            let alone = source.companion.is_none() && side.doubts_companion(&source.file, facts);
+            let explained = unexplained == 0 && !alone;
+            file.certain = explained || keys::stands_whole(file.keys(), published);
             if !file.certain {
                 findings
                     .doubts

@@ -296,6 +296,20 @@ impl LakeSide {
             .collect();
     }
 
+    /// Whether the file's companion is catalogued and gone, or there and not catalogued: then the
+    /// file cannot be derived as it was with it.
+    pub(super) fn doubts_companion(&self, file: &ReadyFile, facts: &Facts) -> bool {
+        let Some(ext) = facts.companion else {
+            return false;
+        };
+        let key = &file.entry.key;
+        let of_file = |path| base_of(path, &key.data_source, file.day, ext) == Some(&key.id_base);
+        self.doubts.iter().any(|doubt| match doubt {
+            Doubt::Gone(path) | Doubt::Unlisted(path) => of_file(path),
+            _ => false,
+        })
+    }
+
     fn doubt_strays(&mut self, target: &DatasetDay, facts: &Facts, ready: &[Entry]) {
         let dataset = &target.dataset;
         let pointers: BTreeSet<&str> = ready.iter().map(|entry| entry.pointer.as_str()).collect();

@@ -161,7 +161,7 @@ impl Looking<'_> {
         self.fill_in(&files, &expected, wanted, &differ.unexpected, &mut findings)
             .await?;
         self.drop_vouched_elsewhere(&mut findings).await?;
-        self.doubt_numbering(&mut files, &published.keys, &mut findings);
+        self.doubt_numbering(&mut files, &published.keys, &side, &mut findings);
         self.catalogued(&files, &side, &entries, &mut findings)
             .await?;
         side.doubt_changes(self.world.ready(), self.target).await?;

@@ -333,3 +333,22 @@ async fn a_row_that_changes_after_it_was_judged_is_not_purged() {
     assert_eq!(report.done.purged_rows, 3, "{:?}", report.why);
     assert_eq!(report.state, State::Differs, "two strangers still stand");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_file_that_numbers_its_devices_no_row_is_published() {
+    let companion = "2020/10/14/bt/Austin_bt_2020-10-14_matched.json";
+    for breakage in [Breakage::Strangers(5), Breakage::NeverPublished] {
+        let city = TestCity::around(wednesday(), WIDE).await;
+        city.damage(breakage, Table::DeviceReads, wednesday(), "Austin");
+        std::fs::remove_file(city.stage.lake().join(companion)).unwrap();
+        let before = rows(&city, Table::DeviceReads);
+        let report = city
+            .repair(Table::DeviceReads, wednesday(), Depth::Keys)
+            .await;
+        let why = report.why.unwrap_or_default();
+        assert_eq!(report.state, State::Unproven, "{breakage:?}: {why}");
+        assert!(why.contains(companion), "{breakage:?}: {why}");
+        assert_eq!(report.done, Done::default(), "{breakage:?}");
+        assert_eq!(rows(&city, Table::DeviceReads), before, "{breakage:?}");
+    }
+}

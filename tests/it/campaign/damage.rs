@@ -155,10 +155,12 @@ impl Damage {
 }
 
 impl Wound {
-    /// Done to one of `files`, each with its bytes; `companions` are never the only ones. What does
-    /// not fit the file is a cut in its place.
-    pub fn inflict(&self, files: &[(String, Vec<u8>)]) -> Damage {
+    /// Done to one of `files`, each with its bytes; those of `ext` hold the table's rows, the others
+    /// are companions. What does not fit the file is a cut in its place.
+    pub fn inflict(&self, files: &[(String, Vec<u8>)], ext: &str) -> Damage {
         let (path, bytes) = &files[self.file.index(files.len())];
+        // radar files and companions have a list of devices too, which no row needs
+        let needs_devices = path.contains("/bt/") && path.ends_with(&format!("_{ext}"));
         let mut damage = Damage {
             kind: self.kind,
             path: path.clone(),
@@ -181,7 +183,7 @@ impl Wound {
                 damage.path = damage.more.pop().unwrap_or_else(|| path.clone());
             }
             _ => {
-                damage.harm = self.harm(path, bytes).unwrap_or_else(|| {
+                damage.harm = self.harm(bytes, needs_devices).unwrap_or_else(|| {
                     damage.kind = Kind::Truncated;
                     Harm::Bytes(self.cut(bytes).into())
                 });
@@ -195,7 +197,7 @@ impl Wound {
         &bytes[..self.at.index(end.max(1))]
     }
 
-    fn harm(&self, path: &str, bytes: &[u8]) -> Option<Harm> {
+    fn harm(&self, bytes: &[u8], needs_devices: bool) -> Option<Harm> {
         let text = std::str::from_utf8(bytes).ok()?;
         let at = self.at.index(bytes.len().max(1));
         let whole = |text: String| Harm::Bytes(text.into_bytes().into());
@@ -230,8 +232,7 @@ impl Wound {
                 whole(format!("{}{}", "[".repeat(deep), "]".repeat(deep)))
             }
             Kind::NoData => whole(text.replacen("\"data\":", "\"dada\":", 1)),
-            // the radar's files have a list of devices too, which no row needs
-            Kind::NoDevices if path.contains("/bt/") => whole(without_devices(text)?),
+            Kind::NoDevices if needs_devices => whole(without_devices(text)?),
             Kind::Denied => Harm::Fails(403),
             Kind::NotFound => Harm::Fails(404),
             Kind::Failing => Harm::Fails(500),

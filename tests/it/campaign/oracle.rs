@@ -153,11 +153,8 @@ impl Oracle {
 
     pub fn accuse(&self, rule: u8, what: impl Into<String>) {
         let what = what.into();
-        self.seen
-            .lock()
-            .unwrap()
-            .violations
-            .push(Violation { rule, what });
+        let mut seen = self.seen.lock().unwrap();
+        seen.violations.push(Violation { rule, what });
     }
 
     fn hold(&self, rule: u8, fine: bool, what: impl FnOnce() -> String) {

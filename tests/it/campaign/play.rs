@@ -137,7 +137,10 @@ impl<'a> Case<'a> {
 
     fn harm(&self) -> Option<Damage> {
         let wound = self.script.wound.as_ref()?;
-        let damage = wound.inflict(&self.bench.files(self.script.table));
+        let damage = wound.inflict(
+            &self.bench.files(self.script.table),
+            self.script.table.ext(),
+        );
         self.bench.harm(&damage);
         self.oracle.set_lake(Some(self.class(&damage)));
         Some(damage)

@@ -15,6 +15,9 @@ use super::script::{Script, case};
 /// Most cases played to make a failing one shorter.
 const MOST_TRIALS: usize = 60;
 
+/// Violations of one case that are told.
+const MOST_TOLD: usize = 12;
+
 /// What was tried of one kind of fault, and how it went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Line {
@@ -228,8 +231,12 @@ impl fmt::Display for Broken {
             played,
         } = self;
         writeln!(f, "case {number} of seed {seed} breaks:")?;
-        for violation in &played.violations {
+        for violation in played.violations.iter().take(MOST_TOLD) {
             writeln!(f, "  {violation}")?;
+        }
+        let more = played.violations.len().saturating_sub(MOST_TOLD);
+        if more > 0 {
+            writeln!(f, "  and {more} more")?;
         }
         writeln!(f, "the passes ended: {:?}", played.ended)?;
         write!(f, "the shortest script that does: {script:#?}")
