@@ -48,11 +48,20 @@ fn is_judged(state: State) -> bool {
     }
 }
 
-/// Whether a person's approval would let the plans of these days pass.
-fn is_approvable(held: &HeldDays) -> bool {
+/// Whether what these days wait for is a person's approval, at once or from the hours for repairs
+/// on. An open breaker waits for something else: that the rival is stopped.
+fn awaits_approval(held: &HeldDays) -> bool {
     let guards = held.guards.iter().map(|name| Guard::named(name));
     let guards: Option<Vec<Guard>> = guards.collect();
-    guards.is_some_and(|guards| Guard::are_approvable(&guards))
+    let by_day = |guards: Vec<Guard>| -> Vec<Guard> {
+        let others = guards.into_iter();
+        others
+            .filter(|guard| *guard != Guard::RepairHours)
+            .collect()
+    };
+    guards
+        .map(by_day)
+        .is_some_and(|guards| !guards.contains(&Guard::Breaker) && Guard::are_approvable(&guards))
 }
 
 fn seconds(at: Option<DateTime<Utc>>) -> i64 {
@@ -114,7 +123,7 @@ impl Metrics {
             if held.guards.contains(&breaker) {
                 breakers += days;
             }
-            if !held.approved && is_approvable(held) {
+            if !held.approved && awaits_approval(held) {
                 approvals += days;
             }
         }
@@ -176,4 +185,29 @@ impl Metrics {
 
 fn state(name: &str) -> Option<State> {
     (State::ALL.into_iter()).find(|state| state.to_string() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_waits_for_a_person_by_night_too_and_a_breaker_for_something_else() {
+        for (guards, waits) in [
+            (&["purge-rows"][..], true),
+            (&["orphan-rows", "recheck", "repair-hours"], true),
+            (&["recheck", "repair-hours"], false),
+            (&["purge-rows", "breaker"], false),
+            (&["purge-rows", "mark"], false),
+            (&["row-identifier"], false),
+        ] {
+            let held = HeldDays {
+                dataset: "camera-counts".parse().unwrap(),
+                guards: guards.iter().map(|name| (*name).to_owned()).collect(),
+                approved: false,
+                days: 1,
+            };
+            assert_eq!(awaits_approval(&held), waits, "{guards:?}");
+        }
+    }
 }
