@@ -1,6 +1,7 @@
 //! The one integration-test binary: whole passes, clients and commands against real services.
 
 mod alerts;
+mod alerts_live;
 mod browser;
 mod campaign;
 mod combined;
