@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::style::{clean, print, thousands};
+use super::style::{clean, json_line, print, thousands};
 use super::{ArchiveCommand, Common, Exit, Format, config, report};
 use crate::app;
 use crate::archive::{ArchiveError, ArchivedDay};
@@ -46,7 +46,7 @@ async fn check(common: &Common) -> anyhow::Result<Exit> {
         }
     }
     print(&match common.format {
-        Format::Json => format!("{}\n", json!({ "whole": whole, "damaged": damaged })),
+        Format::Json => json_line(&json!({ "whole": whole, "damaged": damaged })),
         Format::Text => format!(
             "{} archives are whole, {} damaged\n",
             thousands(whole),
@@ -62,10 +62,7 @@ async fn check(common: &Common) -> anyhow::Result<Exit> {
 
 fn fault(path: &str, what: &str, rows: u64, format: Format) -> String {
     match format {
-        Format::Json => format!(
-            "{}\n",
-            json!({ "path": path, "damage": what, "rows": rows })
-        ),
+        Format::Json => json_line(&json!({ "path": path, "damage": what, "rows": rows })),
         Format::Text => report::wrapped(&format!(
             "{}: {}; {} rows are proven (sodalake restore --salvage puts them back)",
             clean(path),
@@ -82,7 +79,7 @@ async fn expire(dry_run: bool, common: &Common) -> anyhow::Result<Exit> {
     let archive = app::archive_writer(&settings)?;
     let retired = repair::retire(&ledger, &archive, SystemClock.now(), dry_run).await?;
     print(&match common.format {
-        Format::Json => format!("{}\n", serde_json::to_string(&retired)?),
+        Format::Json => json_line(&retired),
         Format::Text => told(&retired, dry_run, settings.archive.keep_days),
     })?;
     Ok(Exit::Ok)

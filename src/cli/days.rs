@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use serde_json::{Value as Json, json};
 
 use super::args::Span;
-use super::style::{Side, Table, Tone, WIDTH, clean, paint, print, thousands};
+use super::style::{Side, Table, Tone, WIDTH, clean, json_line, paint, print, thousands};
 use super::{Common, DaysArgs, Exit, Format, UsageError, calendar, config, report, select};
 use crate::app;
 use crate::compare::Counts;
@@ -40,7 +40,7 @@ pub(super) async fn run(args: DaysArgs, common: &Common) -> anyhow::Result<Exit>
     let text = match common.format {
         Format::Json => days
             .iter()
-            .map(|(at, known)| format!("{}\n", to_json(at, known)))
+            .map(|(at, known)| json_line(&to_json(at, known)))
             .collect(),
         Format::Text => to_text(&days, settings.timezone),
     };

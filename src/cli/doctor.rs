@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::style::{Tone, clean, paint, print, thousands};
+use super::style::{Tone, clean, json_line, paint, print, thousands};
 use super::{Common, Exit, Format, config};
 use crate::app;
 use crate::archive::ArchiveWriter;
@@ -126,16 +126,16 @@ impl Doctor {
     ) -> std::io::Result<()> {
         let line = match self.format {
             Format::Json => {
-                json!({ "verdict": verdict, "what": what, "found": found, "do": todo }).to_string()
+                json_line(&json!({ "verdict": verdict, "what": what, "found": found, "do": todo }))
             }
             Format::Text => {
                 let verdict = paint(tone, format!("{verdict:<4}"));
                 let todo = todo.map(|todo| format!("  -> {}", clean(todo)));
                 let (found, todo) = (clean(found), todo.unwrap_or_default());
-                format!("{verdict}  {what:<24}  {found}{todo}")
+                format!("{verdict}  {what:<24}  {found}{todo}\n")
             }
         };
-        print(&format!("{line}\n"))
+        print(&line)
     }
 }
 

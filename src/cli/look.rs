@@ -178,7 +178,8 @@ pub(super) async fn plan(
     if let Some(file) = &args.out {
         // A plan that lacks a day nobody could look at would pass for the whole one.
         if exit != Exit::Failed {
-            write_whole(file, &lines).with_context(|| format!("write plan {}", file.display()))?;
+            let name = file.to_string_lossy();
+            write_whole(file, &lines).with_context(|| format!("write plan {}", clean(&name)))?;
         }
         tell(&reports, common, "plan")?;
         if exit != Exit::Failed && common.format == Format::Text && !lines.is_empty() {

@@ -6,7 +6,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::style::{clean, print};
+use super::style::{clean, json_line, print};
 use super::{Common, Exit, Format, Mark as Word, MarkArgs, UsageError, config, report, select};
 use crate::app;
 use crate::ledger::{Ledger, LedgerError, Mark, MarkKind};
@@ -37,19 +37,16 @@ pub(super) async fn run(args: MarkArgs, common: &Common) -> anyhow::Result<Exit>
     };
     let text = match common.format {
         Format::Text => report::wrapped(&format!("{target}: {said}")),
-        Format::Json => {
-            let line = json!({
-                "dataset": target.dataset.name,
-                "id": target.dataset.id,
-                "day": target.day,
-                "mark": word(args.mark),
-                "until": args.until,
-                "reason": args.reason,
-                "by": by,
-                "done": said,
-            });
-            format!("{line}\n")
-        }
+        Format::Json => json_line(&json!({
+            "dataset": target.dataset.name,
+            "id": target.dataset.id,
+            "day": target.day,
+            "mark": word(args.mark),
+            "until": args.until,
+            "reason": args.reason,
+            "by": by,
+            "done": said,
+        })),
     };
     print(&text)?;
     Ok(Exit::Ok)

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::look::{tell, world};
-use super::style::{print, thousands};
+use super::style::{clean, json_line, print, thousands};
 use super::{
     ApplyArgs, Common, Exit, Format, RepairArgs, RestoreArgs, UsageError, report, select, stop,
 };
@@ -54,7 +54,8 @@ pub(super) async fn apply(
     common: &Common,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Exit> {
-    let name = args.plan.display();
+    let name = args.plan.to_string_lossy();
+    let name = clean(&name);
     let file = std::fs::File::open(&args.plan).with_context(|| format!("read plan {name}"))?;
     let read = PlanFile::read(std::io::BufReader::new(file)).map_err(anyhow::Error::new);
     let plans = read.map_err(|error| UsageError(format!("read plan {name}: {error:#}")))?;
@@ -242,7 +243,7 @@ async fn put_back(
             Exit::Unconfirmed
         });
         print(&match format {
-            Format::Json => format!("{}\n", serde_json::to_string(&restored)?),
+            Format::Json => json_line(&restored),
             Format::Text => format!(
                 "{target}: {} of {} rows put back and seen, {} catalog entries\n",
                 thousands(restored.seen),

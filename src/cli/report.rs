@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::Exit;
-use super::style::{Side, Table, Tone, clean, clean_json, paint, thousands};
+use super::style::{Side, Table, Tone, clean, json_line, paint, thousands};
 use crate::compare::Counts;
 use crate::reconcile::{Report, State};
 
@@ -78,7 +78,7 @@ pub(super) fn to_json(report: &Report) -> Json {
 
 /// The reports, one JSON object a line.
 pub(super) fn json_lines<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
-    let line = |report| format!("{}\n", clean_json(&to_json(report).to_string()));
+    let line = |report| json_line(&to_json(report));
     reports.into_iter().map(line).collect()
 }
 

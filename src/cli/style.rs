@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
+use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use crate::model::text::{clean, clean_json, thousands};
@@ -74,6 +75,16 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
+}
+
+/// A value as one line of JSON that is harmless on a terminal.
+///
+/// # Panics
+/// If it is not plain data.
+#[must_use]
+pub fn json_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("what is told is plain data");
+    format!("{}\n", clean_json(&json))
 }
 
 /// How many columns of a terminal `text` takes.

@@ -5,6 +5,9 @@ use std::error::Error as StdError;
 use crate::bucket::{OpenError, Trouble};
 use crate::model::LakePath;
 
+/// How much of an unusable path is told, in characters: it may be of any length.
+const SHOWN_OF_A_PATH: usize = 200;
+
 /// What a library said.
 pub(super) type Source = Box<dyn StdError + Send + Sync>;
 
@@ -100,7 +103,10 @@ pub enum LakeError {
 }
 
 pub(super) fn unusable(path: &LakePath, why: &'static str) -> LakeError {
-    let path = path.clone();
+    let mut path = path.clone();
+    if let Some((end, _)) = path.0.char_indices().nth(SHOWN_OF_A_PATH) {
+        path.0.replace_range(end.., "\u{2026}");
+    }
     LakeError::Unusable { path, why }
 }
 

@@ -8,6 +8,12 @@
 use super::check::Checker;
 use super::{Fault, Kind, Raw};
 
+/// What is noted of all entries may take as many bytes as the file and these: a real row is longer
+/// than what is noted of it, and a list of millions of empty entries must not take all memory.
+const SPARE_BYTES: usize = 16 << 20;
+/// Members of an entry that are remembered for the next one. Real ones have some twenty.
+const MOST_REMEMBERED: usize = 1_000;
+
 /// Where a field's value stands in the document.
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -82,6 +88,9 @@ impl<'a> Checker<'a> {
                 let (json, escaped) = (&self.text[start..self.at], false);
                 Entry::Other(Raw { json, escaped }.kind())
             });
+            if size_of_val(entries.list.as_slice()) > self.text.len() + SPARE_BYTES {
+                return Err(self.fault("there are more entries than such a file has room for rows"));
+            }
             if self.is_last(b']')? {
                 return Ok(entries);
             }
@@ -104,7 +113,9 @@ impl<'a> Checker<'a> {
                     };
                     let slot = names.iter().position(|wanted| name.is(wanted));
                     layout.truncate(nth);
-                    layout.push((&self.text[start..self.at], slot));
+                    if nth < MOST_REMEMBERED {
+                        layout.push((&self.text[start..self.at], slot));
+                    }
                     slot
                 }
             };

@@ -1,0 +1,204 @@
+//! Secrets are never printed: every command of the real program, in every loudness, right and wrong,
+//! with all it says searched for every secret and for what secrets become on their way.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::CommandFactory as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sodalake::cli::Cli;
+use sodalake::sandbox::city::{Breakage, Table};
+
+use crate::support::city::{TestCity, wednesday};
+use crate::support::postgres;
+use crate::support::program::command;
+
+const PORTAL: &str = "writer-password";
+const WRONG: &str = "wr0ng-and/secret:too";
+const APP_TOKEN: &str = "app-T0ken-of-ours";
+const LEDGER: &str = "l3dger/p@ss word";
+const HOOK: &str = "B00K-T0/x0xb-secret";
+const ACCESS_KEY: &str = "AKIAEXAMPLESECRET01";
+const SECRET_KEY: &str = "s3cret/Access+Key";
+const SESSION: &str = "sessi0n//Token==";
+const HTTP_TOKEN: &str = "http-T0ken-of-ours";
+
+/// Every secret as it is, as URLs and headers carry it, and as debug output would quote it.
+fn needles() -> Vec<String> {
+    let secrets = [
+        PORTAL, WRONG, APP_TOKEN, LEDGER, HOOK, SECRET_KEY, SESSION, HTTP_TOKEN,
+    ];
+    let encoded = |secret: &str| utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    let mut needles: Vec<String> = secrets.iter().map(ToString::to_string).collect();
+    needles.extend(secrets.iter().map(|secret| encoded(secret)));
+    needles.extend(secrets.iter().map(|secret| STANDARD.encode(secret)));
+    needles.extend([PORTAL, WRONG].map(|word| STANDARD.encode(format!("writer:{word}"))));
+    needles
+}
+
+struct Hunt {
+    city: TestCity,
+    ledger: String,
+    needles: Vec<String>,
+    runs: usize,
+}
+
+impl Hunt {
+    async fn new() -> Self {
+        let city = TestCity::around(wednesday(), "rails.max_orphan_rows_per_day = 4\n").await;
+        let mut url = postgres::database().await;
+        url.set_password(Some(LEDGER)).unwrap();
+        url.set_query(Some("sslmode=disable"));
+        std::fs::write(city.stage.dir().join("token"), HTTP_TOKEN).unwrap();
+        Self {
+            city,
+            ledger: url.to_string(),
+            needles: needles(),
+            runs: 0,
+        }
+    }
+
+    /// Runs it as it is, as loud as can be, and in JSON.
+    async fn run(&mut self, line: &str, more: &[(&str, &str)]) {
+        for (loudness, log, level) in [
+            ("", "text", ""),
+            (" -vv", "text", ""),
+            (" --format json", "json", "trace"),
+        ] {
+            let line = format!("{line}{loudness}");
+            let hook = format!("http://127.0.0.1:1/{HOOK}");
+            let mut program = command(&self.city, &line, &[]);
+            program
+                .env("SODALAKE__LEDGER__URL", &self.ledger)
+                .env("SODALAKE__SOCRATA__APP_TOKEN", APP_TOKEN)
+                .env("SODALAKE__NOTIFY__WEBHOOK", hook)
+                .env("SODALAKE__HTTP__LISTEN", "127.0.0.1:0")
+                .env(
+                    "SODALAKE__HTTP__TOKEN_FILE",
+                    self.city.stage.dir().join("token"),
+                )
+                .env("SODALAKE_LOG_FORMAT", log)
+                .env("RUST_LOG", level)
+                .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+                .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+                .env("AWS_SESSION_TOKEN", SESSION)
+                .envs(more.iter().copied());
+            let output = program.output().await.unwrap();
+            self.runs += 1;
+            for (stream, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+                let text = String::from_utf8_lossy(bytes);
+                let found = self.needles.iter().find(|needle| text.contains(*needle));
+                assert!(found.is_none(), "{line}: {found:?} on {stream}:\n{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_output_of_any_command_holds_a_secret() {
+    let mut hunt = Hunt::new().await;
+    for table in [Table::RadarCounts, Table::TravelTimes] {
+        let broken = hunt
+            .city
+            .try_damage(Breakage::Strangers(5), table, wednesday());
+        assert!(broken.is_some());
+    }
+    let plan = hunt.city.stage.dir().join("day.plan");
+    let plan = plan.display();
+    let lines = [
+        "config show".to_owned(),
+        "config check".into(),
+        "doctor".into(),
+        "check --day 2020-10-14".into(),
+        "explain radar-counts 2020-10-14".into(),
+        "derive radar-counts --day 2020-10-14".into(),
+        format!("plan radar-counts --day 2020-10-14 --out {plan}"),
+        "repair radar-counts --day 2020-10-14".into(),
+        format!("apply {plan}"),
+        "mark radar-counts 2020-10-13 hold --reason why".into(),
+        "days".into(),
+        "archive check".into(),
+        "archive expire".into(),
+        "restore 01890a5d-ac96-774b-bcce-b302099a8057".into(),
+        "healthcheck".into(),
+        "nonsense".into(),
+    ];
+    let served = ["run", "sandbox"];
+    // These read no settings.
+    let tools = ["completions", "man", "demo"];
+    for known in Cli::command().get_subcommands() {
+        let name = known.get_name();
+        let is_run = lines
+            .iter()
+            .any(|line| line.split(' ').next() == Some(name));
+        let elsewhere = served.contains(&name) || tools.contains(&name);
+        assert!(is_run || elsewhere, "{name}: run it here too");
+    }
+    for line in &lines {
+        hunt.run(line, &[]).await;
+    }
+    assert_eq!(hunt.runs, 3 * lines.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_fault_is_told_with_the_secret_that_met_it() {
+    let mut hunt = Hunt::new().await;
+    hunt.city.damage(
+        Breakage::Strangers(2),
+        Table::RadarCounts,
+        wednesday(),
+        "Austin",
+    );
+    let encoded = utf8_percent_encode(WRONG, NON_ALPHANUMERIC).to_string();
+    let bad_port = format!("postgres://u:{encoded}@127.0.0.1:nonsense/x");
+    let no_host = format!("postgres://u:{encoded}@/x?host=");
+    let away = format!("postgres://u:{encoded}@127.0.0.1:1/x?sslmode=disable");
+    let in_query = format!("postgres://u@127.0.0.1:1/x?sslmode=disable&password={encoded}");
+    let portal = format!("http://u:{encoded}@127.0.0.1:1/");
+    let plain_hook = format!("http://hooks.example/{HOOK}");
+    let bad_hook = format!("ftp://u:{encoded}@hooks.example/{HOOK}");
+    let bucket = format!("s3://u:{encoded}@bucket/lake");
+    let faults = [
+        ("SODALAKE__SOCRATA__PASSWORD", WRONG),
+        (
+            "SODALAKE__SOCRATA__PASSWORD",
+            "wr0ng-and/secret:too\nsecond",
+        ),
+        ("SODALAKE__SOCRATA__APP_TOKEN", "wr0ng-and/secret:too\u{7}"),
+        ("SODALAKE__SOCRATA__PASSWORD_FILE", "/nowhere/at/all"),
+        ("SODALAKE__SOCRATA__URL", &portal),
+        ("SODALAKE__LEDGER__URL", &bad_port),
+        ("SODALAKE__LEDGER__URL", &no_host),
+        ("SODALAKE__LEDGER__URL", &away),
+        ("SODALAKE__LEDGER__URL", &in_query),
+        ("SODALAKE__LEDGER__PASSWORD", WRONG),
+        ("SODALAKE__CATALOG__URL", &away),
+        ("SODALAKE__CATALOG__URL", &bad_port),
+        ("SODALAKE__NOTIFY__WEBHOOK", &plain_hook),
+        ("SODALAKE__NOTIFY__WEBHOOK", &bad_hook),
+        ("SODALAKE__LAKE__URL", &bucket),
+        ("SODALAKE__ARCHIVE__URL", &bucket),
+        ("SODALAKE__LAKE__ENDPOINT", &portal),
+        ("SODALAKE__SOCRATA__PASSWORDS", WRONG),
+    ];
+    for fault in faults {
+        for line in [
+            "config check",
+            "config show",
+            "repair radar-counts --day 2020-10-14",
+        ] {
+            hunt.run(line, &[fault]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_refuses_is_told_without_its_keys() {
+    let mut hunt = Hunt::new().await;
+    let settings = [
+        ("SODALAKE__LAKE__URL", "s3://lake/ready"),
+        ("SODALAKE__LAKE__ENDPOINT", "http://127.0.0.1:1"),
+        ("SODALAKE__LAKE__REGION", "us-east-1"),
+    ];
+    hunt.run("check radar-counts --day 2020-10-14", &settings)
+        .await;
+}
