@@ -48,12 +48,16 @@ pub fn bound(program: &str) -> Command {
 }
 
 /// The rules with what takes a night cut to half a minute: an hour that an alert waits is two
-/// seconds, one that it looks back on is ten. And a surge is what a made-up city can make.
+/// seconds, one that it looks back on is ten. And a surge is what a made-up city can make. That a
+/// busy machine answers a few scrapes late, which come every second here, is no daemon that is gone.
 fn hurried(rules: &str) -> String {
-    let mut hurried = String::new();
+    let (mut hurried, mut least) = (String::new(), 4);
     for line in rules.lines() {
+        if let Some((_, alert)) = line.split_once("alert: ") {
+            least = if alert == "SodalakeDown" { 20 } else { 4 };
+        }
         let line = match line.split_once("for: ") {
-            Some((indent, length)) => format!("{indent}for: {}s", cut(length, 1_800).max(4)),
+            Some((indent, length)) => format!("{indent}for: {}s", cut(length, 1_800).max(least)),
             None => ranges(line),
         };
         hurried.push_str(&line.replace("> 50000", &format!("> {SURGE}")));
