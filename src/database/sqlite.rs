@@ -6,9 +6,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_from_iter};
 use url::Url;
 
 use super::{
@@ -16,6 +16,8 @@ use super::{
 };
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Sqlite {
     connection: Arc<Mutex<Connection>>,
@@ -61,13 +63,28 @@ fn connect(path: &Path, access: Access) -> Result<Connection, rusqlite::Error> {
     match access {
         Access::Read => connection.pragma_update(None, "query_only", true)?,
         Access::Write => {
-            connection.pragma_update(None, "journal_mode", "wal")?;
+            write_ahead(&connection)?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "foreign_keys", true)?;
         }
     }
     connection.query_row("select count(*) from sqlite_master", [], |_| Ok(()))?;
     Ok(connection)
+}
+
+/// Turns the write-ahead log on. Where several open a new file at once, SQLite calls it busy without
+/// the wait that it was told to have, so that no two wait for one another; we wait in its place.
+fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let begun = Instant::now();
+    loop {
+        let turned_on = connection.pragma_update(None, "journal_mode", "wal");
+        let is_busy = (turned_on.as_ref().err())
+            .is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
+        if !is_busy || begun.elapsed() >= BUSY_TIMEOUT {
+            return turned_on;
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
 }
 
 fn numbered(sql: &str) -> String {
