@@ -52,14 +52,14 @@ async fn tidied(
     writers: Option<&Writers>,
     now: DateTime<Utc>,
 ) -> Result<Tidied, TidyError> {
-    let before = now - TimeDelta::days(i64::from(world.settings.archive.keep_days));
+    let keep = TimeDelta::days(i64::from(world.settings.archive.keep_days));
     let mut tidied = Tidied {
-        lines: world.ledger.prune(before).await?,
+        lines: world.ledger.prune(now - keep).await?,
         ..Tidied::default()
     };
     if let Some(writers) = writers {
         tidied.archives = repair::retire(&world.ledger, &writers.archive, now, false).await?;
-        tidied.lines += world.ledger.prune_passes(before).await?;
+        tidied.lines += world.ledger.prune_passes(now, keep).await?;
     }
     Ok(tidied)
 }

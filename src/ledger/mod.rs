@@ -29,6 +29,7 @@ pub use days::DayRecord;
 pub use leases::LeaseAnswer;
 pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, UnknownKind, VERIFIED};
 pub use people::{Act, Approval, Mark, MarkKind};
+pub use prune::GUARDS_COUNT;
 pub use queue::{Finished, QueueSize, Queued, Reason, Want};
 pub use schedules::{ScheduleRecord, Walk};
 pub use standing::{HeldDays, Standing};

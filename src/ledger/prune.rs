@@ -4,10 +4,13 @@
 //! state, differences that nobody has seen since and passes with their journals go after a time. How
 //! long that is, the caller says: a pass is worth keeping as long as its archive is.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Ledger, LedgerError};
 use crate::database::Statement;
+
+/// How far back guards count what was done to a day. Passes so young are never removed.
+pub const GUARDS_COUNT: TimeDelta = TimeDelta::days(7);
 
 impl Ledger {
     /// Removes everything but passes that is older than `before` and over, and tells how many lines
@@ -25,11 +28,16 @@ impl Ledger {
         .await
     }
 
-    /// Removes passes that ended before `before`, with their journals, and tells how many lines that
-    /// were. Their archives must have gone before: whether one may go is asked of its pass.
-    pub async fn prune_passes(&self, before: DateTime<Utc>) -> Result<u64, LedgerError> {
+    /// Removes passes that ended longer ago than `keep`, with their journals, and tells how many
+    /// lines that were. What the guards still count stays, however short `keep` is. The archives of
+    /// these passes must have gone before: whether one may go is asked of its pass.
+    pub async fn prune_passes(
+        &self,
+        now: DateTime<Utc>,
+        keep: TimeDelta,
+    ) -> Result<u64, LedgerError> {
         self.remove_old(
-            before,
+            now - keep.max(GUARDS_COUNT),
             &[
                 "delete from ledger_journal where pass in (select id from ledger_passes
                    where ended_at < $1)",

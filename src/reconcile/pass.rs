@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use crate::compare::Depth;
-use crate::ledger::{LedgerError, Mark, MarkKind, VERIFIED};
+use crate::ledger::{GUARDS_COUNT, LedgerError, Mark, MarkKind, VERIFIED};
 use crate::model::{DatasetDay, Day};
 use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
@@ -169,7 +169,7 @@ async fn circumstances(
     };
     let held = mark(world, target, Day::at(now, target.dataset.zone)).await?;
     let day_ago = now - TimeDelta::hours(24);
-    let week_ago = now - TimeDelta::days(7);
+    let counted = now - GUARDS_COUNT;
     Ok(Circumstances {
         mode: world.settings.mode,
         hours: (settings.schedule.repair_hours, wall),
@@ -183,7 +183,7 @@ async fn circumstances(
             .await
             .map_err(LookError::ledger)?,
         repairs: ledger
-            .repairs_since(name, day, week_ago)
+            .repairs_since(name, day, counted)
             .await
             .map_err(LookError::ledger)?,
         approval: approval.or(on_record),
@@ -368,9 +368,9 @@ async fn under_lease(
 
 /// When the rows were written that the repairs of the last week took away.
 async fn rival_wrote(world: &World, target: &DatasetDay) -> Result<Option<String>, LookError> {
-    let week_ago = world.clock.now() - TimeDelta::days(7);
+    let counted = world.clock.now() - GUARDS_COUNT;
     let name = &target.dataset.name;
-    let passes = world.ledger.passes(name, target.day, week_ago).await;
+    let passes = world.ledger.passes(name, target.day, counted).await;
     let passes = passes.map_err(LookError::ledger)?.into_iter();
     let times: BTreeSet<String> = passes
         .filter_map(|pass| Some(pass.summary.get(repair::WRITTEN)?.as_str()?.to_owned()))

@@ -1,6 +1,7 @@
 //! The daemon as operators meet it: the real binary, run on a made-up city.
 
 mod replicas;
+mod tidy;
 mod week;
 
 use std::path::Path;

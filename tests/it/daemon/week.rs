@@ -28,8 +28,9 @@ const SCHEDULE: &str = "schedule.survey = \"0 0 * * * *\"\n\
 
 const STEP: TimeDelta = TimeDelta::minutes(10);
 
+/// A clock that stands until it is set.
 #[derive(Clone)]
-struct Fast(Arc<Mutex<DateTime<Utc>>>);
+pub(super) struct Fast(pub(super) Arc<Mutex<DateTime<Utc>>>);
 
 impl Clock for Fast {
     fn now(&self) -> DateTime<Utc> {
@@ -62,7 +63,7 @@ impl Observer for Told {
     }
 }
 
-fn parts(city: &TestCity, clock: &Fast, told: &Arc<Told>) -> Parts {
+pub(super) fn parts(city: &TestCity, clock: &Fast, observer: Arc<dyn Observer>) -> Parts {
     let file = config(city);
     let facts: Vec<_> = sodalake::expected::recipes()
         .iter()
@@ -72,7 +73,7 @@ fn parts(city: &TestCity, clock: &Fast, told: &Arc<Told>) -> Parts {
         reread: Box::new(move || Settings::load(Some(&file), [], &facts)),
         clock: Arc::new(clock.clone()),
         activity: Activity::default(),
-        observer: Arc::clone(told) as Arc<dyn Observer>,
+        observer,
     }
 }
 
@@ -104,7 +105,9 @@ async fn every_due_look_happened_once_and_memory_stays_flat() {
         clock: clock.clone(),
         looks: Mutex::default(),
     });
-    let mut daemon = Daemon::at_hand(parts(&city, &clock, &told)).await.unwrap();
+    let mut daemon = Daemon::at_hand(parts(&city, &clock, told.clone()))
+        .await
+        .unwrap();
     let mut memory = Vec::new();
     let mut now = begin;
     while now < end {

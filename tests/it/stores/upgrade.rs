@@ -1,7 +1,8 @@
 //! A ledger of an older program, opened by this one: nothing of it is lost, and what is new works.
 
+use chrono::TimeDelta;
 use sodalake::compare::Depth;
-use sodalake::ledger::{LeaseAnswer, Ledger, MarkKind, Reason, Want};
+use sodalake::ledger::{GUARDS_COUNT, LeaseAnswer, Ledger, MarkKind, Reason, Want};
 use sodalake::model::{DatasetName, Day, DayRange};
 
 use super::{Place, at, on_both};
@@ -90,8 +91,12 @@ async fn the_first_released_ledger_is_taken_over_whole(place: Place) {
     let long_after = at("2020-10-16T11:00:00Z");
     assert_eq!(again.prune(long_after).await.unwrap(), 1);
     assert!(again.pass(passes[0].id).await.unwrap().is_some());
-    // A pass and its step.
-    assert_eq!(again.prune_passes(long_after).await.unwrap(), 2);
+    // What the guards count stays, whatever is asked; later the pass and its step go.
+    let (none, ended) = (TimeDelta::zero(), at("2020-10-04T10:05:00Z"));
+    let counted = ended + GUARDS_COUNT;
+    assert_eq!(again.prune_passes(counted, none).await.unwrap(), 0);
+    let over = counted + TimeDelta::seconds(1);
+    assert_eq!(again.prune_passes(over, none).await.unwrap(), 2);
     assert!(again.pass(passes[0].id).await.unwrap().is_none());
     assert_eq!(again.marks(None).await.unwrap().len(), 1);
 }
