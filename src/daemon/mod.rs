@@ -60,9 +60,6 @@ const CLAIM: Duration = Duration::from_mins(3);
 /// How often claims are renewed.
 const RENEW: Duration = Duration::from_secs(45);
 
-/// How often ledger and archive are rid of what is too old to be of use.
-const PRUNE: Duration = Duration::from_hours(24);
-
 /// Hears of everything the daemon finds out: where metrics and notices come from.
 pub trait Observer: Send + Sync {
     /// Everything is open, or open anew by other settings. `holder` is who holds our leases.

@@ -5,6 +5,7 @@
 //! mode archives and passes stay as they are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,7 +14,10 @@ use crate::reconcile::World;
 use crate::repair::{self, RetireError, Retired, Writers};
 
 use super::ended::Ended;
-use super::{Daemon, PRUNE, chain};
+use super::{Daemon, chain};
+
+/// How often that is done.
+const EVERY: Duration = Duration::from_hours(24);
 
 /// What was not tidied up, and is tried again the next day.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +39,7 @@ impl Daemon {
     /// Begins tidying up, if that is due.
     pub(super) fn tidy(&mut self, now: DateTime<Utc>) {
         let is_due =
-            (self.tidied).is_none_or(|last| (now - last).to_std().is_ok_and(|past| past >= PRUNE));
+            (self.tidied).is_none_or(|last| (now - last).to_std().is_ok_and(|past| past >= EVERY));
         if !is_due {
             return;
         }
