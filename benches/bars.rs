@@ -7,92 +7,49 @@
 //! neighbours on the machine do not count; work on two is measured by the clock.
 
 mod support;
+#[path = "support/turns.rs"]
+mod turns;
 
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
 
 use md5::{Digest, Md5};
 use serde::de::IgnoredAny;
 use sodalake::compare::gather::{Asked, Placed, gather};
-use sodalake::compare::keys::{ExpectedKeys, difference};
+use sodalake::compare::keys::difference;
 use sodalake::expected::Line;
-use sodalake::model::{RowKey, Value};
+use sodalake::model::{KeySet, Md5Key, Value};
 use sodalake::sandbox::city::Table;
 use support::{Lake, VARIANT, day};
+use turns::{by_clock, chosen, medians, on_processor, peak_bytes, words};
 
-/// How often each of a pair is run; the medians count.
-const TURNS: usize = 9;
 /// Keys on each side.
 const KEYS: u32 = 10_000_000;
 
 fn main() {
-    // `cargo bench` passes `--bench`, `cargo test` does not: then there is nothing to measure.
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    if !words.iter().any(|word| word == "--bench") {
+    let Some(words) = words() else {
         return;
-    }
+    };
     if let Some(file) = words.iter().find_map(|word| word.strip_prefix("write=")) {
         let lake = Lake::of(Table::DeviceReads);
         let text = lake.texts().next().expect("there is a file");
         return fs::write(file, text.bytes).expect("the file can be written");
     }
-    let chosen = |name: &str| {
-        let mut named = words
-            .iter()
-            .filter(|word| !word.starts_with("--"))
-            .peekable();
-        named.peek().is_none() || named.any(|word| word == name)
-    };
     println!("| what | measured | bar |\n|---|---|---|");
-    if chosen("derive") {
+    if chosen(&words, "derive") {
         for table in [Table::DeviceReads, Table::CameraCounts, Table::RadarCounts] {
             derive_and_key(&Lake::of(table));
         }
         two_days_on_two_cores(&Lake::of(Table::DeviceReads));
     }
-    if chosen("compare") {
-        compare();
+    if chosen(&words, "compare") {
+        compare(1);
+        compare(30);
     }
-    if chosen("growth") {
+    if chosen(&words, "growth") {
         growth(&Lake::of(Table::DeviceReads));
     }
-}
-
-/// Milliseconds that this thread was on a processor while `work` ran.
-fn on_processor(work: &mut dyn FnMut()) -> f64 {
-    let now = || -> f64 {
-        let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
-        let nanos = stat.split(' ').next().unwrap_or_default();
-        nanos.parse::<f64>().expect("nanoseconds come first") / 1e6
-    };
-    let begun = now();
-    work();
-    now() - begun
-}
-
-fn by_clock(work: &mut dyn FnMut()) -> f64 {
-    let begun = Instant::now();
-    work();
-    begun.elapsed().as_secs_f64() * 1e3
-}
-
-/// The median time of each piece of work, all of them taken in turns.
-fn medians<const N: usize>(
-    clock: fn(&mut dyn FnMut()) -> f64,
-    mut works: [&mut dyn FnMut(); N],
-) -> [f64; N] {
-    let mut times = [const { Vec::new() }; N];
-    for _ in 0..TURNS {
-        for (work, times) in works.iter_mut().zip(&mut times) {
-            times.push(clock(work));
-        }
-    }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    })
 }
 
 /// The texts whose MD5s are the rows' keys.
@@ -184,49 +141,52 @@ fn two_days_on_two_cores(lake: &Lake) {
 }
 
 /// Keys of which one in a thousand is another than on the other side.
-fn keys(side: &str) -> impl Iterator<Item = RowKey> {
+fn keys(side: &str) -> impl Iterator<Item = Md5Key> {
     (0..KEYS).map(move |n| {
         let text = if n % 1_000 == 0 {
             format!("{side} {n}")
         } else {
             n.to_string()
         };
-        RowKey::Md5(Md5::digest(text).into())
+        Md5Key(Md5::digest(text).into())
     })
 }
 
-fn compare() {
+/// Ten million expected rows in so many files, against as many published keys. What a look does is
+/// timed: sorting each file's rows, which are in no order, and walking all lists side by side.
+fn compare(files: u32) {
+    // From here on the peak is counted anew.
+    fs::write("/proc/self/clear_refs", "5").expect("Linux lets it");
     let before = peak_bytes();
     let mut published = Vec::with_capacity(KEYS as usize);
     published.extend(keys("published"));
-    published.sort_unstable();
-    let mut rows = Vec::with_capacity(KEYS as usize);
-    rows.extend((0..).zip(keys("expected")).map(|(ordinal, key)| Placed {
-        key,
-        file: 0,
-        ordinal,
-        digest: 0,
-    }));
-    let (mut expected, mut found) = (None, None);
-    let mut rows = Some(rows);
-    let merge = on_processor(&mut || expected = rows.take().map(|rows| ExpectedKeys::of([rows])));
-    let expected = expected.expect("it was merged");
-    let tell = on_processor(&mut || found = Some(difference(&expected.standing, &published)));
+    let published = KeySet::of(published, Vec::new());
+    let mut expected = keys("expected");
+    let mut lists: Vec<Vec<Placed>> = (0..files)
+        .map(|file| {
+            let rows = expected.by_ref().take(KEYS.div_ceil(files) as usize);
+            let placed = |(ordinal, key)| Placed { key, file, ordinal };
+            (0..).zip(rows).map(placed).collect()
+        })
+        .collect();
+    let sort = on_processor(&mut || lists.iter_mut().for_each(|rows| rows.sort_unstable()));
+    let lists: Vec<&[Placed]> = lists.iter().map(|rows| &**rows).collect();
+    let mut found = None;
+    let walk = on_processor(&mut || {
+        found = Some(difference(&lists, &published, &mut |row, _| {
+            black_box(row);
+        }));
+    });
     let found = found.expect("it was compared");
+    assert_eq!(found.expected, u64::from(KEYS));
     assert_eq!(found.missing.len(), KEYS as usize / 1_000);
     assert_eq!(found.unexpected.len(), KEYS as usize / 1_000);
-    let each = (peak_bytes() - before) / u64::from(KEYS);
+    let each = peak_bytes().saturating_sub(before) / u64::from(KEYS);
     println!(
-        "| compare 10 million with 10 million keys | sort and merge {merge:.0} ms, difference {tell:.0} ms | 1/5 of DuckDB |"
+        "| compare 10 million keys of {files} files with 10 million published | {:.0} ms: sort {sort:.0}, walk {walk:.0} | 1/5 of DuckDB |",
+        sort + walk
     );
-    println!("| bytes at the peak, for a key on both sides | {each} | 40 |");
-}
-
-fn peak_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kilobytes.expect("the peak is in it") * 1024
+    println!("| the same: bytes at the peak, for a key on both sides | {each} | 40 |");
 }
 
 /// Cost against rows, as a table and as `rows milliseconds` lines for `benches/plot`.

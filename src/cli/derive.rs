@@ -16,7 +16,7 @@ use crate::app;
 use crate::compare::Doubt;
 use crate::compare::gather::Standing;
 use crate::expected::{Counter, DerivedRow, Facts, FileOutcome, Line, Recipe, Variant, recipe};
-use crate::model::{DatasetDay, KeyRecipe, RowKey};
+use crate::model::{DatasetDay, KeyRecipe, Md5Key};
 use crate::reconcile::{LakeSide, LookError, ReadyLayer, Source, chain};
 
 /// `sodalake derive`.
@@ -97,7 +97,7 @@ struct Deriving<'a> {
 impl Deriving<'_> {
     async fn print(&self, sources: &[Source]) -> anyhow::Result<Exit> {
         let mut exit = Exit::Ok;
-        let mut standing: HashMap<RowKey, Place> = HashMap::new();
+        let mut standing: HashMap<Md5Key, Place> = HashMap::new();
         let mut proven = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             match self.keys(source).await {
@@ -122,12 +122,12 @@ impl Deriving<'_> {
     }
 
     /// The keys of the file's rows of this day, in file order.
-    async fn keys(&self, source: &Source) -> Result<Vec<(RowKey, u32)>, LookError> {
+    async fn keys(&self, source: &Source) -> Result<Vec<(Md5Key, u32)>, LookError> {
         let mut keys = Vec::new();
         let mut first_unfit = None;
         let outcome = self.derive(source, |line| match line {
             Line::Row(row) if self.belongs(&row, source) => {
-                keys.push((row.key.clone(), row.ordinal));
+                keys.push((row.key, row.ordinal));
             }
             Line::Row(_) => {}
             Line::Unpublishable(row) => {
@@ -153,12 +153,12 @@ impl Deriving<'_> {
         &self,
         source: &Source,
         index: usize,
-        standing: &HashMap<RowKey, Place>,
+        standing: &HashMap<Md5Key, Place>,
         out: &mut BufWriter<Stdout>,
     ) -> Result<io::Result<()>, Stopped> {
         let mut written = Ok(());
         let derived = self.derive(source, |line| match line {
-            Line::Row(row) if standing.get(row.key) == Some(&(index, row.ordinal)) => {
+            Line::Row(row) if standing.get(&row.key) == Some(&(index, row.ordinal)) => {
                 if written.is_ok() {
                     written = out.write_all(self.line(&row).as_bytes());
                 }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::NaiveDateTime;
 
 use crate::expected::{DeriveError, DerivedRow, FileOutcome, FileText, Line, Recipe, Variant};
-use crate::model::{Cell, CellError, ColumnType, Day, RowKey, TableShape, Value};
+use crate::model::{Cell, CellError, ColumnType, Day, Md5Key, RowKey, TableShape, Value};
 
 /// The types of a recipe's columns on the portal, in the recipe's order.
 #[derive(Clone, Debug)]
@@ -143,17 +143,15 @@ impl Standing {
     }
 }
 
-/// An expected row on the looked-at day, without its values.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An expected row on the looked-at day, without its values. There may be ten million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Placed {
     /// Its key.
-    pub key: RowKey,
+    pub key: Md5Key,
     /// Which of the day's files it is from.
     pub file: u32,
     /// Its place in the file's `data`, from 0.
     pub ordinal: u32,
-    /// Digest of its cells; 0 where contents are not compared.
-    pub digest: u64,
 }
 
 /// An expected row that stands far from its file's day.
@@ -187,8 +185,11 @@ pub struct Unfit {
 pub struct FileKeys {
     /// The variant.
     pub variant: Variant,
-    /// Rows of the looked-at day, in file order.
+    /// Rows of the looked-at day, ascending by key. One key may come several times.
     pub today: Vec<Placed>,
+    /// Digests of the cells of the looked-at day's rows, by their place in the file's `data`; empty
+    /// where contents are not compared.
+    pub digests: Vec<u64>,
     /// Keys of rows that ordinarily stand on a neighbouring day.
     pub spilled: Vec<RowKey>,
     /// Rows that stand far from the file's day.
@@ -227,6 +228,7 @@ pub fn gather(
     let mut keys = FileKeys {
         variant,
         today: Vec::new(),
+        digests: Vec::new(),
         spilled: Vec::new(),
         misdated: Vec::new(),
         unfit: Vec::new(),
@@ -243,16 +245,24 @@ pub fn gather(
         }),
     })?;
     keys.outcome = outcome;
+    keys.today.sort_unstable();
     Ok(keys)
 }
 
 impl FileKeys {
+    /// Digest of the cells of a row of the looked-at day.
+    #[must_use]
+    pub fn digest(&self, row: &Placed) -> Option<u64> {
+        self.digests.get(row.ordinal as usize).copied()
+    }
+
     /// Every key the file has, on whatever day.
-    pub fn every_key(&self) -> impl Iterator<Item = &RowKey> {
-        let today = self.today.iter().map(|row| &row.key);
-        let far = self.misdated.iter().map(|row| &row.key);
-        let unfit = self.unfit.iter().filter_map(|row| row.key.as_ref());
-        today.chain(&self.spilled).chain(far).chain(unfit)
+    pub fn every_key(&self) -> impl Iterator<Item = RowKey> {
+        let today = self.today.iter().map(|row| row.key.into());
+        let near = self.spilled.iter().cloned();
+        let far = self.misdated.iter().map(|row| row.key.clone());
+        let unfit = self.unfit.iter().filter_map(|row| row.key.clone());
+        today.chain(near).chain(far).chain(unfit)
     }
 
     fn sort_in(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>) {
@@ -264,10 +274,10 @@ impl FileKeys {
             contents,
         } = asked;
         let ordinal = row.ordinal;
-        let key = row.key.clone();
+        let key = row.key;
         if let Some((column, misfit)) = columns.misfit(row.values) {
             return self.unfit.push(Unfit {
-                key: Some(key),
+                key: Some(key.into()),
                 file,
                 ordinal,
                 why: format!("{column}: {misfit}"),
@@ -275,22 +285,20 @@ impl FileKeys {
         }
         match Standing::of(row.at, file_day, day, spill) {
             Standing::Far(day) => self.misdated.push(Misdated {
-                key,
+                key: key.into(),
                 day,
                 file,
                 ordinal,
             }),
             Standing::Today => {
-                let cells = contents.then(|| columns.cells(row.values));
-                let digest = cells.and_then(Result::ok).map_or(0, |cells| digest(&cells));
-                self.today.push(Placed {
-                    key,
-                    file,
-                    ordinal,
-                    digest,
-                });
+                if contents {
+                    let cells = columns.cells(row.values).ok();
+                    self.digests.resize(ordinal as usize, 0);
+                    self.digests.push(cells.map_or(0, |cells| digest(&cells)));
+                }
+                self.today.push(Placed { key, file, ordinal });
             }
-            Standing::Near => self.spilled.push(key),
+            Standing::Near => self.spilled.push(key.into()),
         }
     }
 }

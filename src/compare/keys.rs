@@ -1,12 +1,17 @@
 //! Sets of keys: which variant a file was published under, what is missing, what is unexpected.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::slice;
+
 use crate::expected::{Counter, Variant};
-use crate::model::{KeyPolicy, KeyRecipe, RowKey};
+use crate::model::{KeyPolicy, KeyRecipe, KeySet, RowKey};
 
 use super::gather::{FileKeys, Placed};
 
 /// Two different places in the lake whose rows have one key. The later one stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collision {
     /// The row that stands.
     pub stands: Placed,
@@ -14,69 +19,115 @@ pub struct Collision {
     pub replaced: Placed,
 }
 
-/// The expected keys of a day: each once, ascending.
-#[derive(Clone, Debug, Default)]
-pub struct ExpectedKeys {
-    /// The rows that should stand, by key.
-    pub standing: Vec<Placed>,
-    /// Rows that a later row of the same key replaced.
-    pub collisions: Vec<Collision>,
-}
-
-impl ExpectedKeys {
-    /// Merges the files' rows. Of equal keys the one that is uploaded last stands: later files
-    /// replace earlier ones, later rows of a file replace earlier ones.
-    #[must_use]
-    pub fn of(files: impl IntoIterator<Item = Vec<Placed>>) -> Self {
-        let mut rows: Vec<Placed> = files.into_iter().flatten().collect();
-        rows.sort_unstable();
-        let mut merged = Self::default();
-        for row in rows {
-            match merged.standing.last_mut() {
-                Some(last) if last.key == row.key => {
-                    let replaced = std::mem::replace(last, row.clone());
-                    merged.collisions.push(Collision {
-                        stands: row,
-                        replaced,
-                    });
-                }
-                _ => merged.standing.push(row),
-            }
-        }
-        merged
-    }
-}
-
-/// What stands on one side only, and (where contents are compared) rows of equal key whose
-/// contents differ.
+/// Where the keys of the lake and those of the portal differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyDifference {
-    /// Expected and not published.
+    /// How many rows should stand.
+    pub expected: u64,
+    /// Rows that another row of the same key replaced.
+    pub collisions: Vec<Collision>,
+    /// Expected and not published, ascending.
     pub missing: Vec<Placed>,
-    /// Published and not expected.
+    /// Published and not expected, ascending.
     pub unexpected: Vec<RowKey>,
 }
 
-/// Compares two ascending lists of keys.
-#[must_use]
-pub fn difference(expected: &[Placed], published: &[RowKey]) -> KeyDifference {
+/// Compares the rows of the day's files, each file's ascending, with the published keys, and hands
+/// each row that stands on both sides to `both`, with its place among the published MD5s.
+///
+/// All lists are walked once, side by side, so that nothing needs memory but what differs. Of equal
+/// keys the row uploaded last stands: later files replace earlier ones, later rows of a file
+/// replace earlier ones.
+pub fn difference(
+    files: &[&[Placed]],
+    published: &KeySet,
+    both: &mut dyn FnMut(&Placed, usize),
+) -> KeyDifference {
     let mut found = KeyDifference::default();
-    let mut left = expected.iter().peekable();
-    let mut right = published.iter().peekable();
-    loop {
-        match (left.peek(), right.peek()) {
-            (Some(row), Some(key)) => match row.key.cmp(key) {
-                std::cmp::Ordering::Less => found.missing.extend(left.next().cloned()),
-                std::cmp::Ordering::Greater => found.unexpected.extend(right.next().cloned()),
-                std::cmp::Ordering::Equal => {
-                    left.next();
-                    right.next();
-                }
-            },
-            (Some(_), None) => found.missing.extend(left.next().cloned()),
-            (None, Some(_)) => found.unexpected.extend(right.next().cloned()),
-            (None, None) => return found,
+    let mut right = published.md5().iter().enumerate().peekable();
+    for row in Standing::of(files, &mut found.collisions) {
+        found.expected += 1;
+        while let Some((_, key)) = right.next_if(|(_, key)| **key < row.key) {
+            found.unexpected.push((*key).into());
         }
+        match right.next_if(|(_, key)| **key == row.key) {
+            Some((place, _)) => both(&row, place),
+            None => found.missing.push(row),
+        }
+    }
+    found.unexpected.extend(right.map(|(_, key)| (*key).into()));
+    let texts = published.texts().iter().cloned().map(RowKey::Text);
+    found.unexpected.extend(texts);
+    found.unexpected.sort_unstable();
+    found
+}
+
+/// The rows of several files that should stand, each key once, ascending.
+struct Standing<'a> {
+    merge: Merge<'a>,
+    next: Option<Placed>,
+    collisions: &'a mut Vec<Collision>,
+}
+
+impl<'a> Standing<'a> {
+    fn of(files: &[&'a [Placed]], collisions: &'a mut Vec<Collision>) -> Self {
+        let mut merge = Merge::of(files);
+        Self {
+            next: merge.next(),
+            merge,
+            collisions,
+        }
+    }
+}
+
+impl Iterator for Standing<'_> {
+    type Item = Placed;
+
+    fn next(&mut self) -> Option<Placed> {
+        let mut stands = self.next?;
+        loop {
+            self.next = self.merge.next();
+            match self.next {
+                Some(row) if row.key == stands.key => {
+                    self.collisions.push(Collision {
+                        stands: row,
+                        replaced: stands,
+                    });
+                    stands = row;
+                }
+                _ => return Some(stands),
+            }
+        }
+    }
+}
+
+/// Ascending lists as one.
+struct Merge<'a> {
+    lists: Vec<slice::Iter<'a, Placed>>,
+    heads: BinaryHeap<Reverse<(Placed, usize)>>,
+}
+
+impl<'a> Merge<'a> {
+    fn of(files: &[&'a [Placed]]) -> Self {
+        let mut lists: Vec<_> = files.iter().map(|rows| rows.iter()).collect();
+        let heads = (lists.iter_mut().enumerate())
+            .filter_map(|(list, rows)| rows.next().map(|row| Reverse((*row, list))))
+            .collect();
+        Self { lists, heads }
+    }
+}
+
+impl Iterator for Merge<'_> {
+    type Item = Placed;
+
+    fn next(&mut self) -> Option<Placed> {
+        let mut head = self.heads.peek_mut()?;
+        let Reverse((row, list)) = *head;
+        match self.lists[list].next() {
+            Some(next) => *head = Reverse((*next, list)),
+            None => _ = PeekMut::pop(head),
+        }
+        Some(row)
     }
 }
 
@@ -92,37 +143,32 @@ pub fn variants(recipes: &[KeyRecipe], counters: &[Counter]) -> Vec<Variant> {
         .collect()
 }
 
-fn held(published: &[RowKey], key: &RowKey) -> bool {
-    published.binary_search(key).is_ok()
+fn has(file: &FileKeys, row: &Placed) -> bool {
+    let key = |other: &Placed| other.key.cmp(&row.key);
+    file.today.binary_search_by(key).is_ok()
 }
 
 /// How much of a file stands on the portal under one variant and not under today's as well.
-fn own_hits(candidate: &FileKeys, todays: &[RowKey], published: &[RowKey]) -> usize {
+fn own_hits(candidate: &FileKeys, todays: &FileKeys, published: &KeySet) -> usize {
     (candidate.today.iter())
-        .filter(|row| held(published, &row.key) && !held(todays, &row.key))
+        .filter(|row| published.contains(&row.key) && !has(todays, row))
         .count()
 }
 
-fn hits(candidate: &FileKeys, published: &[RowKey]) -> usize {
+fn hits(candidate: &FileKeys, published: &KeySet) -> usize {
     (candidate.today.iter())
-        .filter(|row| held(published, &row.key))
+        .filter(|row| published.contains(&row.key))
         .count()
-}
-
-fn sorted_keys(file: &FileKeys) -> Vec<RowKey> {
-    let mut keys: Vec<RowKey> = file.today.iter().map(|row| row.key.clone()).collect();
-    keys.sort_unstable();
-    keys
 }
 
 /// Chooses among the candidates of one file the variant its rows stand under; `candidates` is not
-/// empty and begins with today's likeliest. `published` ascends.
+/// empty and begins with today's likeliest.
 ///
 /// Today's recipe is chosen as soon as any row stands under it alone: a file present under two
 /// recipes has twins, and the older go. An older recipe is chosen only if it alone explains what
 /// stands, and only if it is accepted. A file of which nothing stands is expected under today's.
 #[must_use]
-pub fn choose(candidates: &[FileKeys], published: &[RowKey], policy: KeyPolicy) -> usize {
+pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) -> usize {
     let best = |picked: &mut dyn Iterator<Item = (usize, usize)>| {
         picked.fold(
             None,
@@ -132,22 +178,22 @@ pub fn choose(candidates: &[FileKeys], published: &[RowKey], policy: KeyPolicy) 
             },
         )
     };
-    let todays = |file: &FileKeys| file.variant.keys == KeyRecipe::Row;
+    let is_todays = |file: &FileKeys| file.variant.keys == KeyRecipe::Row;
     let mut current = (candidates.iter().enumerate())
-        .filter(|(_, file)| todays(file))
+        .filter(|(_, file)| is_todays(file))
         .map(|(index, file)| (index, hits(file, published)));
     let Some((current, current_hits)) = best(&mut current) else {
         return 0;
     };
-    let current_keys = sorted_keys(&candidates[current]);
+    let todays = &candidates[current];
     let mut older = (candidates.iter().enumerate())
-        .filter(|(_, file)| !todays(file))
-        .map(|(index, file)| (index, own_hits(file, &current_keys, published)));
+        .filter(|(_, file)| !is_todays(file))
+        .map(|(index, file)| (index, own_hits(file, todays, published)));
     let Some((older, older_hits)) = best(&mut older) else {
         return current;
     };
     let shared = (candidates[older].today.iter())
-        .filter(|row| held(&current_keys, &row.key) && held(published, &row.key))
+        .filter(|row| has(todays, row) && published.contains(&row.key))
         .count();
     let only_older = older_hits > 0 && current_hits <= shared;
     if only_older && policy == KeyPolicy::Accept {
@@ -159,7 +205,7 @@ pub fn choose(candidates: &[FileKeys], published: &[RowKey], policy: KeyPolicy) 
 
 /// Whether every row of the file stands under the variant, so that nothing about it is a guess.
 #[must_use]
-pub fn stands_whole(file: &FileKeys, published: &[RowKey]) -> bool {
+pub fn stands_whole(file: &FileKeys, published: &KeySet) -> bool {
     hits(file, published) == file.today.len()
 }
 
@@ -171,17 +217,19 @@ mod tests {
 
     use super::*;
     use crate::expected::FileOutcome;
+    use crate::model::Md5Key;
 
     fn key(n: u32) -> RowKey {
         RowKey::new(&format!("{n:032x}"))
     }
 
     fn placed(n: u32, ordinal: u32) -> Placed {
+        let mut key = [0; 16];
+        key[12..].copy_from_slice(&n.to_be_bytes());
         Placed {
-            key: key(n),
+            key: Md5Key(key),
             file: 0,
             ordinal,
-            digest: 0,
         }
     }
 
@@ -192,6 +240,7 @@ mod tests {
                 .zip(rows)
                 .map(|(ordinal, &n)| placed(n, ordinal))
                 .collect(),
+            digests: Vec::new(),
             spilled: Vec::new(),
             misdated: Vec::new(),
             unfit: Vec::new(),
@@ -199,10 +248,16 @@ mod tests {
         }
     }
 
-    fn published(rows: &[u32]) -> Vec<RowKey> {
-        let mut keys: Vec<RowKey> = rows.iter().map(|&n| key(n)).collect();
-        keys.sort_unstable();
-        keys
+    fn published(rows: &[u32]) -> KeySet {
+        rows.iter().map(|&n| key(n)).collect()
+    }
+
+    fn compared(files: &[&[Placed]], published: &KeySet) -> (KeyDifference, Vec<(u32, usize)>) {
+        let mut both = Vec::new();
+        let found = difference(files, published, &mut |row, place| {
+            both.push((row.ordinal, place));
+        });
+        (found, both)
     }
 
     const ROW: &[u32] = &[1, 2, 3];
@@ -246,27 +301,58 @@ mod tests {
 
     #[test]
     fn the_row_uploaded_last_stands() {
-        let merged = ExpectedKeys::of([vec![placed(1, 0), placed(2, 1), placed(1, 2)]]);
-        assert_eq!(merged.standing, [placed(1, 2), placed(2, 1)]);
+        let later = |n, ordinal| Placed {
+            file: 1,
+            ..placed(n, ordinal)
+        };
+        let files = [
+            &[placed(1, 0), placed(1, 2), placed(2, 1)][..],
+            &[later(1, 0)],
+        ];
+        let (found, both) = compared(&files, &published(&[2]));
+        assert_eq!(found.expected, 2);
+        assert_eq!(found.missing, [later(1, 0)]);
+        assert_eq!(both, [(1, 0)]);
+        let pairs = [(placed(1, 2), placed(1, 0)), (later(1, 0), placed(1, 2))];
         assert_eq!(
-            merged.collisions,
-            [Collision {
-                stands: placed(1, 2),
-                replaced: placed(1, 0)
-            }]
+            found.collisions,
+            pairs.map(|(stands, replaced)| Collision { stands, replaced })
         );
+    }
+
+    #[test]
+    fn keys_that_are_no_md5_are_unexpected_in_their_order() {
+        let mut keys: Vec<RowKey> =
+            vec![key(1), key(2), RowKey::new("000 first"), RowKey::new("zz")];
+        let standing = keys.iter().cloned().collect();
+        let (found, _) = compared(&[&[placed(2, 0)]], &standing);
+        keys.retain(|one| *one != key(2));
+        keys.sort_unstable();
+        assert_eq!(found.unexpected, keys);
+        assert_eq!((found.expected, found.missing), (1, vec![]));
     }
 
     proptest! {
         #[test]
-        fn the_difference_is_that_of_sets(left in prop::collection::btree_set(0u32..60, 0..40), right in prop::collection::btree_set(0u32..60, 0..40)) {
-            let expected: Vec<Placed> = left.iter().map(|&n| placed(n, n)).collect();
-            let held: Vec<RowKey> = right.iter().map(|&n| key(n)).collect();
-            let found = difference(&expected, &held);
-            let missing: BTreeSet<u32> = found.missing.iter().map(|row| row.ordinal).collect();
-            prop_assert_eq!(missing, left.difference(&right).copied().collect::<BTreeSet<_>>());
-            let unexpected: BTreeSet<RowKey> = found.unexpected.into_iter().collect();
-            prop_assert_eq!(unexpected, right.difference(&left).map(|&n| key(n)).collect::<BTreeSet<_>>());
+        fn the_difference_is_that_of_sets(
+            one in prop::collection::btree_set(0u32..60, 0..40),
+            other in prop::collection::btree_set(0u32..60, 0..40),
+            right in prop::collection::btree_set(0u32..60, 0..40),
+        ) {
+            let left: BTreeSet<u32> = one.union(&other).copied().collect();
+            let rows = |of: &BTreeSet<u32>| of.iter().map(|&n| placed(n, n)).collect::<Vec<_>>();
+            let (one, other) = (rows(&one), rows(&other));
+            let stands: Vec<u32> = right.iter().copied().collect();
+            let (found, both) = compared(&[&one, &other], &published(&stands));
+            prop_assert_eq!(found.expected, left.len() as u64);
+            prop_assert_eq!(found.collisions.len(), one.len() + other.len() - left.len());
+            let missing: Vec<u32> = found.missing.iter().map(|row| row.ordinal).collect();
+            prop_assert_eq!(missing, left.difference(&right).copied().collect::<Vec<_>>());
+            let unexpected: Vec<RowKey> = right.difference(&left).map(|&n| key(n)).collect();
+            prop_assert_eq!(found.unexpected, unexpected);
+            let common: Vec<u32> = left.intersection(&right).copied().collect();
+            prop_assert_eq!(both.iter().map(|(n, _)| *n).collect::<Vec<_>>(), common);
+            prop_assert!(both.iter().all(|(n, place)| stands[*place] == *n));
         }
     }
 }

@@ -20,7 +20,7 @@ mod wavetronix;
 
 use chrono::NaiveDateTime;
 
-use crate::model::{KeyRecipe, LakePath, RowKey, Value};
+use crate::model::{KeyRecipe, LakePath, Md5Key, Value};
 
 /// How a Bluetooth address became a number: the counter's table of the day's `unmatched` file
 /// went on from `matched`, or began anew (docs/data.md tells why both occur).
@@ -99,7 +99,7 @@ pub struct DerivedRow<'a> {
     /// Wall time of the day column.
     pub at: NaiveDateTime,
     /// Its key under the variant asked for.
-    pub key: &'a RowKey,
+    pub key: Md5Key,
     /// Its values in the order of [`Facts::columns`].
     pub values: &'a [Value],
 }

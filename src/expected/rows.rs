@@ -180,7 +180,7 @@ impl Rows<'_> {
                 (self.each)(Line::Row(DerivedRow {
                     ordinal,
                     at: moment.wall,
-                    key: &key,
+                    key,
                     values: &self.values,
                 }));
             }

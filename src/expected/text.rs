@@ -16,7 +16,7 @@ use rustpython_wtf8::{CodePoint, Wtf8, Wtf8Buf};
 use super::json::{Kind, Raw};
 use super::time::Moment;
 use super::{DeriveError, Facts, FileText};
-use crate::model::{KeyRecipe, RowKey, Value};
+use crate::model::{KeyRecipe, Md5Key, Value};
 
 /// The value of a JSON value.
 pub(super) fn value(raw: Raw<'_>) -> Value {
@@ -243,7 +243,7 @@ impl Keys {
     ///
     /// # Errors
     /// Why there is none, as a phrase: a hashed value has no UTF-8.
-    pub fn key(&mut self, values: &[Value], moment: Moment) -> Result<RowKey, String> {
+    pub fn key(&mut self, values: &[Value], moment: Moment) -> Result<Md5Key, String> {
         self.text.clear();
         for part in &self.parts {
             match *part {
@@ -257,7 +257,7 @@ impl Keys {
                 }
             }
         }
-        Ok(RowKey::Md5(match &mut self.chain {
+        Ok(Md5Key(match &mut self.chain {
             None => Md5::digest(&self.text).into(),
             Some(chain) => {
                 chain.update(&self.text);

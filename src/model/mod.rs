@@ -8,6 +8,7 @@ pub mod calendar;
 mod cell;
 mod dataset;
 mod day;
+mod keyset;
 mod row;
 mod sides;
 pub mod text;
@@ -15,7 +16,8 @@ pub mod text;
 pub use cell::{Cell, CellError, ColumnType, Decimal};
 pub use dataset::{Dataset, DatasetDay, DatasetId, DatasetName, KeyPolicy, NameError};
 pub use day::{Day, DayError, DayRange};
-pub use row::{KeyRecipe, Row, RowKey, Value};
+pub use keyset::KeySet;
+pub use row::{KeyRecipe, Md5Key, Row, RowKey, Value};
 pub use sides::{
     Coverage, Entry, EntryKey, FileStamp, LakePath, PublishedRow, ReadyFile, TableShape,
 };

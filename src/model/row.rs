@@ -6,6 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+/// A key as every recipe makes it: an MD5. Its order is that of its hex text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Md5Key(pub [u8; 16]);
+
 /// The key of a published row.
 ///
 /// Nearly every key is the lower-case hex of an MD5 and is kept as 16 bytes, so that ten million
@@ -14,7 +18,7 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RowKey {
     /// 32 lower-case hex digits.
-    Md5([u8; 16]),
+    Md5(Md5Key),
     /// Any other text.
     Text(Box<str>),
 }
@@ -32,7 +36,26 @@ impl RowKey {
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
         }
-        Some(Self::Md5(bytes))
+        Some(Self::Md5(Md5Key(bytes)))
+    }
+}
+
+impl fmt::Display for Md5Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = hex(*self);
+        f.pad(std::str::from_utf8(&digits).expect("hex digits are ASCII"))
+    }
+}
+
+impl Serialize for Md5Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl From<Md5Key> for RowKey {
+    fn from(key: Md5Key) -> Self {
+        Self::Md5(key)
     }
 }
 
@@ -44,7 +67,7 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-fn hex(bytes: [u8; 16]) -> [u8; 32] {
+fn hex(Md5Key(bytes): Md5Key) -> [u8; 32] {
     let mut text = [0; 32];
     for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
         pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
@@ -56,10 +79,7 @@ fn hex(bytes: [u8; 16]) -> [u8; 32] {
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Md5(bytes) => {
-                let digits = hex(*bytes);
-                f.pad(std::str::from_utf8(&digits).expect("hex digits are ASCII"))
-            }
+            Self::Md5(key) => key.fmt(f),
             Self::Text(text) => f.pad(text),
         }
     }

@@ -4,14 +4,14 @@
 //! derived once more, under the variant that was chosen, and only missing, altered and collided
 //! rows are kept; all others just pass by the search for kin of the unexpected rows.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use crate::compare::gather::{self, Misdated, Placed};
-use crate::compare::keys::{Collision, ExpectedKeys, KeyDifference};
+use crate::compare::gather::{self, Misdated, Placed, Standing};
+use crate::compare::keys::{Collision, KeyDifference};
 use crate::compare::twins::KinSearch;
 use crate::compare::{Altered, Change, Doubt, ExpectedRow, Findings};
 use crate::expected::{DerivedRow, Line, Variant};
-use crate::model::{Cell, PublishedRow, Row, RowKey};
+use crate::model::{Cell, Md5Key, PublishedRow, Row, RowKey};
 
 use super::LookError;
 use super::look::{Candidate, Looking};
@@ -27,32 +27,27 @@ enum Role {
 pub(super) struct Wanted {
     roles: HashMap<(u32, u32), Role>,
     collided: HashMap<(u32, u32), Option<u64>>,
+    replaced: HashSet<(u32, u32)>,
     collisions: Vec<Collision>,
 }
 
 impl Wanted {
-    pub(super) fn new(
-        expected: &ExpectedKeys,
-        differ: &KeyDifference,
-        altered: &BTreeSet<RowKey>,
-        far: &[Misdated],
-    ) -> Self {
+    pub(super) fn new(differ: &KeyDifference, altered: &[Placed], far: &[Misdated]) -> Self {
         let place = |row: &Placed| (row.file, row.ordinal);
         let missing = differ.missing.iter().map(|row| (place(row), Role::Missing));
         let far = far.iter().map(|row| ((row.file, row.ordinal), Role::Far));
-        let altered = (expected.standing.iter())
-            .filter(|row| altered.contains(&row.key))
-            .map(|row| (place(row), Role::Altered));
+        let altered = altered.iter().map(|row| (place(row), Role::Altered));
         let sides = |collision: &Collision| [place(&collision.stands), place(&collision.replaced)];
         Self {
             roles: missing.chain(far).chain(altered).collect(),
-            collided: expected
-                .collisions
-                .iter()
+            collided: (differ.collisions.iter())
                 .flat_map(sides)
                 .map(|at| (at, None))
                 .collect(),
-            collisions: expected.collisions.clone(),
+            replaced: (differ.collisions.iter())
+                .map(|collision| place(&collision.replaced))
+                .collect(),
+            collisions: differ.collisions.clone(),
         }
     }
 
@@ -73,7 +68,7 @@ impl Wanted {
         };
         (self.collisions.iter())
             .filter(|collision| digest(&collision.stands) != digest(&collision.replaced))
-            .cloned()
+            .copied()
             .collect()
     }
 }
@@ -86,10 +81,12 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    fn take(&mut self, file: u32, row: &DerivedRow<'_>, standing: bool, findings: &mut Findings) {
+    /// `today`: the row is of the looked-at day.
+    fn take(&mut self, file: u32, row: &DerivedRow<'_>, today: bool, findings: &mut Findings) {
         let place = (file, row.ordinal);
         let role = self.wanted.roles.get(&place).copied();
         let collided = self.wanted.collided.contains_key(&place);
+        let standing = today && !self.kin.is_empty() && !self.wanted.replaced.contains(&place);
         if role.is_none() && !collided && !standing {
             return;
         }
@@ -102,11 +99,11 @@ impl Taking<'_> {
                 .insert(place, Some(gather::digest(&cells)));
         }
         if standing {
-            self.kin.offer(row.key, &cells);
+            self.kin.offer(&row.key.into(), &cells);
         }
         if let Some(role) = role {
             let whole = Row {
-                key: row.key.clone(),
+                key: row.key.into(),
                 values: row.values.to_vec(),
             };
             let whole = ExpectedRow {
@@ -128,13 +125,13 @@ impl Looking<'_> {
     pub(super) async fn fill_in(
         &self,
         files: &[Candidate],
-        expected: &ExpectedKeys,
         wanted: Wanted,
         unexpected: &[RowKey],
         findings: &mut Findings,
     ) -> Result<(), LookError> {
         let strangers = self.published_rows(unexpected).await?;
         let identity = self.recipe.facts().identity;
+        let spill = i64::from(self.recipe.facts().spill_days);
         let day_column = &self.target.dataset.day_column;
         let kin = KinSearch::new(&self.columns, identity, day_column, strangers);
         let mut taking = Taking {
@@ -147,13 +144,14 @@ impl Looking<'_> {
             if taking.kin.is_empty() && !taking.wanted.needs(index) {
                 continue;
             }
-            let standing = standing_in(index, expected, taking.kin.is_empty());
+            let file_day = file.source.file.day;
             let variant = file.keys().variant;
             let derived = self
                 .with_text(&file.source, |text| {
                     self.recipe.derive(text, variant, &mut |line| match line {
                         Line::Row(row) => {
-                            let stands = standing.contains(&row.ordinal);
+                            let stands = Standing::of(row.at, file_day, self.target.day, spill);
+                            let stands = stands == Standing::Today;
                             taking.take(index, &row, stands, findings);
                         }
                         Line::Unpublishable(_) => {}
@@ -218,35 +216,25 @@ fn changes(names: &[&'static str], published: &[Cell], expected: &[Cell]) -> Vec
         .collect()
 }
 
-fn standing_in(file: u32, expected: &ExpectedKeys, nobody_asks: bool) -> HashSet<u32> {
-    if nobody_asks {
-        return HashSet::new();
-    }
-    let rows = expected.standing.iter().filter(|row| row.file == file);
-    rows.map(|row| row.ordinal).collect()
-}
-
 /// Unexpected keys that a file's rows have under a variant that was not chosen, with that variant
 /// and the key of the same row under the chosen one.
 fn rekeyed_by(files: &[Candidate], unexpected: &[RowKey]) -> HashMap<RowKey, (Variant, RowKey)> {
     let mut known = HashMap::new();
+    let is_unexpected = |row: &&Placed| unexpected.binary_search(&row.key.into()).is_ok();
     for file in files {
-        let chosen: HashMap<u32, &RowKey> = file
-            .keys()
-            .today
-            .iter()
-            .map(|row| (row.ordinal, &row.key))
+        let theirs: Vec<(Variant, &Placed)> = (file.tried.iter())
+            .flat_map(|tried| tried.today.iter().map(|row| (tried.variant, row)))
+            .filter(|(_, row)| is_unexpected(row))
             .collect();
-        for tried in &file.tried {
-            let theirs = tried
-                .today
-                .iter()
-                .filter(|row| unexpected.binary_search(&row.key).is_ok());
-            for row in theirs {
-                if let Some(key) = chosen.get(&row.ordinal) {
-                    let made = || (tried.variant, (*key).clone());
-                    known.entry(row.key.clone()).or_insert_with(made);
-                }
+        let ordinals: HashSet<u32> = theirs.iter().map(|(_, row)| row.ordinal).collect();
+        let chosen: HashMap<u32, Md5Key> = (file.keys().today.iter())
+            .filter(|row| ordinals.contains(&row.ordinal))
+            .map(|row| (row.ordinal, row.key))
+            .collect();
+        for (variant, row) in theirs {
+            if let Some(key) = chosen.get(&row.ordinal) {
+                let made = || (variant, (*key).into());
+                known.entry(row.key.into()).or_insert_with(made);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::compare::gather;
 use crate::compare::keys;
 use crate::compare::twins::Kinship;
 use crate::compare::{Doubt, Findings};
-use crate::model::RowKey;
+use crate::model::{KeySet, RowKey};
 
 use super::LookError;
 use super::lakeside::LakeSide;
@@ -100,7 +100,7 @@ impl Looking<'_> {
                         .await;
                     match gathered {
                         Ok(keys) => keys.every_key().for_each(|key| {
-                            orphans.remove(key);
+                            orphans.remove(&key);
                         }),
                         Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
                     }
@@ -120,7 +120,7 @@ impl Looking<'_> {
     pub(super) fn doubt_numbering(
         &self,
         files: &mut [Candidate],
-        published: &[RowKey],
+        published: &KeySet,
         side: &LakeSide,
         findings: &mut Findings,
     ) {

@@ -5,15 +5,13 @@
 //! and the unexpected published rows are read whole, since they must be archived before they can
 //! be purged. Nothing is kept from one look to the next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
 use parking_lot::Mutex;
 
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
-use crate::compare::keys::{self, ExpectedKeys};
+use crate::compare::keys::{self, KeyDifference};
 use crate::compare::{Depth, Doubt, FileSeen, Findings, MisdatedRow, Repeated, catalog};
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
-use crate::model::{Dataset, DatasetDay, Entry, PublishedRow, RowKey};
+use crate::model::{Dataset, DatasetDay, Entry, KeySet, Md5Key, PublishedRow, RowKey};
 use crate::socrata::{Freshness, Table};
 
 use super::detail::Wanted;
@@ -53,8 +51,10 @@ impl Candidate {
 #[derive(Default)]
 struct Published {
     freshness: Option<Freshness>,
-    keys: Vec<RowKey>,
-    digests: Option<HashMap<RowKey, u64>>,
+    keys: KeySet,
+    /// Digests of the cells of the rows whose keys are MD5s, in their order; empty where contents
+    /// are not compared.
+    digests: Vec<u64>,
     repeated: Vec<Repeated>,
     newest: Option<chrono::DateTime<chrono::Utc>>,
     count: u64,
@@ -115,13 +115,11 @@ impl Looking<'_> {
         let mut side = LakeSide::read(self.world.ready(), self.target, facts).await?;
         let mut files = self.derive_all(&mut side).await;
         let published = self.published().await?;
-        let mut expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
-        let mut differ = keys::difference(&expected.standing, &published.keys);
+        let (mut differ, mut altered) = difference(&files, &published);
         if !(differ.missing.is_empty() && differ.unexpected.is_empty()) {
             self.choose_variants(&mut files, &mut side, &published.keys)
                 .await;
-            expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
-            differ = keys::difference(&expected.standing, &published.keys);
+            (differ, altered) = difference(&files, &published);
         }
         let spill = facts.spill_days;
         let entries = window::published_entries(self.world, self.target, spill).await?;
@@ -136,7 +134,7 @@ impl Looking<'_> {
             files: Vec::new(),
             doubts: Vec::new(),
             lake: outside(&side, &entries),
-            expected: expected.standing.len() as u64,
+            expected: differ.expected,
             published: published.count,
             newest: published.newest,
             missing: Vec::new(),
@@ -155,10 +153,9 @@ impl Looking<'_> {
         };
         let vouched = self.vouched(&files).await?;
         differ.unexpected.retain(|key| !vouched.contains(key));
-        let altered = altered_keys(&expected.standing, &published);
         let far = self.misdated(&files, &mut findings).await?;
-        let wanted = Wanted::new(&expected, &differ, &altered, &far);
-        self.fill_in(&files, &expected, wanted, &differ.unexpected, &mut findings)
+        let wanted = Wanted::new(&differ, &altered, &far);
+        self.fill_in(&files, wanted, &differ.unexpected, &mut findings)
             .await?;
         self.drop_vouched_elsewhere(&mut findings).await?;
         self.doubt_numbering(&mut files, &published.keys, &side, &mut findings);
@@ -232,7 +229,7 @@ impl Looking<'_> {
         &self,
         files: &mut [Candidate],
         side: &mut LakeSide,
-        published: &[RowKey],
+        published: &KeySet,
     ) {
         let variants = self.variants();
         for (index, file) in files.iter_mut().enumerate() {
@@ -256,46 +253,38 @@ impl Looking<'_> {
         let day = self.target.day;
         if self.depth != Depth::Content {
             let read = self.world.socrata.keys(&self.table, day).await?;
-            let repeated = (read.repeated.into_iter())
-                .map(|(key, sids)| Repeated { key, sids })
-                .collect();
+            let repeated = repeated(read.repeated);
             return Ok(Published {
                 keys: read.keys,
-                digests: None,
+                digests: Vec::new(),
                 repeated,
                 newest: read.newest,
                 count: read.count,
                 freshness: Some(read.freshness),
             });
         }
-        let mut published = Published::default();
-        let mut digests = HashMap::new();
-        let mut by_key: BTreeMap<Option<RowKey>, Vec<String>> = BTreeMap::new();
-        let read = self
-            .world
-            .socrata
-            .rows(&self.table, day, &mut |row: PublishedRow| {
+        let mut rows: Vec<(Md5Key, u64)> = Vec::new();
+        let mut texts = Vec::new();
+        let mut each = |row: PublishedRow| match row.key {
+            Some(RowKey::Md5(key)) => {
                 let cells = self.columns.published(&row.fields);
-                if let Some(key) = row.key.clone() {
-                    digests.insert(key, gather::digest(&cells));
-                }
-                by_key.entry(row.key).or_default().push(row.sid);
-            })
-            .await?;
-        published.count = read.rows;
-        published.newest = read.newest;
-        published.freshness = Some(read.freshness);
-        for (key, sids) in by_key {
-            if key.is_none() || sids.len() > 1 {
-                published.repeated.push(Repeated {
-                    key: key.clone(),
-                    sids,
-                });
+                rows.push((key, gather::digest(&cells)));
             }
-            published.keys.extend(key);
-        }
-        published.digests = Some(digests);
-        Ok(published)
+            Some(RowKey::Text(text)) => texts.push(text),
+            None => {}
+        };
+        let read = self.world.socrata.rows(&self.table, day, &mut each).await?;
+        rows.sort_unstable();
+        rows.dedup_by_key(|(key, _)| *key);
+        let (md5, digests) = rows.into_iter().unzip();
+        Ok(Published {
+            keys: KeySet::of(md5, texts),
+            digests,
+            repeated: repeated(read.repeated),
+            newest: read.newest,
+            count: read.rows,
+            freshness: Some(read.freshness),
+        })
     }
 }
 
@@ -421,16 +410,21 @@ pub(super) fn outside(side: &LakeSide, entries: &[Entry]) -> String {
     format!("{}{entries}", side.fingerprint())
 }
 
-fn altered_keys(expected: &[Placed], published: &Published) -> BTreeSet<RowKey> {
-    let Some(digests) = &published.digests else {
-        return BTreeSet::new();
-    };
-    (expected.iter())
-        .filter(|row| {
-            digests
-                .get(&row.key)
-                .is_some_and(|digest| *digest != row.digest)
-        })
-        .map(|row| row.key.clone())
+/// Where keys differ, and the rows that stand on both sides with different cells.
+fn difference(files: &[Candidate], published: &Published) -> (KeyDifference, Vec<Placed>) {
+    let lists: Vec<&[Placed]> = files.iter().map(|file| &*file.keys().today).collect();
+    let mut altered = Vec::new();
+    let differ = keys::difference(&lists, &published.keys, &mut |row, place| {
+        let expected = files[row.file as usize].keys().digest(row);
+        if published.digests.get(place).copied() != expected {
+            altered.push(*row);
+        }
+    });
+    (differ, altered)
+}
+
+fn repeated(groups: Vec<(Option<RowKey>, Vec<String>)>) -> Vec<Repeated> {
+    (groups.into_iter())
+        .map(|(key, sids)| Repeated { key, sids })
         .collect()
 }

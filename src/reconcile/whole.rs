@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 
-use crate::compare::keys::{ExpectedKeys, KeyDifference};
+use crate::compare::gather::Placed;
+use crate::compare::keys;
 use crate::compare::{Depth, ExpectedRow};
-use crate::model::{PublishedRow, RowKey};
+use crate::model::{KeySet, PublishedRow, RowKey};
 
 use super::detail::Wanted;
 use super::look::{Look, Looking, recipe_of};
@@ -42,18 +43,13 @@ pub(super) async fn whole_day(
     };
     let mut side = LakeSide::read(world.ready(), target, looking.recipe.facts()).await?;
     let files = looking.derive_all(&mut side).await;
-    let expected = ExpectedKeys::of(files.iter().map(|file| file.keys().today.clone()));
-    let nothing = KeyDifference {
-        missing: expected.standing.clone(),
-        unexpected: Vec::new(),
-    };
-    let wanted = Wanted::new(&expected, &nothing, &BTreeSet::new(), &[]);
+    let lists: Vec<&[Placed]> = files.iter().map(|file| &*file.keys().today).collect();
+    let all = keys::difference(&lists, &KeySet::default(), &mut |_, _| {});
+    let wanted = Wanted::new(&all, &[], &[]);
     let mut findings = seen.findings.clone();
     findings.missing.clear();
     findings.doubts = side.doubts;
-    looking
-        .fill_in(&files, &expected, wanted, &[], &mut findings)
-        .await?;
+    looking.fill_in(&files, wanted, &[], &mut findings).await?;
     match findings.doubts.into_iter().next() {
         Some(doubt) => Err(LookError::Doubtful(doubt)),
         None => Ok((published, findings.missing)),

@@ -17,7 +17,7 @@ use super::portal::Portal;
 use super::scan::{Depth, Scan};
 use super::soql::{Query, encoded, literal};
 use super::table::{self, DayColumn, Table};
-use crate::model::{DatasetId, Day, DayRange, PublishedRow, RowKey, TableShape};
+use crate::model::{DatasetId, Day, DayRange, KeySet, PublishedRow, RowKey, TableShape};
 
 /// Longest URL sent. Portals refuse longer ones with 414 somewhere above 8 KB.
 const MAX_URL_BYTES: usize = 7_000;
@@ -55,8 +55,8 @@ pub struct DaySurvey {
 /// Every key of a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedKeys {
-    /// Every key once, strictly ascending.
-    pub keys: Vec<RowKey>,
+    /// Every key.
+    pub keys: KeySet,
     /// Rows, those without a key and those that share one included.
     pub count: u64,
     /// Newest `:updated_at` (UTC).
@@ -77,6 +77,8 @@ pub struct PublishedKeys {
 pub struct DayRead {
     /// Rows handed over.
     pub rows: u64,
+    /// As [`PublishedKeys::repeated`].
+    pub repeated: Vec<(Option<RowKey>, Vec<String>)>,
     /// Newest `:updated_at` (UTC).
     pub newest: Option<DateTime<Utc>>,
     /// Whether the portal vouched for it.
@@ -195,6 +197,7 @@ impl Reader {
         })?;
         Ok(DayRead {
             rows: harvest.tally.rows,
+            repeated: harvest.repeated,
             newest: harvest.tally.newest,
             freshness: scan.look.freshness(),
             version: scan.look.version(),

@@ -21,7 +21,7 @@ use super::look::{Look, Setback, Tally};
 use super::page;
 use super::soql::{Query, literal};
 use super::table::{self, Table};
-use crate::model::{Day, PublishedRow, RowKey, TableShape};
+use crate::model::{Day, KeySet, Md5Key, PublishedRow, RowKey, TableShape};
 
 /// How much of each row is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,7 @@ pub(super) struct Scan<'a> {
 /// What a proven scan brought in.
 pub(super) struct Harvest {
     pub(super) tally: Tally,
-    /// Every key once, ascending.
-    pub(super) keys: Vec<RowKey>,
+    pub(super) keys: KeySet,
     /// Keys on several rows, and rows without a key, with the `:id`s of the rows.
     pub(super) repeated: Vec<(Option<RowKey>, Vec<String>)>,
     pages: Vec<Vec<u8>>,
@@ -178,11 +177,11 @@ impl<'a> Scan<'a> {
     fn page_query(&self, order: &Order, limit: u64) -> Query {
         let key = self.table.key();
         let by = match order {
-            Order::ByKey(_) => key.clone(),
+            Order::ByKey(..) => key.clone(),
             Order::BySid(_) => ":id".to_owned(),
         };
         let select = match (self.depth, order) {
-            (Depth::Keys, Order::ByKey(_)) => key,
+            (Depth::Keys, Order::ByKey(..)) => key,
             (Depth::Keys, Order::BySid(_)) => format!(":id,{key}"),
             (Depth::Rows, _) => self.table.whole_row(),
         };
@@ -221,16 +220,24 @@ impl Harvest {
 
 /// The rows in the order served, and whether that order can be true.
 enum Order {
-    ByKey(Vec<RowKey>),
+    ByKey(KeysRead),
     BySid(Vec<(Option<RowKey>, Box<str>)>),
 }
 
-type Sorted = (Vec<RowKey>, Vec<(Option<RowKey>, Vec<String>)>);
+/// Keys as they came.
+#[derive(Default)]
+struct KeysRead {
+    md5: Vec<Md5Key>,
+    texts: Vec<Box<str>>,
+    last: Option<RowKey>,
+}
+
+type Sorted = (KeySet, Vec<(Option<RowKey>, Vec<String>)>);
 
 impl Order {
     fn of(table: &Table) -> Self {
         if table.is_keyed() {
-            Self::ByKey(Vec::new())
+            Self::ByKey(KeysRead::default())
         } else {
             Self::BySid(Vec::new())
         }
@@ -238,7 +245,7 @@ impl Order {
 
     fn len(&self) -> u64 {
         match self {
-            Self::ByKey(keys) => keys.len() as u64,
+            Self::ByKey(read) => (read.md5.len() + read.texts.len()) as u64,
             Self::BySid(rows) => rows.len() as u64,
         }
     }
@@ -246,26 +253,31 @@ impl Order {
     /// Where the next page begins.
     fn last(&self) -> Option<String> {
         match self {
-            Self::ByKey(keys) => keys.last().map(ToString::to_string),
+            Self::ByKey(read) => read.last.as_ref().map(ToString::to_string),
             Self::BySid(rows) => rows.last().map(|(_, sid)| sid.to_string()),
         }
     }
 
     fn take(&mut self, key: Option<RowKey>, sid: Option<Box<str>>) -> Result<(), String> {
         match self {
-            Self::ByKey(keys) => {
+            Self::ByKey(read) => {
                 let key = key.ok_or("a row has no key, though the key is the row identifier")?;
-                if !may_follow(keys.last(), &key) {
+                if !may_follow(read.last.as_ref(), &key) {
                     return Err("keys do not ascend".into());
                 }
-                keys.push(key);
+                match &key {
+                    RowKey::Md5(key) => read.md5.push(*key),
+                    RowKey::Text(text) => read.texts.push(text.clone()),
+                }
+                read.last = Some(key);
             }
             Self::BySid(rows) => rows.push((key, sid.ok_or("a row has no :id")?)),
         }
         Ok(())
     }
 
-    /// The keys, if there are as many as were counted and none is served twice.
+    /// The keys, if there are as many as were counted and none is served twice: a key that is has
+    /// one place in the set, and is missed when its members are counted.
     fn finish(self, tally: &Tally) -> Result<Sorted, Setback> {
         let rows = self.len();
         if rows != tally.rows {
@@ -275,7 +287,7 @@ impl Order {
             )));
         }
         let (keys, repeated) = match self {
-            Self::ByKey(keys) => (sorted(keys), Vec::new()),
+            Self::ByKey(read) => (KeySet::of(read.md5, read.texts), Vec::new()),
             Self::BySid(rows) => by_key(rows)?,
         };
         if keys.len() as u64 != tally.keys {
@@ -296,15 +308,6 @@ fn may_follow(last: Option<&RowKey>, next: &RowKey) -> bool {
         (Some(RowKey::Text(last)), RowKey::Text(next)) => last != next,
         (None | Some(_), _) => true,
     }
-}
-
-/// Ascending, each once. A key served twice is missed in the count after.
-fn sorted(mut keys: Vec<RowKey>) -> Vec<RowKey> {
-    if !keys.is_sorted() {
-        keys.sort_unstable();
-    }
-    keys.dedup();
-    keys
 }
 
 fn by_key(rows: Vec<(Option<RowKey>, Box<str>)>) -> Result<Sorted, Setback> {

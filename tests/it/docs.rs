@@ -244,7 +244,7 @@ fn every_worked_key_is_the_hash_of_its_text() {
         let (text, key) = example["md5(\"".len()..].split_once("\") = ").unwrap();
         let hash: [u8; 16] = Md5::digest(text).into();
         assert_eq!(
-            sodalake::model::RowKey::Md5(hash).to_string(),
+            sodalake::model::RowKey::Md5(sodalake::model::Md5Key(hash)).to_string(),
             key,
             "{text}"
         );

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use sodalake::model::{Day, DayRange, PublishedRow, RowKey};
+use sodalake::model::{Day, DayRange, KeySet, PublishedRow, RowKey};
 use sodalake::settings::SocrataSettings;
 use sodalake::socrata::{
     Freshness, Patience, Portal, PortalError, PublishedKeys, ReadError, Reader, RequestError,
@@ -79,6 +79,10 @@ fn keys(texts: &[String]) -> Vec<RowKey> {
     texts.iter().map(|text| RowKey::new(text)).collect()
 }
 
+fn set(texts: &[String]) -> KeySet {
+    keys(texts).into_iter().collect()
+}
+
 async fn table(stage: &Stage) -> Table {
     let id = ID.parse().unwrap();
     let shape = reader(stage).shape(&id).await.unwrap();
@@ -123,7 +127,7 @@ async fn survives(kind: Kind, nth: usize, bad: impl Fn(Reply) -> Reply + Send + 
     })
     .await;
     let read = read_keys(&stage).await.unwrap();
-    assert_eq!(read.keys, keys(&hex(10)));
+    assert_eq!(read.keys, set(&hex(10)));
     stage
 }
 
@@ -182,7 +186,7 @@ mod reading {
     async fn a_day_is_read_whole_by_keyset() {
         let stage = Stage::honest(World::of(hex(10))).await;
         let read = read_keys(&stage).await.unwrap();
-        assert_eq!(read.keys, keys(&hex(10)));
+        assert_eq!(read.keys, set(&hex(10)));
         assert_eq!((read.count, read.freshness), (10, Freshness::Proven));
         assert_eq!(read.version, Some(7));
         assert_eq!(read.requests, stage.asks().len() as u64);
@@ -245,7 +249,8 @@ mod reading {
         let stage = Stage::honest(World::of(hostile)).await;
         let mut expected: Vec<RowKey> = hostile.iter().map(|key| RowKey::new(key)).collect();
         expected.sort();
-        assert_eq!(read_keys(&stage).await.unwrap().keys, expected);
+        let read = read_keys(&stage).await.unwrap().keys;
+        assert_eq!(read, expected.iter().cloned().collect());
         let table = known_table().await;
         let present = reader(&stage)
             .keys_present(&table, &expected)
@@ -325,7 +330,7 @@ mod reading {
         let stage = Stage::honest(world).await;
         let table = table(&stage).await;
         let read = reader(&stage).keys(&table, day()).await.unwrap();
-        assert_eq!((read.keys, read.count), (keys(&texts), 8));
+        assert_eq!((read.keys, read.count), (set(&texts), 8));
         let told: Vec<_> = read
             .repeated
             .iter()
@@ -535,7 +540,7 @@ mod freshness {
             past.answer(ask)
         })
         .await;
-        assert_eq!(read_keys(&stage).await.unwrap().keys, keys(&hex(10)));
+        assert_eq!(read_keys(&stage).await.unwrap().keys, set(&hex(10)));
         assert_eq!(
             stage.asked(Kind::Page).len(),
             4,
@@ -554,7 +559,7 @@ mod freshness {
         })
         .await;
         let read = read_keys(&stage).await.unwrap();
-        assert_eq!(read.keys, keys(&hex(10)[1..]));
+        assert_eq!(read.keys, set(&hex(10)[1..]));
         assert_eq!(read.version, Some(8));
         assert_eq!(stage.asked(Kind::Metadata).len(), 3, "two starts, one end");
     }

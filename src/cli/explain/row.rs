@@ -95,7 +95,7 @@ impl Seen {
         let spill = i64::from(self.facts.spill_days);
         let file_day = source.file.day;
         let mut each = |line: Line<'_>| match line {
-            Line::Row(row) if *row.key == self.key => sightings.push(Sighting {
+            Line::Row(row) if RowKey::from(row.key) == self.key => sightings.push(Sighting {
                 path: source.file.path.clone(),
                 file_day,
                 ordinal: row.ordinal,

@@ -17,7 +17,7 @@ use super::{
     UploadRow, upload,
 };
 use crate::expected::{Counter, DeriveError, Recipe};
-use crate::model::{ColumnType, Day, KeyRecipe, LakePath, RowKey};
+use crate::model::{ColumnType, Day, KeyRecipe, LakePath, Md5Key, RowKey};
 
 /// One way in which a published file breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -387,7 +387,7 @@ impl<'a> Broken<'a> {
             fields.insert((*name).into(), value);
         }
         let name = format!("stranger {} {number}", self.file.path.0);
-        let key = RowKey::Md5(Md5::digest(name.as_bytes()).into()).to_string();
+        let key = RowKey::Md5(Md5Key(Md5::digest(name.as_bytes()).into())).to_string();
         fields.insert(table.row_identifier.into(), key.clone().into());
         UploadRow {
             key,

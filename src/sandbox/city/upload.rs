@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{GeneratedFile, TableSpec};
 use crate::expected::{Counter, DeriveError, DerivedRow, Facts, FileText, Line, Recipe, Variant};
-use crate::model::{Cell, ColumnType, KeyRecipe, RowKey, Value};
+use crate::model::{Cell, ColumnType, KeyRecipe, Md5Key, RowKey, Value};
 
 /// Another publisher's spelling of one column, in force before the key is made.
 #[derive(Clone, Copy, Debug)]
@@ -202,7 +202,7 @@ impl<'a> RowMaker<'a> {
             hash.update(values[place].text()?.as_bytes());
         }
         self.chain = hash.clone();
-        Some(RowKey::Md5(hash.finalize().into()).to_string())
+        Some(RowKey::Md5(Md5Key(hash.finalize().into())).to_string())
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::{day, demo};
 use crate::expected::{Counter, Recipe, recipe};
-use crate::model::RowKey;
+use crate::model::{Md5Key, RowKey};
 use crate::sandbox::city::{
     City, CityCatalog, How, PUBLISHED, Publisher, Recipes, Scale, Source, Spelling, Table, upload,
 };
@@ -54,7 +54,7 @@ fn a_respelt_key_is_the_md5_of_the_respelt_row() {
     ]
     .map(text)
     .concat();
-    let key = RowKey::Md5(Md5::digest(identity.as_bytes()).into()).to_string();
+    let key = RowKey::Md5(Md5Key(Md5::digest(identity.as_bytes()).into())).to_string();
     assert_eq!(sent.rows[0].key, key);
     assert_eq!(row["record_id"], Json::from(key));
 }
