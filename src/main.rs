@@ -2,12 +2,9 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use sodalake::cli::{self, Cli, Exit, UsageError};
 use sodalake::telemetry::{Telemetry, Verbosity};
-use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     let exit = start(cli::parse()).unwrap_or_else(|error| {
@@ -20,15 +17,9 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// How long work that cannot be cut off, such as a read from a slow disk, may hold up the end.
-const GRACE: Duration = Duration::from_millis(500);
-
 fn start(cli: Cli) -> anyhow::Result<Exit> {
     let verbosity = Verbosity::of(cli.common.quiet, cli.common.verbose);
     let telemetry = Telemetry::start(verbosity, cli.common.log_format)
         .map_err(|error| UsageError(format!("{error:#}")))?;
-    let runtime = Runtime::new().context("start the runtime")?;
-    let exit = runtime.block_on(cli::run(cli, &telemetry));
-    runtime.shutdown_timeout(GRACE);
-    exit
+    cli::run(cli, &telemetry)
 }

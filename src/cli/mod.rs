@@ -29,9 +29,12 @@ pub mod style;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 pub use args::{Common, CounterArg, Depth, EmptyRange, Format, RangeArgs, RecipeArg, Span};
 pub use exit::{Exit, UsageError};
@@ -401,11 +404,21 @@ pub fn parse() -> Cli {
     cli
 }
 
+/// How long work that cannot be cut off, such as a read from a slow disk, may hold up the end.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Carries the command out.
 ///
 /// # Errors
 /// If it could not be carried out; [`Exit::of`] tells the code.
-pub async fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
+pub fn run(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
+    let runtime = Runtime::new().context("start the runtime")?;
+    let exit = runtime.block_on(carry_out(cli, telemetry));
+    runtime.shutdown_timeout(GRACE);
+    exit
+}
+
+async fn carry_out(cli: Cli, telemetry: &Telemetry) -> anyhow::Result<Exit> {
     let Cli { command, common } = cli;
     match command {
         Command::Config(command) => config::run(command, &common),

@@ -38,7 +38,7 @@ impl<'a, const N: usize, const F: usize> Document<'a, N, F> {
         list: Option<&str>,
         fields: [&'static str; F],
     ) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(bytes).map_err(|error| Fault {
+        let text = simdutf8::compat::from_utf8(bytes).map_err(|error| Fault {
             offset: error.valid_up_to(),
             what: "the bytes are not UTF-8",
         })?;

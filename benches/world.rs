@@ -1,0 +1,273 @@
+//! The bars of docs/performance.md that need a portal: reading and writing over HTTP against the
+//! stand-in portal, each beside a bare client that asks or sends the same, and whole looks by the
+//! real binary with their memory.
+//!
+//! `cargo bench --bench world` prints a Markdown line per bar; a word behind `--` chooses: `keys`,
+//! `writes`, `looks`, `large`. All is measured by the clock, so the machine should be quiet; curl
+//! is needed.
+
+#[path = "support/stage.rs"]
+mod stage;
+#[path = "support/turns.rs"]
+#[expect(dead_code, reason = "what other benchmarks measure by")]
+mod turns;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use md5::{Digest, Md5};
+use serde_json::{Map, Value, json};
+use sodalake::model::{Day, Md5Key, RowKey};
+use sodalake::sandbox::city::{Scale, Table as CityTable};
+use sodalake::sandbox::portal::{ColumnType, Portal, PortalOptions, Serving, TableSpec, User};
+use sodalake::settings::SocrataSettings;
+use sodalake::socrata::{self, Reader, Table, Writer};
+use stage::{Built, curl};
+use turns::{by_clock, chosen, medians, words};
+
+const ID: &str = "i626-g7ub";
+const PAGE_ROWS: u32 = 50_000;
+const CHUNK_ROWS: u32 = 10_000;
+
+fn main() {
+    let Some(words) = words() else {
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
+    println!("| what | measured | bar |\n|---|---|---|");
+    if chosen(&words, "keys") {
+        keys(&runtime, 1_000_000);
+    }
+    if chosen(&words, "writes") {
+        writes(&runtime, 100_000);
+    }
+    if chosen(&words, "looks") {
+        looks(&runtime, 30);
+    }
+    if chosen(&words, "large") {
+        large(&runtime, 1_000_000, "content", 256);
+        large(&runtime, 10_000_000, "keys", 512);
+    }
+}
+
+fn key(n: u32) -> Md5Key {
+    Md5Key(Md5::digest(n.to_string()).into())
+}
+
+fn row(n: u32) -> Map<String, Value> {
+    let fields = json!({
+        "row_id": key(n),
+        "curdatetime": "2020-10-01T00:15:00",
+        "volume": n % 97,
+        "intname": "BURNET RD / RICHCREEK RD",
+    });
+    fields.as_object().expect("it is an object").clone()
+}
+
+fn settings(serving: &Serving) -> SocrataSettings {
+    SocrataSettings {
+        url: serving.url.parse().expect("it is a URL"),
+        username: Some("writer".into()),
+        password: Some("secret".into()),
+        app_token: None,
+        page_rows: PAGE_ROWS,
+        chunk_rows: CHUNK_ROWS,
+        max_in_flight: 4,
+        requests_per_second: 100_000,
+        confirm_within: Duration::from_mins(1),
+        request_timeout: Duration::from_mins(10),
+    }
+}
+
+/// A portal with one table of so many rows on one day, and clients of it.
+struct Small {
+    portal: Portal,
+    serving: Serving,
+    reader: Reader,
+    writer: Writer,
+    table: Table,
+}
+
+async fn small(rows: u32) -> Small {
+    let portal = Portal::new(PortalOptions {
+        users: vec![User::new("writer", "secret", true)],
+        ..PortalOptions::default()
+    });
+    let columns = [
+        ("row_id", ColumnType::Text),
+        ("curdatetime", ColumnType::CalendarDate),
+        ("volume", ColumnType::Number),
+        ("intname", ColumnType::Text),
+    ];
+    portal.create(TableSpec::new(ID, &columns, Some("row_id")));
+    let mut first = 0;
+    while first < rows {
+        let last = rows.min(first + CHUNK_ROWS);
+        let block = (first..last).map(row).collect();
+        let put = portal.upsert_directly(ID, block, Utc::now());
+        put.expect("the rows fit the table");
+        first = last;
+    }
+    let listen = "127.0.0.1:0".parse().expect("it is an address");
+    let serving = portal.serve(listen).await.expect("a port is free");
+    let settings = settings(&serving);
+    let client = socrata::Portal::open(&settings).expect("the settings are right");
+    let reader = Reader::new(Arc::clone(&client));
+    let writer = Writer::new(client, &settings).expect("the settings are right");
+    let id = ID.parse().expect("it is an id");
+    let shape = reader.shape(&id).await.expect("the portal answers");
+    let table = Table::new(id, "row_id", "curdatetime", shape).expect("it has both columns");
+    Small {
+        portal,
+        serving,
+        reader,
+        writer,
+        table,
+    }
+}
+
+/// Every key of a day, beside curl asking the same and throwing it away.
+fn keys(runtime: &tokio::runtime::Runtime, rows: u32) {
+    let small = runtime.block_on(small(rows));
+    let day: Day = "2020-10-01".parse().expect("it is a day");
+    let mut read = || {
+        let read = runtime.block_on(small.reader.keys(&small.table, day));
+        assert_eq!(read.expect("whole").keys.len(), rows as usize);
+    };
+    small.portal.clear_requests();
+    read();
+    let asked = small.portal.requests();
+    let mut wire = 0;
+    let mut fetch = || wire = curl(&small.serving.url, &asked);
+    let [ours, bare] = medians(by_clock, [&mut read, &mut fetch]);
+    let requests = asked.len();
+    println!(
+        "| keys of a day of {rows} rows, {requests} requests | {ours:.0} ms against curl {bare:.0} ms: {:.2} | 1.3 |",
+        ours / bare
+    );
+    let each = f64::from(u32::try_from(wire).expect("it is not that much")) / f64::from(rows);
+    println!("| the same: bytes on the wire for a row | {each:.1} | 24 |");
+}
+
+/// Publishing and purging rows, beside a bare client that sends the same bodies in a loop.
+fn writes(runtime: &tokio::runtime::Runtime, rows: u32) {
+    let small = runtime.block_on(small(1));
+    let new: Vec<Map<String, Value>> = (1..=rows).map(row).collect();
+    let gone: Vec<RowKey> = (1..=rows).map(|n| key(n).into()).collect();
+    let deleted: Vec<Value> = gone
+        .iter()
+        .map(|key| json!({"row_id": key, ":deleted": true}))
+        .collect();
+    let bodies = |lines: Vec<String>| -> Vec<String> {
+        let chunks = lines.chunks(CHUNK_ROWS as usize);
+        chunks
+            .map(|chunk| format!("[{}]", chunk.join(",\n")))
+            .collect()
+    };
+    let upserts = bodies(new.iter().map(|row| json!(row).to_string()).collect());
+    let deletes = bodies(deleted.iter().map(Value::to_string).collect());
+    let bare = reqwest::Client::builder().no_proxy().build();
+    let bare = bare.expect("a client can be had");
+    let url = format!("{}/resource/{ID}.json", small.serving.url);
+    let post = |bodies: &[String]| {
+        runtime.block_on(async {
+            for body in bodies {
+                let request = bare.post(&url).basic_auth("writer", Some("secret"));
+                let request = request.header("content-type", "application/json");
+                let answer = request.body(body.clone()).send().await.expect("it answers");
+                assert!(answer.status().is_success(), "{}", answer.status());
+                answer.bytes().await.expect("it answers whole");
+            }
+        });
+    };
+    let posts = || {
+        small
+            .portal
+            .requests()
+            .iter()
+            .filter(|one| one.method == "POST")
+            .count()
+    };
+    small.portal.clear_requests();
+    // Rows that are published stand until they are purged, by whichever of the two.
+    let [publish, purge, bare_publish, bare_purge] = medians(
+        by_clock,
+        [
+            &mut || {
+                let done = runtime.block_on(small.writer.upsert(&small.table, &new));
+                assert_eq!(done.expect("it is written").created, u64::from(rows));
+            },
+            &mut || {
+                let done = runtime.block_on(small.writer.delete(&small.table, &gone));
+                assert_eq!(done.expect("it is written").deleted, u64::from(rows));
+            },
+            &mut || post(&upserts),
+            &mut || post(&deletes),
+        ],
+    );
+    let each = posts() / (4 * turns::TURNS);
+    for (what, ours, bare) in [
+        ("publish", publish, bare_publish),
+        ("purge", purge, bare_purge),
+    ] {
+        println!(
+            "| {what} {rows} rows, {each} requests of {CHUNK_ROWS} | {ours:.0} ms against {bare:.0} ms: {:.2} of its speed | 0.8 |",
+            bare / ours
+        );
+    }
+}
+
+/// A look at five datasets over so many days, beside the larger of what must be done for it: curl
+/// fetching the same from the portal, and a bare scan of the lake's bytes on all cores.
+fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
+    let scale = Scale {
+        intersections: 40,
+        camera_rows: 2_000,
+        unmatched_rows: 80_000,
+        matched_rows: 20_000,
+        summary_rows: 17_000,
+        radar_rows: 3_000,
+        ..Scale::city()
+    };
+    let built = runtime.block_on(Built::of(scale, &CityTable::ALL, days));
+    let mut times = [0.0; 2];
+    for (depth, time) in ["keys", "content"].into_iter().zip(&mut times) {
+        built.stage.portal.clear_requests();
+        let look = built.check(depth);
+        let asked = built.stage.portal.requests();
+        let fetch = by_clock(&mut || _ = curl(built.stage.url(), &asked));
+        let scan = by_clock(&mut || built.scan());
+        *time = look.millis;
+        println!(
+            "| look at {days} days of 5 datasets, {} rows, depth {depth}, {} requests | {:.0} ms against curl {fetch:.0}, scan {scan:.0} ms: {:.2}; {} MB at the peak | {} |",
+            built.rows,
+            asked.len(),
+            look.millis,
+            look.millis / fetch.max(scan),
+            look.peak_bytes / 1_000_000,
+            if depth == "keys" { "1.3" } else { "" }
+        );
+    }
+    println!(
+        "| depth content against depth keys | {:.2} | 2.5 |",
+        times[1] / times[0]
+    );
+}
+
+/// A look at one large day of camera counts, and the memory it takes.
+fn large(runtime: &tokio::runtime::Runtime, rows: u32, depth: &str, megabytes: u32) {
+    let scale = Scale {
+        intersections: rows / 2_000,
+        camera_rows: 2_000,
+        ..Scale::demo()
+    };
+    let built = runtime.block_on(Built::of(scale, &[CityTable::CameraCounts], 1));
+    let look = built.check(depth);
+    println!(
+        "| look at a day of {} rows, depth {depth} | {:.0} ms, {} MB at the peak | {megabytes} MB |",
+        built.rows,
+        look.millis,
+        look.peak_bytes / 1_000_000
+    );
+}
