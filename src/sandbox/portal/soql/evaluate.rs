@@ -178,7 +178,7 @@ type Rows<'s> = Box<dyn Iterator<Item = &'s Arc<Row>> + 's>;
 /// narrows the search better.
 fn in_order<'s>(bound: &Bound, state: &'s State, key: Option<usize>) -> Option<Rows<'s>> {
     let (node, descending) = bound.order.first()?;
-    if by_keys(bound, key).is_some() || indexed(bound, state).is_some() {
+    if by_keys(bound, key).is_some() || is_sooner_found(bound, state) {
         return None;
     }
     let rows = if *node == Node::Id {
@@ -249,6 +249,20 @@ fn indexed(bound: &Bound, state: &State) -> Option<(usize, Cell, Cell)> {
             }
             _ => None,
         })
+}
+
+/// Whether finding the rows by a column's index and sorting them is less work than walking through
+/// the table in its order until the page is full.
+fn is_sooner_found(bound: &Bound, state: &State) -> bool {
+    let Some((column, low, high)) = indexed(bound, state) else {
+        return false;
+    };
+    let index = state.index(column).filter(|_| low <= high);
+    let found = index.map_or(0, |index| index.range((low, 0)..=(high, u64::MAX)).count());
+    let sorting = found * (1 + found.max(1).ilog2() as usize);
+    let page = whole(bound.offset).saturating_add(whole(bound.limit));
+    let walked = page.saturating_mul(state.rows.len()) / found.max(1);
+    sorting <= walked.min(state.rows.len())
 }
 
 fn by_key_range<'s>(bound: &Bound, state: &'s State, key: usize) -> Rows<'s> {
