@@ -3,7 +3,7 @@
 //! real binary with their memory.
 //!
 //! `cargo bench --bench world` prints a Markdown line per bar; a word behind `--` chooses: `keys`,
-//! `writes`, `looks`, `large`. All is measured by the clock, so the machine should be quiet; curl
+//! `writes`, `looks`, `large`; `days=3` makes a shorter look. All is measured by the clock, so the machine should be quiet; curl
 //! is needed.
 
 #[path = "support/stage.rs"]
@@ -43,7 +43,11 @@ fn main() {
         writes(&runtime, 100_000);
     }
     if chosen(&words, "looks") {
-        looks(&runtime, 30);
+        let days = words.iter().find_map(|word| word.strip_prefix("days="));
+        looks(
+            &runtime,
+            days.map_or(30, |days| days.parse().expect("a number of days")),
+        );
     }
     if chosen(&words, "large") {
         large(&runtime, 1_000_000, "content", 256);

@@ -1,9 +1,6 @@
 //! Sets of keys: which variant a file was published under, what is missing, what is unexpected.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
-use std::slice;
+use std::vec;
 
 use crate::expected::{Counter, Variant};
 use crate::model::{KeyPolicy, KeyRecipe, KeySet, RowKey};
@@ -101,19 +98,36 @@ impl Iterator for Standing<'_> {
     }
 }
 
-/// Ascending lists as one.
+/// Ascending lists as one. They are taken in blocks: from each list what is not beyond the least of
+/// the keys that stand so many rows ahead, and a block, being a few runs, is quickly sorted.
 struct Merge<'a> {
-    lists: Vec<slice::Iter<'a, Placed>>,
-    heads: BinaryHeap<Reverse<(Placed, usize)>>,
+    lists: Vec<&'a [Placed]>,
+    block: vec::IntoIter<Placed>,
 }
 
 impl<'a> Merge<'a> {
+    /// How many rows of a list a block has at most.
+    const AHEAD: usize = 1_024;
+
     fn of(files: &[&'a [Placed]]) -> Self {
-        let mut lists: Vec<_> = files.iter().map(|rows| rows.iter()).collect();
-        let heads = (lists.iter_mut().enumerate())
-            .filter_map(|(list, rows)| rows.next().map(|row| Reverse((*row, list))))
-            .collect();
-        Self { lists, heads }
+        Self {
+            lists: files.to_vec(),
+            block: Vec::new().into_iter(),
+        }
+    }
+
+    fn next_block(&mut self) -> Option<Vec<Placed>> {
+        let ahead = |rows: &&'a [Placed]| Some(*rows.get(..Self::AHEAD).unwrap_or(rows).last()?);
+        let end = self.lists.iter().filter_map(ahead).min()?;
+        let mut block = Vec::new();
+        for rows in &mut self.lists {
+            let within = &rows[..rows.len().min(Self::AHEAD)];
+            let (now, later) = rows.split_at(within.partition_point(|row| *row <= end));
+            block.extend_from_slice(now);
+            *rows = later;
+        }
+        block.sort(); // which is quick where a list consists of runs, as this one does
+        Some(block)
     }
 }
 
@@ -121,13 +135,10 @@ impl Iterator for Merge<'_> {
     type Item = Placed;
 
     fn next(&mut self) -> Option<Placed> {
-        let mut head = self.heads.peek_mut()?;
-        let Reverse((row, list)) = *head;
-        match self.lists[list].next() {
-            Some(next) => *head = Reverse((*next, list)),
-            None => _ = PeekMut::pop(head),
+        if self.block.as_slice().is_empty() {
+            self.block = self.next_block()?.into_iter();
         }
-        Some(row)
+        self.block.next()
     }
 }
 
@@ -333,6 +344,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lists_are_merged_whatever_their_lengths(
+            lists in prop::collection::vec(prop::collection::vec(0u32..5_000, 0..3_000), 0..4),
+        ) {
+            let lists: Vec<Vec<Placed>> = (0..).zip(lists).map(|(file, keys)| {
+                let mut rows: Vec<Placed> = (0..).zip(keys)
+                    .map(|(ordinal, n)| Placed { file, ..placed(n, ordinal) })
+                    .collect();
+                rows.sort_unstable();
+                rows
+            }).collect();
+            let mut all = lists.concat();
+            all.sort_unstable();
+            let slices: Vec<&[Placed]> = lists.iter().map(Vec::as_slice).collect();
+            prop_assert!(Merge::of(&slices).eq(all));
+        }
+
         #[test]
         fn the_difference_is_that_of_sets(
             one in prop::collection::btree_set(0u32..60, 0..40),
