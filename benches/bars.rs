@@ -16,7 +16,7 @@ use std::path::Path;
 
 use md5::{Digest, Md5};
 use serde::de::IgnoredAny;
-use sodalake::compare::gather::{Asked, Placed, gather};
+use sodalake::compare::gather::{self, Asked, Placed};
 use sodalake::compare::keys::difference;
 use sodalake::expected::Line;
 use sodalake::model::{KeySet, Md5Key, Value};
@@ -93,7 +93,9 @@ fn derive_and_key(lake: &Lake) {
                 columns: &lake.columns,
                 contents: false,
             };
-            black_box(gather(lake.recipe, &text, VARIANT, asked).expect("it can be derived"));
+            black_box(
+                gather::gather(lake.recipe, &text, VARIANT, asked).expect("it can be derived"),
+            );
         }
     };
     let [scan, hash, derive, keep] = medians(
@@ -169,7 +171,7 @@ fn compare(files: u32) {
             (0..).zip(rows).map(placed).collect()
         })
         .collect();
-    let sort = on_processor(&mut || lists.iter_mut().for_each(|rows| rows.sort_unstable()));
+    let sort = on_processor(&mut || lists.iter_mut().for_each(|rows| gather::sort(rows)));
     let lists: Vec<&[Placed]> = lists.iter().map(|rows| &**rows).collect();
     let mut found = None;
     let walk = on_processor(&mut || {

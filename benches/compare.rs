@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use md5::{Digest, Md5};
-use sodalake::compare::gather::{FileKeys, Placed};
+use sodalake::compare::gather::{self, FileKeys, Placed};
 use sodalake::compare::keys::{choose, difference};
 use sodalake::expected::{Counter, FileOutcome, Variant};
 use sodalake::model::{KeyPolicy, KeyRecipe, KeySet, Md5Key};
@@ -32,7 +32,7 @@ fn published() -> KeySet {
 }
 
 fn sorted(mut rows: Vec<Placed>) -> Vec<Placed> {
-    rows.sort_unstable();
+    gather::sort(&mut rows);
     rows
 }
 

@@ -154,6 +154,17 @@ pub struct Placed {
     pub ordinal: u32,
 }
 
+/// Sorts rows by key, file and place: by the first half of the key, which is one number and settles
+/// nearly all; those that have it in common are then put in order.
+pub fn sort(rows: &mut [Placed]) {
+    rows.sort_unstable_by_key(|row| row.key.first_half());
+    for alike in rows.chunk_by_mut(|a, b| a.key.first_half() == b.key.first_half()) {
+        if alike.len() > 1 {
+            alike.sort_unstable();
+        }
+    }
+}
+
 /// An expected row that stands far from its file's day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misdated {
@@ -245,7 +256,7 @@ pub fn gather(
         }),
     })?;
     keys.outcome = outcome;
-    keys.today.sort_unstable();
+    sort(&mut keys.today);
     Ok(keys)
 }
 

@@ -1,11 +1,12 @@
 //! Sets of keys: which variant a file was published under, what is missing, what is unexpected.
 
+use std::cmp::Ordering;
 use std::vec;
 
 use crate::expected::{Counter, Variant};
 use crate::model::{KeyPolicy, KeyRecipe, KeySet, RowKey};
 
-use super::gather::{FileKeys, Placed};
+use super::gather::{self, FileKeys, Placed};
 
 /// Two different places in the lake whose rows have one key. The later one stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +45,23 @@ pub fn difference(
     let mut right = published.md5().iter().enumerate().peekable();
     for row in Standing::of(files, &mut found.collisions) {
         found.expected += 1;
-        while let Some((_, key)) = right.next_if(|(_, key)| **key < row.key) {
+        let is_published = loop {
+            let Some((place, key)) = right.peek().copied() else {
+                break false;
+            };
+            let order = key.cmp(&row.key);
+            if order == Ordering::Greater {
+                break false;
+            }
+            right.next();
+            if order == Ordering::Equal {
+                both(&row, place);
+                break true;
+            }
             found.unexpected.push((*key).into());
-        }
-        match right.next_if(|(_, key)| **key == row.key) {
-            Some((place, _)) => both(&row, place),
-            None => found.missing.push(row),
+        };
+        if !is_published {
+            found.missing.push(row);
         }
     }
     found.unexpected.extend(right.map(|(_, key)| (*key).into()));
@@ -99,7 +111,7 @@ impl Iterator for Standing<'_> {
 }
 
 /// Ascending lists as one. They are taken in blocks: from each list what is not beyond the least of
-/// the keys that stand so many rows ahead, and a block, being a few runs, is quickly sorted.
+/// the keys that stand so many rows ahead, sorted once more while it is in the near caches.
 struct Merge<'a> {
     lists: Vec<&'a [Placed]>,
     block: vec::IntoIter<Placed>,
@@ -126,7 +138,7 @@ impl<'a> Merge<'a> {
             block.extend_from_slice(now);
             *rows = later;
         }
-        block.sort(); // which is quick where a list consists of runs, as this one does
+        gather::sort(&mut block);
         Some(block)
     }
 }

@@ -40,6 +40,15 @@ impl RowKey {
     }
 }
 
+impl Md5Key {
+    /// Its first eight bytes, as a number that ascends as they do.
+    #[must_use]
+    pub fn first_half(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
 impl fmt::Display for Md5Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = hex(*self);

@@ -443,7 +443,8 @@ impl Oracle {
         let total = purged.len() as u64;
         // where devices are numbered, rows lost from a file give the others other keys
         let recipe = sodalake::expected::recipe(self.scene.table.recipe());
-        let numbered = recipe.is_some_and(|recipe| recipe.facts().counters.len() > 1);
+        let numbered =
+            recipe.is_some_and(|recipe| recipe.facts().columns.contains(&"device_address"));
         let nobodys = |key: &&String| {
             strangers.contains(*key)
                 || (lake == Some(Class::Silent) && !numbered && vouched.contains_key(*key))
@@ -453,8 +454,20 @@ impl Oracle {
         let missing = vouched
             .iter()
             .filter(|(key, row)| self.of_day(row) && !start.contains_key(*key));
-        let whole = (stood + missing.count()).max(1) as u64;
+        // and rows that stand under keys which only the damaged file gives them
+        let renamed: Vec<String> = (seen.uploaded.iter())
+            .filter(|key| !start.contains_key(*key) && !vouched.contains_key(*key))
+            .cloned()
+            .collect();
+        let whole = stood + missing.count();
         drop(seen);
+        let stands = if renamed.is_empty() {
+            Rows::default()
+        } else {
+            self.stands()
+        };
+        let renamed = renamed.iter().filter_map(|key| stands.get(key));
+        let whole = (whole + renamed.filter(|row| self.of_day(row)).count()).max(1) as u64;
         let share = share(total, whole);
         self.hold(5, total <= rails.max_purge_rows_per_day, || {
             format!("{total} rows are purged in one pass")
