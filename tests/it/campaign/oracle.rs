@@ -50,6 +50,8 @@ pub struct Scene {
     pub start: Rows,
     /// Those of them that nothing in the lake is like.
     pub strangers: BTreeSet<String>,
+    /// Whether somebody else deletes rows too.
+    pub rival: bool,
     pub rails: Rails,
     pub ledger: PathBuf,
     pub archive: Archive,
@@ -78,6 +80,8 @@ struct Seen {
     rewrite: bool,
     /// What the lake suffers from now.
     lake: Option<Class>,
+    /// Replicas that say they are up to date whatever they hold.
+    liars: BTreeSet<usize>,
     /// Queries since the last write.
     reads: Vec<String>,
     metadata: bool,
@@ -132,6 +136,28 @@ impl Oracle {
     /// Whether the next pass is a rewrite, which wipes what the lake vouches for by its nature.
     pub fn set_rewrite(&self, rewrite: bool) {
         self.seen.lock().unwrap().rewrite = rewrite;
+    }
+
+    pub fn set_liars(&self, liars: BTreeSet<usize>) {
+        self.seen.lock().unwrap().liars = liars;
+    }
+
+    /// Whether liars alone answered the last look: between the metadata it begins and ends with,
+    /// and after. Nothing tells what they say from the truth.
+    fn heard_only_liars(&self) -> bool {
+        let liars = self.seen.lock().unwrap().liars.clone();
+        let mut brackets = 0;
+        for request in self.scene.portal.requests().iter().rev() {
+            match request.replica {
+                Some(replica) if !liars.contains(&replica) => return false,
+                None if request.path.starts_with("/api/views/") => brackets += 1,
+                Some(_) | None => {}
+            }
+            if brackets == 2 {
+                return true;
+            }
+        }
+        false
     }
 
     fn rewrites(&self) -> bool {
@@ -515,6 +541,9 @@ impl Oracle {
     /// Holds the end of a pass that says all is in step to rule 9: done means done. Of other days
     /// only this much: what stood there and is vouched for still does.
     pub fn vet_end(&self, wrong_entries: usize) {
+        if self.heard_only_liars() {
+            return;
+        }
         let (now, Scene { vouched, start, .. }) = (self.stands(), &self.scene);
         let of_day = |rows: &Rows| -> Rows {
             let rows = rows.iter().filter(|(_, row)| self.of_day(row));
@@ -524,7 +553,14 @@ impl Oracle {
         self.hold(9, (lost, more, other) == (0, 0, 0), || {
             format!("in step, and {lost} rows are missing, {more} too many, {other} wrong")
         });
-        let kept = |key: &&String| vouched.contains_key(*key) && !now.contains_key(*key);
+        let ours: BTreeSet<String> = {
+            let seen = self.seen.lock().unwrap();
+            seen.purged.values().flatten().cloned().collect()
+        };
+        let kept = |key: &&String| {
+            let gone = vouched.contains_key(*key) && !now.contains_key(*key);
+            gone && (!self.scene.rival || ours.contains(*key))
+        };
         let gone = start.keys().filter(kept).count();
         self.hold(9, gone == 0, || {
             format!("in step, and {gone} rows of other days are gone")

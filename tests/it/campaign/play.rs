@@ -8,7 +8,7 @@ use sodalake::app;
 use sodalake::model::Entry;
 use sodalake::reconcile::{Report, State};
 use sodalake::sandbox::city::Breakage;
-use sodalake::sandbox::portal::{Faults, Replicas};
+use sodalake::sandbox::portal::{Fault, Faults, Replicas};
 
 use super::bench::{Bench, Place};
 use super::damage::{Class, Damage};
@@ -91,6 +91,8 @@ impl<'a> Case<'a> {
             vouched: bench.vouched(table).clone(),
             start: city.rows(table),
             strangers,
+            rival: (script.rules.iter())
+                .any(|rule| matches!(rule.fault, Fault::DeletesAfter { .. })),
             rails: place.world.of(&place.target.dataset).rails.clone(),
             ledger: place.dir.path().join("ledger.db"),
             archive: app::archive(settings).unwrap(),
@@ -114,6 +116,9 @@ impl<'a> Case<'a> {
             rules: self.script.rules.clone(),
             replicas: Some(self.script.replicas.clone()),
         });
+        let liars = self.script.replicas.each.iter().enumerate();
+        let liars = liars.filter(|(_, options)| options.lies);
+        self.oracle.set_liars(liars.map(|(at, _)| at).collect());
         let entries = self.wrong_entries();
         let first = self.pass(self.script.rewrite).await;
         let requests = portal.requests();
@@ -221,6 +226,7 @@ impl<'a> Case<'a> {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         self.oracle.set_lake(None);
+        self.oracle.set_liars(BTreeSet::new());
     }
 
     async fn mend(&mut self) {
