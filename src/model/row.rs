@@ -44,8 +44,8 @@ impl Md5Key {
     /// Its first eight bytes, as a number that ascends as they do.
     #[must_use]
     pub fn first_half(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        let half = self.0.first_chunk().expect("16 bytes have a first half");
+        u64::from_be_bytes(*half)
     }
 }
 
