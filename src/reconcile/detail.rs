@@ -12,6 +12,7 @@ use crate::compare::twins::KinSearch;
 use crate::compare::{Altered, Change, Doubt, ExpectedRow, Findings};
 use crate::expected::{DerivedRow, Line, Variant};
 use crate::model::{Cell, Md5Key, PublishedRow, Row, RowKey};
+use crate::socrata::ReadError;
 
 use super::LookError;
 use super::look::{Candidate, Looking};
@@ -176,13 +177,24 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// Published rows by key: one by one where they are few, by reading the day where not.
-    pub(super) async fn published_rows(
-        &self,
-        keys: &[RowKey],
-    ) -> Result<Vec<PublishedRow>, LookError> {
+    /// The whole rows of keys that this look has seen standing. That one of them is not there is no
+    /// finding: either somebody took it away meanwhile, or a replica that calls itself up to date
+    /// is not. What was found before then proves nothing either.
+    async fn published_rows(&self, keys: &[RowKey]) -> Result<Vec<PublishedRow>, LookError> {
         let rows = super::published_rows(self.world, &self.table, self.target.day, keys).await?;
-        Ok(rows)
+        let found: HashSet<&RowKey> = rows.iter().filter_map(|row| row.key.as_ref()).collect();
+        match keys.iter().find(|key| !found.contains(key)) {
+            None => Ok(rows),
+            Some(key) => Err(self.contradicted(format!("row {key} stood there and was gone"))),
+        }
+    }
+
+    fn contradicted(&self, why: String) -> LookError {
+        LookError::Portal(ReadError::Contradiction {
+            id: self.table.id.clone(),
+            what: format!("rows of {} once more", self.target.day),
+            why,
+        })
     }
 
     async fn altered(&self, expected: Vec<ExpectedRow>) -> Result<Vec<Altered>, LookError> {
@@ -191,17 +203,26 @@ impl Looking<'_> {
             (self.published_rows(&keys).await?.into_iter())
                 .filter_map(|row| row.key.clone().map(|key| (key, row)))
                 .collect();
-        let pair = |expected: ExpectedRow| {
-            let published = published.remove(&expected.row.key)?;
+        let mut altered = Vec::new();
+        for expected in expected {
+            let Some(published) = published.remove(&expected.row.key) else {
+                continue; // a key on several rows, which is told as that
+            };
             let stands = self.columns.published(&published.fields);
             let changes = changes(self.columns.names(), &stands, &expected.cells);
-            (!changes.is_empty()).then_some(Altered {
-                expected,
-                published,
-                changes,
-            })
-        };
-        Ok(expected.into_iter().filter_map(pair).collect())
+            if !changes.is_empty() {
+                altered.push(Altered {
+                    expected,
+                    published,
+                    changes,
+                });
+            } else if self.table.is_keyed() {
+                let key = &expected.row.key;
+                let why = format!("row {key} had other values, and then those expected");
+                return Err(self.contradicted(why));
+            }
+        }
+        Ok(altered)
     }
 }
 

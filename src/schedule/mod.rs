@@ -104,6 +104,11 @@ impl Cron {
     /// # Errors
     /// If it is no cron, or one that never comes round.
     pub fn new(text: &str, zone: Tz) -> Result<Self, CronError> {
+        // The parser takes a list of nothing for one, and then looks for it all over the calendar.
+        let is_empty_list = |field: &str| field.split(',').any(str::is_empty);
+        if text.split_whitespace().any(is_empty_list) {
+            return Err(CronError::Parse("a list lacks a value".into()));
+        }
         let parser = CronParser::builder()
             .seconds(Seconds::Required)
             .year(Year::Disallowed)

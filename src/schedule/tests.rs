@@ -192,7 +192,16 @@ fn what_fell_due_while_nobody_looked_is_one_run_the_latest() {
 
 #[test]
 fn a_text_that_is_no_cron_or_never_comes_round_is_refused() {
-    for text in ["* * * * *", "0 0 25 * * *", "", "@yearly x", "0 0 0 30 2 *"] {
+    for text in [
+        ", 0 10 * * *",
+        "0 1, 10 * * *",
+        "0 0 1,,2 * * *",
+        "* * * * *",
+        "0 0 25 * * *",
+        "",
+        "@yearly x",
+        "0 0 0 30 2 *",
+    ] {
         assert!(Cron::new(text, chrono_tz::UTC).is_err(), "{text}");
     }
 }

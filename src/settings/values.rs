@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, TimeZone};
+use chrono::NaiveTime;
 use chrono_tz::Tz;
 use config::ValueKind;
-use croner::parser::{CronParser, Seconds, Year};
 use url::{Host, Url};
 
 use super::problem::Origin;
 use super::reader::Parsed;
 use super::{Hours, Mode};
 use crate::model::KeyPolicy;
+use crate::schedule::Cron;
 
 /// Longest part of a found value that is told.
 const SHOWN: usize = 80;
@@ -313,18 +313,9 @@ pub(super) fn hours(raw: &Raw) -> Parsed<Hours> {
 pub(super) fn cron(raw: &Raw) -> Parsed<String> {
     const WANT: &str = "six cron fields, seconds first, such as \"0 */30 * * * *\"";
     let text = raw.text().ok_or(WANT)?;
-    let parser = CronParser::builder()
-        .seconds(Seconds::Required)
-        .year(Year::Disallowed)
-        .build();
-    let cron = parser
-        .parse(text)
-        .map_err(|error| format!("{WANT} ({})", error.to_string().escape_debug()))?;
-    let any_start = chrono::Utc.timestamp_opt(1_600_000_000, 0).single();
-    any_start
-        .and_then(|start: DateTime<chrono::Utc>| cron.find_next_occurrence(&start, false).ok())
-        .map(|_| text.to_owned())
-        .ok_or_else(|| format!("{WANT} (this one never comes round)"))
+    let cron = Cron::new(text, chrono_tz::UTC);
+    cron.map(|_| text.to_owned())
+        .map_err(|error| format!("{WANT} ({})", error.to_string().escape_debug()))
 }
 
 /// A list of texts.

@@ -1,10 +1,13 @@
 //! A sample of each part of the campaign, always the same.
 
 use proptest::prelude::*;
-use sodalake::sandbox::city::Table;
+use sodalake::reconcile::State;
+use sodalake::sandbox::city::{Breakage, Table};
+use sodalake::sandbox::portal::{ReplicaOptions, Replicas};
 
 use super::bench::Bench;
 use super::length::{DRAWN, LAKE, PORTAL, WRITES, every_request};
+use super::script::Script;
 use super::tally::{Tally, Until};
 
 const SEED: u64 = 20_201_014;
@@ -48,4 +51,33 @@ async fn one_fault_at_any_request_of_a_repair_or_a_rewrite_is_mended() {
         }
     }
     println!("{tally}");
+}
+
+/// Keys read from the honest replica, and then the rows of those that are too many from one that is
+/// behind and does not say so: there are no such rows, says that one. The campaign found it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_liar_asked_for_the_rows_found_is_no_all_clear() {
+    let bench = Bench::set_up().await;
+    let mut tally = Tally::default();
+    let liar = ReplicaOptions {
+        lag_ms: 30,
+        stuck: true,
+        lies: true,
+        datasets: Vec::new(),
+    };
+    let script = Script {
+        seed: 15_318_261_638_683_673_370,
+        table: Table::RadarCounts,
+        rewrite: false,
+        breakages: vec![Breakage::Strangers(10), Breakage::StaleValues],
+        wound: None,
+        rules: Vec::new(),
+        replicas: Replicas {
+            each: vec![ReplicaOptions::default(), liar],
+            flag_lag_ms: 0,
+        },
+    };
+    let played = tally.play(PORTAL, &bench, &script).await;
+    assert_eq!(played.ended[0].0, State::Unproven);
+    assert_eq!(played.violations, []);
 }
