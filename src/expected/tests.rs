@@ -176,6 +176,8 @@ fn a_camera_without_a_device_is_passed_by_if_its_site_is_known() {
         assert_eq!(derived.outcome.passed_by.as_deref(), Some("no device"));
         assert!(derived.rows.is_empty() && derived.doubts.is_empty());
     }
+    let rowless = format!(r#"{{"device": null, "site": {site}}}"#);
+    assert_eq!(error(GS, &rowless), "read lake file file: data is missing");
     let nowhere = error(
         GS,
         r#"{"data": [], "site": {"site": {"Location": {"Street1": "A"}}}}"#,

@@ -146,15 +146,16 @@ impl Oracle {
     /// and after. Nothing tells what they say from the truth.
     fn heard_only_liars(&self) -> bool {
         let liars = self.seen.lock().unwrap().liars.clone();
-        let mut brackets = 0;
+        let (mut brackets, mut lies) = (0, 0);
         for request in self.scene.portal.requests().iter().rev() {
             match request.replica {
                 Some(replica) if !liars.contains(&replica) => return false,
                 None if request.path.starts_with("/api/views/") => brackets += 1,
-                Some(_) | None => {}
+                Some(_) => lies += 1,
+                None => {}
             }
             if brackets == 2 {
-                return true;
+                return lies > 0;
             }
         }
         false
@@ -533,9 +534,20 @@ impl Oracle {
 
     /// Vouched rows that stood in the beginning and do not stand now.
     pub fn lost(&self) -> usize {
-        let (stands, Scene { vouched, start, .. }) = (self.stands(), &self.scene);
-        let lost = |key: &&String| vouched.contains_key(*key) && !stands.contains_key(*key);
-        start.keys().filter(lost).count()
+        self.scene.start.keys().filter(self.has_lost()).count()
+    }
+
+    /// Tells keys of vouched rows that stand no more, those aside that a rival took away.
+    fn has_lost(&self) -> impl Fn(&&String) -> bool {
+        let (now, vouched) = (self.stands(), &self.scene.vouched);
+        let ours: BTreeSet<String> = {
+            let seen = self.seen.lock().unwrap();
+            seen.purged.values().flatten().cloned().collect()
+        };
+        move |key| {
+            let gone = vouched.contains_key(*key) && !now.contains_key(*key);
+            gone && (!self.scene.rival || ours.contains(*key))
+        }
     }
 
     /// Holds the end of a pass that says all is in step to rule 9: done means done. Of other days
@@ -553,15 +565,7 @@ impl Oracle {
         self.hold(9, (lost, more, other) == (0, 0, 0), || {
             format!("in step, and {lost} rows are missing, {more} too many, {other} wrong")
         });
-        let ours: BTreeSet<String> = {
-            let seen = self.seen.lock().unwrap();
-            seen.purged.values().flatten().cloned().collect()
-        };
-        let kept = |key: &&String| {
-            let gone = vouched.contains_key(*key) && !now.contains_key(*key);
-            gone && (!self.scene.rival || ours.contains(*key))
-        };
-        let gone = start.keys().filter(kept).count();
+        let gone = start.keys().filter(self.has_lost()).count();
         self.hold(9, gone == 0, || {
             format!("in step, and {gone} rows of other days are gone")
         });
