@@ -198,7 +198,7 @@ async fn of_two_programs_one_has_the_dataset() {
     while !writes() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    services.run(&city, line).await.ends(6, "holds the");
+    services.run(&city, line).await.ends(6, "holds");
 
     let process = first.id().unwrap().to_string();
     let kill = Command::new("kill")
