@@ -16,6 +16,7 @@ use std::path::Path;
 
 use md5::{Digest, Md5};
 use serde::de::IgnoredAny;
+use sodalake::compare::Ordered;
 use sodalake::compare::gather::{self, Asked, Placed};
 use sodalake::compare::keys::difference;
 use sodalake::expected::Line;
@@ -171,8 +172,9 @@ fn compare(files: u32) {
             (0..).zip(rows).map(placed).collect()
         })
         .collect();
-    let sort = on_processor(&mut || lists.iter_mut().for_each(|rows| gather::sort(rows)));
-    let lists: Vec<&[Placed]> = lists.iter().map(|rows| &**rows).collect();
+    let mut ordered: Vec<Ordered> = Vec::new();
+    let sort = on_processor(&mut || ordered = lists.drain(..).map(Ordered::from).collect());
+    let lists: Vec<&Ordered> = ordered.iter().collect();
     let mut found = None;
     let walk = on_processor(&mut || {
         found = Some(difference(&lists, &published, &mut |row, _| {

@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use md5::{Digest, Md5};
-use sodalake::compare::gather::{self, FileKeys, Placed};
+use sodalake::compare::Ordered;
+use sodalake::compare::gather::{FileKeys, Placed};
 use sodalake::compare::keys::{choose, difference};
 use sodalake::expected::{Counter, FileOutcome, Variant};
 use sodalake::model::{KeyPolicy, KeyRecipe, KeySet, Md5Key};
@@ -31,18 +32,13 @@ fn published() -> KeySet {
     KeySet::of((0..ROWS).map(|n| key(other(n), n)).collect(), Vec::new())
 }
 
-fn sorted(mut rows: Vec<Placed>) -> Vec<Placed> {
-    gather::sort(&mut rows);
-    rows
-}
-
 fn candidate(keys: KeyRecipe) -> FileKeys {
     FileKeys {
         variant: Variant {
             keys,
             counter: Counter::Shared,
         },
-        today: sorted(rows(&keys.to_string())),
+        today: rows(&keys.to_string()).into(),
         digests: Vec::new(),
         spilled: Vec::new(),
         misdated: Vec::new(),
@@ -53,11 +49,11 @@ fn candidate(keys: KeyRecipe) -> FileKeys {
 
 fn compare(c: &mut Criterion) {
     let (expected, published) = (rows("row"), published());
-    let file = sorted(expected.clone());
+    let file = Ordered::from(expected.clone());
     let mut group = c.benchmark_group("compare");
     group.sample_size(10);
     group.bench_function("sort", |b| {
-        let sort = |rows| black_box(sorted(rows));
+        let sort = |rows| black_box(Ordered::from(rows));
         b.iter_batched(|| expected.clone(), sort, BatchSize::LargeInput);
     });
     group.bench_function("difference", |b| {

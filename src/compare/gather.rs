@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::NaiveDateTime;
 
+use super::Ordered;
 use crate::expected::{DeriveError, DerivedRow, FileOutcome, FileText, Line, Recipe, Variant};
 use crate::model::{Cell, CellError, ColumnType, Day, Md5Key, RowKey, TableShape, Value};
 
@@ -154,17 +155,6 @@ pub struct Placed {
     pub ordinal: u32,
 }
 
-/// Sorts rows by key, file and place: by the first half of the key, which is one number and settles
-/// nearly all; those that have it in common are then put in order.
-pub fn sort(rows: &mut [Placed]) {
-    rows.sort_unstable_by_key(|row| row.key.first_half());
-    for alike in rows.chunk_by_mut(|a, b| a.key.first_half() == b.key.first_half()) {
-        if alike.len() > 1 {
-            alike.sort_unstable();
-        }
-    }
-}
-
 /// An expected row that stands far from its file's day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misdated {
@@ -196,8 +186,8 @@ pub struct Unfit {
 pub struct FileKeys {
     /// The variant.
     pub variant: Variant,
-    /// Rows of the looked-at day, ascending by key. One key may come several times.
-    pub today: Vec<Placed>,
+    /// Rows of the looked-at day.
+    pub today: Ordered,
     /// Digests of the cells of the looked-at day's rows, by their place in the file's `data`; empty
     /// where contents are not compared.
     pub digests: Vec<u64>,
@@ -238,7 +228,7 @@ pub fn gather(
 ) -> Result<FileKeys, DeriveError> {
     let mut keys = FileKeys {
         variant,
-        today: Vec::new(),
+        today: Ordered::default(),
         digests: Vec::new(),
         spilled: Vec::new(),
         misdated: Vec::new(),
@@ -246,8 +236,9 @@ pub fn gather(
         outcome: FileOutcome::default(),
     };
     let spill = i64::from(recipe.facts().spill_days);
+    let mut today = Vec::new();
     let outcome = recipe.derive(text, variant, &mut |line| match line {
-        Line::Row(row) => keys.sort_in(&row, spill, asked),
+        Line::Row(row) => today.extend(keys.sort_in(&row, spill, asked)),
         Line::Unpublishable(row) => keys.unfit.push(Unfit {
             key: None,
             file: asked.file,
@@ -256,7 +247,7 @@ pub fn gather(
         }),
     })?;
     keys.outcome = outcome;
-    sort(&mut keys.today);
+    keys.today = Ordered::from(today);
     Ok(keys)
 }
 
@@ -276,7 +267,8 @@ impl FileKeys {
         today.chain(near).chain(far).chain(unfit)
     }
 
-    fn sort_in(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>) {
+    /// Puts a row where it belongs, or hands it back if that is the looked-at day.
+    fn sort_in(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>) -> Option<Placed> {
         let Asked {
             file,
             file_day,
@@ -287,12 +279,13 @@ impl FileKeys {
         let ordinal = row.ordinal;
         let key = row.key;
         if let Some((column, misfit)) = columns.misfit(row.values) {
-            return self.unfit.push(Unfit {
+            self.unfit.push(Unfit {
                 key: Some(key.into()),
                 file,
                 ordinal,
                 why: format!("{column}: {misfit}"),
             });
+            return None;
         }
         match Standing::of(row.at, file_day, day, spill) {
             Standing::Far(day) => self.misdated.push(Misdated {
@@ -307,9 +300,10 @@ impl FileKeys {
                     self.digests.resize(ordinal as usize, 0);
                     self.digests.push(cells.map_or(0, |cells| digest(&cells)));
                 }
-                self.today.push(Placed { key, file, ordinal });
+                return Some(Placed { key, file, ordinal });
             }
             Standing::Near => self.spilled.push(key.into()),
         }
+        None
     }
 }

@@ -1,12 +1,13 @@
 //! Sets of keys: which variant a file was published under, what is missing, what is unexpected.
 
 use std::cmp::Ordering;
-use std::vec;
 
 use crate::expected::{Counter, Variant};
 use crate::model::{KeyPolicy, KeyRecipe, KeySet, RowKey};
 
-use super::gather::{self, FileKeys, Placed};
+use super::Ordered;
+use super::gather::{FileKeys, Placed};
+use super::ordered::Merged;
 
 /// Two different places in the lake whose rows have one key. The later one stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,20 +31,20 @@ pub struct KeyDifference {
     pub unexpected: Vec<RowKey>,
 }
 
-/// Compares the rows of the day's files, each file's ascending, with the published keys, and hands
-/// each row that stands on both sides to `both`, with its place among the published MD5s.
+/// Compares the rows of the day's files with the published keys, and hands each row that stands on
+/// both sides to `both`, with its place among the published MD5s.
 ///
 /// All lists are walked once, side by side, so that nothing needs memory but what differs. Of equal
 /// keys the row uploaded last stands: later files replace earlier ones, later rows of a file
 /// replace earlier ones.
 pub fn difference(
-    files: &[&[Placed]],
+    files: &[&Ordered],
     published: &KeySet,
     both: &mut dyn FnMut(&Placed, usize),
 ) -> KeyDifference {
     let mut found = KeyDifference::default();
     let mut right = published.md5().iter().enumerate().peekable();
-    for row in Standing::of(files, &mut found.collisions) {
+    for row in LastOfEach::of(files, &mut found.collisions) {
         found.expected += 1;
         let is_published = loop {
             let Some((place, key)) = right.peek().copied() else {
@@ -71,31 +72,31 @@ pub fn difference(
     found
 }
 
-/// The rows of several files that should stand, each key once, ascending.
-struct Standing<'a> {
-    merge: Merge<'a>,
+/// Of the rows of several files the last of each key, ascending: those that should stand.
+struct LastOfEach<'a> {
+    rows: Merged<'a>,
     next: Option<Placed>,
     collisions: &'a mut Vec<Collision>,
 }
 
-impl<'a> Standing<'a> {
-    fn of(files: &[&'a [Placed]], collisions: &'a mut Vec<Collision>) -> Self {
-        let mut merge = Merge::of(files);
+impl<'a> LastOfEach<'a> {
+    fn of(files: &[&'a Ordered], collisions: &'a mut Vec<Collision>) -> Self {
+        let mut rows = Merged::of(files);
         Self {
-            next: merge.next(),
-            merge,
+            next: rows.next(),
+            rows,
             collisions,
         }
     }
 }
 
-impl Iterator for Standing<'_> {
+impl Iterator for LastOfEach<'_> {
     type Item = Placed;
 
     fn next(&mut self) -> Option<Placed> {
         let mut stands = self.next?;
         loop {
-            self.next = self.merge.next();
+            self.next = self.rows.next();
             match self.next {
                 Some(row) if row.key == stands.key => {
                     self.collisions.push(Collision {
@@ -107,50 +108,6 @@ impl Iterator for Standing<'_> {
                 _ => return Some(stands),
             }
         }
-    }
-}
-
-/// Ascending lists as one. They are taken in blocks: from each list what is not beyond the least of
-/// the keys that stand so many rows ahead, sorted once more while it is in the near caches.
-struct Merge<'a> {
-    lists: Vec<&'a [Placed]>,
-    block: vec::IntoIter<Placed>,
-}
-
-impl<'a> Merge<'a> {
-    /// How many rows of a list a block has at most.
-    const AHEAD: usize = 1_024;
-
-    fn of(files: &[&'a [Placed]]) -> Self {
-        Self {
-            lists: files.to_vec(),
-            block: Vec::new().into_iter(),
-        }
-    }
-
-    fn next_block(&mut self) -> Option<Vec<Placed>> {
-        let ahead = |rows: &&'a [Placed]| Some(*rows.get(..Self::AHEAD).unwrap_or(rows).last()?);
-        let end = self.lists.iter().filter_map(ahead).min()?;
-        let mut block = Vec::new();
-        for rows in &mut self.lists {
-            let within = &rows[..rows.len().min(Self::AHEAD)];
-            let (now, later) = rows.split_at(within.partition_point(|row| *row <= end));
-            block.extend_from_slice(now);
-            *rows = later;
-        }
-        gather::sort(&mut block);
-        Some(block)
-    }
-}
-
-impl Iterator for Merge<'_> {
-    type Item = Placed;
-
-    fn next(&mut self) -> Option<Placed> {
-        if self.block.as_slice().is_empty() {
-            self.block = self.next_block()?.into_iter();
-        }
-        self.block.next()
     }
 }
 
@@ -166,15 +123,10 @@ pub fn variants(recipes: &[KeyRecipe], counters: &[Counter]) -> Vec<Variant> {
         .collect()
 }
 
-fn has(file: &FileKeys, row: &Placed) -> bool {
-    let key = |other: &Placed| other.key.cmp(&row.key);
-    file.today.binary_search_by(key).is_ok()
-}
-
 /// How much of a file stands on the portal under one variant and not under today's as well.
 fn own_hits(candidate: &FileKeys, todays: &FileKeys, published: &KeySet) -> usize {
     (candidate.today.iter())
-        .filter(|row| published.contains(&row.key) && !has(todays, row))
+        .filter(|row| published.contains(&row.key) && !todays.today.contains(&row.key))
         .count()
 }
 
@@ -216,7 +168,7 @@ pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) ->
         return current;
     };
     let shared = (candidates[older].today.iter())
-        .filter(|row| has(todays, row) && published.contains(&row.key))
+        .filter(|row| todays.today.contains(&row.key) && published.contains(&row.key))
         .count();
     let only_older = older_hits > 0 && current_hits <= shared;
     if only_older && policy == KeyPolicy::Accept {
@@ -262,7 +214,8 @@ mod tests {
             today: (0..)
                 .zip(rows)
                 .map(|(ordinal, &n)| placed(n, ordinal))
-                .collect(),
+                .collect::<Vec<_>>()
+                .into(),
             digests: Vec::new(),
             spilled: Vec::new(),
             misdated: Vec::new(),
@@ -276,8 +229,10 @@ mod tests {
     }
 
     fn compared(files: &[&[Placed]], published: &KeySet) -> (KeyDifference, Vec<(u32, usize)>) {
+        let files: Vec<Ordered> = files.iter().map(|rows| rows.to_vec().into()).collect();
+        let files: Vec<&Ordered> = files.iter().collect();
         let mut both = Vec::new();
-        let found = difference(files, published, &mut |row, place| {
+        let found = difference(&files, published, &mut |row, place| {
             both.push((row.ordinal, place));
         });
         (found, both)
@@ -356,23 +311,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn lists_are_merged_whatever_their_lengths(
-            lists in prop::collection::vec(prop::collection::vec(0u32..5_000, 0..3_000), 0..4),
-        ) {
-            let lists: Vec<Vec<Placed>> = (0..).zip(lists).map(|(file, keys)| {
-                let mut rows: Vec<Placed> = (0..).zip(keys)
-                    .map(|(ordinal, n)| Placed { file, ..placed(n, ordinal) })
-                    .collect();
-                rows.sort_unstable();
-                rows
-            }).collect();
-            let mut all = lists.concat();
-            all.sort_unstable();
-            let slices: Vec<&[Placed]> = lists.iter().map(Vec::as_slice).collect();
-            prop_assert!(Merge::of(&slices).eq(all));
-        }
-
         #[test]
         fn the_difference_is_that_of_sets(
             one in prop::collection::btree_set(0u32..60, 0..40),

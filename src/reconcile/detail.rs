@@ -152,8 +152,7 @@ impl Looking<'_> {
                     self.recipe.derive(text, variant, &mut |line| match line {
                         Line::Row(row) => {
                             let stands = Standing::of(row.at, file_day, self.target.day, spill);
-                            let stands = stands == Standing::Today;
-                            taking.take(index, &row, stands, findings);
+                            taking.take(index, &row, stands == Standing::Today, findings);
                         }
                         Line::Unpublishable(_) => {}
                     })
@@ -185,15 +184,15 @@ impl Looking<'_> {
         let found: HashSet<&RowKey> = rows.iter().filter_map(|row| row.key.as_ref()).collect();
         match keys.iter().find(|key| !found.contains(key)) {
             None => Ok(rows),
-            Some(key) => Err(self.contradicted(format!("row {key} stood there and was gone"))),
+            Some(key) => Err(self.contradicted(key, "stood there and is gone")),
         }
     }
 
-    fn contradicted(&self, why: String) -> LookError {
+    fn contradicted(&self, key: &RowKey, why: &str) -> LookError {
         LookError::Portal(ReadError::Contradiction {
             id: self.table.id.clone(),
-            what: format!("rows of {} once more", self.target.day),
-            why,
+            what: format!("rows of {}", self.target.day),
+            why: format!("row {} {why}", key.to_string().escape_debug()),
         })
     }
 
@@ -205,9 +204,9 @@ impl Looking<'_> {
                 .collect();
         let mut altered = Vec::new();
         for expected in expected {
-            let Some(published) = published.remove(&expected.row.key) else {
-                continue; // a key on several rows, which is told as that
-            };
+            let key = &expected.row.key;
+            let published = published.remove(key);
+            let published = published.ok_or_else(|| self.contradicted(key, "is gone"))?;
             let stands = self.columns.published(&published.fields);
             let changes = changes(self.columns.names(), &stands, &expected.cells);
             if !changes.is_empty() {
@@ -217,9 +216,9 @@ impl Looking<'_> {
                     changes,
                 });
             } else if self.table.is_keyed() {
-                let key = &expected.row.key;
-                let why = format!("row {key} had other values, and then those expected");
-                return Err(self.contradicted(why));
+                return Err(
+                    self.contradicted(key, "had other values than are expected, and has them")
+                );
             }
         }
         Ok(altered)

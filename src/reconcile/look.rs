@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
 use crate::compare::keys::{self, KeyDifference};
-use crate::compare::{Depth, Doubt, FileSeen, Findings, MisdatedRow, Repeated, catalog};
+use crate::compare::{Depth, Doubt, FileSeen, Findings, MisdatedRow, Ordered, Repeated, catalog};
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
 use crate::model::{Dataset, DatasetDay, Entry, KeySet, Md5Key, PublishedRow, RowKey};
 use crate::socrata::{Freshness, Table};
@@ -410,11 +410,15 @@ pub(super) fn outside(side: &LakeSide, entries: &[Entry]) -> String {
     format!("{}{entries}", side.fingerprint())
 }
 
+/// The rows of the looked-at day, by file.
+pub(super) fn rows_of(files: &[Candidate]) -> Vec<&Ordered> {
+    files.iter().map(|file| &file.keys().today).collect()
+}
+
 /// Where keys differ, and the rows that stand on both sides with different cells.
 fn difference(files: &[Candidate], published: &Published) -> (KeyDifference, Vec<Placed>) {
-    let lists: Vec<&[Placed]> = files.iter().map(|file| &*file.keys().today).collect();
     let mut altered = Vec::new();
-    let differ = keys::difference(&lists, &published.keys, &mut |row, place| {
+    let differ = keys::difference(&rows_of(files), &published.keys, &mut |row, place| {
         let expected = files[row.file as usize].keys().digest(row);
         if published.digests.get(place).copied() != expected {
             altered.push(*row);

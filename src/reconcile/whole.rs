@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 
-use crate::compare::gather::Placed;
 use crate::compare::keys;
 use crate::compare::{Depth, ExpectedRow};
 use crate::model::{KeySet, PublishedRow, RowKey};
 
 use super::detail::Wanted;
-use super::look::{Look, Looking, recipe_of};
+use super::look::{Look, Looking, recipe_of, rows_of};
 use super::{LakeSide, LookError, World};
 
 /// Every published and every expected row of a day, whole: what a rewrite needs.
@@ -43,8 +42,7 @@ pub(super) async fn whole_day(
     };
     let mut side = LakeSide::read(world.ready(), target, looking.recipe.facts()).await?;
     let files = looking.derive_all(&mut side).await;
-    let lists: Vec<&[Placed]> = files.iter().map(|file| &*file.keys().today).collect();
-    let all = keys::difference(&lists, &KeySet::default(), &mut |_, _| {});
+    let all = keys::difference(&rows_of(&files), &KeySet::default(), &mut |_, _| {});
     let wanted = Wanted::new(&all, &[], &[]);
     let mut findings = seen.findings.clone();
     findings.missing.clear();

@@ -177,11 +177,11 @@ impl<'a> Scan<'a> {
     fn page_query(&self, order: &Order, limit: u64) -> Query {
         let key = self.table.key();
         let by = match order {
-            Order::ByKey(..) => key.clone(),
+            Order::ByKey(_) => key.clone(),
             Order::BySid(_) => ":id".to_owned(),
         };
         let select = match (self.depth, order) {
-            (Depth::Keys, Order::ByKey(..)) => key,
+            (Depth::Keys, Order::ByKey(_)) => key,
             (Depth::Keys, Order::BySid(_)) => format!(":id,{key}"),
             (Depth::Rows, _) => self.table.whole_row(),
         };

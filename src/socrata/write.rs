@@ -434,16 +434,16 @@ mod tests {
 
     #[test]
     fn a_chunk_is_bounded_by_rows_and_by_bytes() {
-        let line = |row: &String, body: &mut Vec<u8>| put_json(row, body);
+        let put = |row: &String, body: &mut Vec<u8>| put_json(row, body);
         let small = vec!["x".to_owned(); 5];
-        let (body, taken) = chunk(&small, 2, &line);
+        let (body, taken) = chunk(&small, 2, &put);
         assert_eq!((&body[..], taken), (&b"[\"x\",\"x\"]"[..], 2));
         let large = vec!["x".repeat(MAX_BODY_BYTES / 3); 5];
-        let (body, taken) = chunk(&large, 10, &line);
+        let (body, taken) = chunk(&large, 10, &put);
         assert_eq!(taken, 2);
         assert!(body.len() <= MAX_BODY_BYTES);
         let huge = vec!["x".repeat(MAX_BODY_BYTES + 1); 2];
-        assert_eq!(chunk(&huge, 10, &line).1, 1);
+        assert_eq!(chunk(&huge, 10, &put).1, 1);
     }
 
     #[test]
