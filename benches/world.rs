@@ -6,29 +6,20 @@
 //! `writes`, `looks`, `large`; `days=3` makes a shorter look. All is measured by the clock, so the machine should be quiet; curl
 //! is needed.
 
+#[path = "support/small.rs"]
+mod small;
 #[path = "support/stage.rs"]
 mod stage;
 #[path = "support/turns.rs"]
 #[expect(dead_code, reason = "what other benchmarks measure by")]
 mod turns;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use chrono::Utc;
-use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
-use sodalake::model::{Day, Md5Key, RowKey};
+use small::{CHUNK_ROWS, ID, day, key, row, small};
+use sodalake::model::RowKey;
 use sodalake::sandbox::city::{Scale, Table as CityTable};
-use sodalake::sandbox::portal::{ColumnType, Portal, PortalOptions, Serving, TableSpec, User};
-use sodalake::settings::SocrataSettings;
-use sodalake::socrata::{self, Reader, Table, Writer};
 use stage::{Built, curl};
 use turns::{by_clock, chosen, medians, words};
-
-const ID: &str = "i626-g7ub";
-const PAGE_ROWS: u32 = 50_000;
-const CHUNK_ROWS: u32 = 10_000;
 
 fn main() {
     let Some(words) = words() else {
@@ -55,88 +46,11 @@ fn main() {
     }
 }
 
-fn key(n: u32) -> Md5Key {
-    Md5Key(Md5::digest(n.to_string()).into())
-}
-
-fn row(n: u32) -> Map<String, Value> {
-    let fields = json!({
-        "row_id": key(n),
-        "curdatetime": "2020-10-01T00:15:00",
-        "volume": n % 97,
-        "intname": "BURNET RD / RICHCREEK RD",
-    });
-    fields.as_object().expect("it is an object").clone()
-}
-
-fn settings(serving: &Serving) -> SocrataSettings {
-    SocrataSettings {
-        url: serving.url.parse().expect("it is a URL"),
-        username: Some("writer".into()),
-        password: Some("secret".into()),
-        app_token: None,
-        page_rows: PAGE_ROWS,
-        chunk_rows: CHUNK_ROWS,
-        max_in_flight: 4,
-        requests_per_second: 100_000,
-        confirm_within: Duration::from_mins(1),
-        request_timeout: Duration::from_mins(10),
-    }
-}
-
-/// A portal with one table of so many rows on one day, and clients of it.
-struct Small {
-    portal: Portal,
-    serving: Serving,
-    reader: Reader,
-    writer: Writer,
-    table: Table,
-}
-
-async fn small(rows: u32) -> Small {
-    let portal = Portal::new(PortalOptions {
-        users: vec![User::new("writer", "secret", true)],
-        ..PortalOptions::default()
-    });
-    let columns = [
-        ("row_id", ColumnType::Text),
-        ("curdatetime", ColumnType::CalendarDate),
-        ("volume", ColumnType::Number),
-        ("intname", ColumnType::Text),
-    ];
-    portal.create(TableSpec::new(ID, &columns, Some("row_id")));
-    let mut first = 0;
-    while first < rows {
-        let last = rows.min(first + CHUNK_ROWS);
-        let block = (first..last).map(row).collect();
-        let put = portal.upsert_directly(ID, block, Utc::now());
-        put.expect("the rows fit the table");
-        first = last;
-    }
-    let listen = "127.0.0.1:0".parse().expect("it is an address");
-    let serving = portal.serve(listen).await.expect("a port is free");
-    let settings = settings(&serving);
-    let client = socrata::Portal::open(&settings).expect("the settings are right");
-    let reader = Reader::new(Arc::clone(&client));
-    let writer = Writer::new(client, &settings).expect("the settings are right");
-    let id = ID.parse().expect("it is an id");
-    let shape = reader.shape(&id).await.expect("the portal answers");
-    let table = Table::new(id, "row_id", "curdatetime", shape).expect("it has both columns");
-    Small {
-        portal,
-        serving,
-        reader,
-        writer,
-        table,
-    }
-}
-
 /// Every key of a day, beside curl asking the same and throwing it away.
 fn keys(runtime: &tokio::runtime::Runtime, rows: u32) {
     let small = runtime.block_on(small(rows));
-    let day: Day = "2020-10-01".parse().expect("it is a day");
     let mut read = || {
-        let read = runtime.block_on(small.reader.keys(&small.table, day));
+        let read = runtime.block_on(small.reader.keys(&small.table, day()));
         assert_eq!(read.expect("whole").keys.len(), rows as usize);
     };
     small.portal.clear_requests();

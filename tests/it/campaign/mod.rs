@@ -3,7 +3,7 @@
 //!
 //! `script` draws the cases, `damage` and `store` are the lake's troubles, the portal's own faults
 //! are those of `sandbox::portal`; `bench` is the city that is broken and mended, `play` plays one
-//! case on it, `oracle` watches, `tally` counts and makes a failing case short. `samples` is the
+//! case on it, `oracle` watches, with `record` for what the program notes, `tally` counts and makes a failing case short. `samples` is the
 //! part that runs with all tests; `length` is what `tests/campaign` runs for as long as one likes.
 
 mod bench;
@@ -12,6 +12,7 @@ mod length;
 mod oracle;
 mod oracle_fails;
 mod play;
+mod record;
 mod samples;
 mod script;
 mod store;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use serde_json::{Map, Value as Json};
 use sodalake::archive::Archive;
 use sodalake::model::DatasetDay;
@@ -20,9 +19,9 @@ use sodalake::reconcile::Clock;
 use sodalake::sandbox::city::Table;
 use sodalake::sandbox::portal::{Arrival, Portal, RequestRecord, Witness};
 use sodalake::settings::Rails;
-use uuid::Uuid;
 
 use super::damage::Class;
+use super::record::{Pass, Record};
 use crate::support::city::{Rows, difference};
 
 /// Something that must never happen.
@@ -98,20 +97,6 @@ pub struct Oracle {
     scene: Scene,
     seen: Mutex<Seen>,
     open: AtomicUsize,
-}
-
-/// A pass that has not ended, as the ledger's file has it.
-struct Pass {
-    id: String,
-    digest: String,
-    step: Option<Step>,
-}
-
-/// The last step of a pass's journal.
-struct Step {
-    number: i64,
-    name: String,
-    detail: Json,
 }
 
 impl Oracle {
@@ -206,37 +191,8 @@ impl Oracle {
         text(row, self.scene.table.day_column()).starts_with(&day)
     }
 
-    fn ledger(&self) -> Connection {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let ledger = Connection::open_with_flags(&self.scene.ledger, flags).unwrap();
-        ledger
-            .busy_timeout(std::time::Duration::from_secs(10))
-            .unwrap();
-        ledger
-    }
-
-    /// The pass that the ledger knows to be under way, with the last step in its journal.
-    fn pass(&self, ledger: &Connection) -> Option<Pass> {
-        let DatasetDay { dataset, day } = &self.scene.target;
-        let sql = "select id, digest from ledger_passes where dataset = ? and day = ? \
-                   and ended_at is null order by started_at desc limit 1";
-        let key = params![dataset.name.as_str(), day.to_string()];
-        let found = ledger.query_row(sql, key, |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-        });
-        let (id, digest) = found.optional().unwrap()?;
-        let sql =
-            "select number, step, detail from ledger_journal where pass = ? order by number desc";
-        let step = ledger.query_row(sql, [&id], |row| {
-            let detail: String = row.get(2)?;
-            Ok(Step {
-                number: row.get(0)?,
-                name: row.get(1)?,
-                detail: serde_json::from_str(&detail).unwrap(),
-            })
-        });
-        let step = step.optional().unwrap();
-        Some(Pass { id, digest, step })
+    fn record(&self) -> Record {
+        Record::open(&self.scene.ledger)
     }
 
     fn write_comes(&self, request: &Arrival<'_>) {
@@ -255,8 +211,8 @@ impl Oracle {
         let (gone, come): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|row| row.get(":deleted") == Some(&Json::Bool(true)));
-        let ledger = self.ledger();
-        let pass = self.pass(&ledger);
+        let record = self.record();
+        let pass = record.pass(&self.scene.target);
         let step = pass
             .as_ref()
             .and_then(|pass| Some((pass.id.clone(), pass.step.as_ref()?.number)));
@@ -271,7 +227,7 @@ impl Oracle {
         self.hold(6, again || asked, || {
             "the row identifier was not asked for before a write".into()
         });
-        self.lease_is_held(&ledger);
+        self.lease_is_held(&record);
         let stands = self.stands();
         if !come.is_empty() {
             self.journal_says(pass.as_ref(), "publishing", "rows", come.len());
@@ -281,7 +237,7 @@ impl Oracle {
             let key = self.scene.table.spec().row_identifier;
             let keys: BTreeSet<String> = gone.iter().map(|row| text(row, key)).collect();
             self.journal_says(pass.as_ref(), "purging", "purged", keys.len());
-            self.rows_go(&keys, &stands, &ledger, pass.as_ref());
+            self.rows_go(&keys, &stands, &record, pass.as_ref());
             let read = |key: &&String| {
                 let literal = format!("'{key}'");
                 reads.iter().any(|query| query.contains(&literal))
@@ -308,13 +264,8 @@ impl Oracle {
         });
     }
 
-    fn lease_is_held(&self, ledger: &Connection) {
-        let name = format!("repair/{}", self.scene.target.dataset.name);
-        let sql = "select holder, until from ledger_leases where name = ?";
-        let lease = ledger.query_row(sql, [name], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, DateTime<Utc>>(1)?))
-        });
-        let lease = lease.optional().unwrap();
+    fn lease_is_held(&self, record: &Record) {
+        let lease = record.lease(&self.scene.target);
         let ours = |(holder, until): &(String, DateTime<Utc>)| {
             *holder == self.scene.holder && *until > self.scene.clock.now()
         };
@@ -351,12 +302,12 @@ impl Oracle {
         &self,
         keys: &BTreeSet<String>,
         stands: &Rows,
-        ledger: &Connection,
+        record: &Record,
         pass: Option<&Pass>,
     ) {
         self.only_unwanted_rows(keys, stands);
-        self.rows_are_archived(keys, stands, ledger);
-        self.difference_persisted(ledger, pass);
+        self.rows_are_archived(keys, stands, record);
+        self.difference_persisted(record, pass);
         self.budgets_hold(keys, pass);
     }
 
@@ -403,17 +354,10 @@ impl Oracle {
         });
     }
 
-    fn rows_are_archived(&self, keys: &BTreeSet<String>, stands: &Rows, ledger: &Connection) {
+    fn rows_are_archived(&self, keys: &BTreeSet<String>, stands: &Rows, record: &Record) {
         let mut archived: BTreeSet<(String, String)> = BTreeSet::new();
-        let sql = "select id from ledger_passes where dataset = ?";
-        let mut passes = ledger.prepare(sql).unwrap();
-        let name = self.scene.target.dataset.name.as_str();
-        let ids = passes
-            .query_map([name], |row| row.get::<_, String>(0))
-            .unwrap();
         let runtime = tokio::runtime::Handle::current();
-        for id in ids {
-            let id: Uuid = id.unwrap().parse().unwrap();
+        for id in record.passes(&self.scene.target) {
             let days = runtime
                 .block_on(self.scene.archive.load(id))
                 .unwrap_or_default();
@@ -436,14 +380,8 @@ impl Oracle {
         });
     }
 
-    fn difference_persisted(&self, ledger: &Connection, pass: Option<&Pass>) {
-        let DatasetDay { dataset, day } = &self.scene.target;
-        let sql = "select digest, first_seen from ledger_sightings where dataset = ? and day = ?";
-        let key = params![dataset.name.as_str(), day.to_string()];
-        let sighted = ledger.query_row(sql, key, |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, DateTime<Utc>>(1)?))
-        });
-        let sighted = sighted.optional().unwrap();
+    fn difference_persisted(&self, record: &Record, pass: Option<&Pass>) {
+        let sighted = record.sighting(&self.scene.target);
         let least = TimeDelta::from_std(self.scene.rails.recheck_after).unwrap();
         let persisted = sighted.is_some_and(|(digest, first)| {
             pass.is_some_and(|pass| pass.digest == digest)
@@ -553,6 +491,9 @@ impl Oracle {
     /// Holds the end of a pass that says all is in step to rule 9: done means done. Of other days
     /// only this much: what stood there and is vouched for still does.
     pub fn vet_end(&self, wrong_entries: usize) {
+        let passes = self.record().passes(&self.scene.target).len();
+        let most = self.scene.rails.max_repairs_per_day as usize;
+        self.hold(7, passes <= most, || format!("{passes} repairs of one day"));
         if self.heard_only_liars() {
             return;
         }
@@ -572,12 +513,6 @@ impl Oracle {
         self.hold(9, wrong_entries == 0, || {
             format!("in step, and {wrong_entries} entries are wrong")
         });
-        let passes: u32 = self
-            .ledger()
-            .query_row("select count(*) from ledger_passes", [], |row| row.get(0))
-            .unwrap();
-        let most = self.scene.rails.max_repairs_per_day;
-        self.hold(7, passes <= most, || format!("{passes} repairs of one day"));
     }
 }
 
