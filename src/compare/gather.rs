@@ -1,4 +1,4 @@
-//! A file's derived rows, sorted into what a look at one day needs of them.
+//! A file's derived rows, parted into what a look at one day needs of them.
 //!
 //! Only keys are kept, with where they stand in the file and, if contents are compared, a digest
 //! of the stored cells: a day of ten million rows must fit in memory. Whole rows are derived a
@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::NaiveDateTime;
 
-use super::Ordered;
+use super::{FileRows, Gathering};
 use crate::expected::{DeriveError, DerivedRow, FileOutcome, FileText, Line, Recipe, Variant};
 use crate::model::{Cell, CellError, ColumnType, Day, Md5Key, RowKey, TableShape, Value};
 
@@ -144,7 +144,7 @@ impl Standing {
     }
 }
 
-/// An expected row on the looked-at day, without its values. There may be ten million.
+/// An expected row on the looked-at day, without its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Placed {
     /// Its key.
@@ -187,7 +187,7 @@ pub struct FileKeys {
     /// The variant.
     pub variant: Variant,
     /// Rows of the looked-at day.
-    pub today: Ordered,
+    pub today: FileRows,
     /// Digests of the cells of the looked-at day's rows, by their place in the file's `data`; empty
     /// where contents are not compared.
     pub digests: Vec<u64>,
@@ -216,7 +216,7 @@ pub struct Asked<'a> {
     pub contents: bool,
 }
 
-/// Derives a file and sorts its rows.
+/// Derives a file and parts its rows.
 ///
 /// # Errors
 /// If the file proves nothing.
@@ -228,7 +228,7 @@ pub fn gather(
 ) -> Result<FileKeys, DeriveError> {
     let mut keys = FileKeys {
         variant,
-        today: Ordered::default(),
+        today: FileRows::gather(asked.file).finish(),
         digests: Vec::new(),
         spilled: Vec::new(),
         misdated: Vec::new(),
@@ -236,9 +236,9 @@ pub fn gather(
         outcome: FileOutcome::default(),
     };
     let spill = i64::from(recipe.facts().spill_days);
-    let mut today = Vec::new();
+    let mut today = FileRows::gather(asked.file);
     let outcome = recipe.derive(text, variant, &mut |line| match line {
-        Line::Row(row) => today.extend(keys.sort_in(&row, spill, asked)),
+        Line::Row(row) => keys.put(&row, spill, asked, &mut today),
         Line::Unpublishable(row) => keys.unfit.push(Unfit {
             key: None,
             file: asked.file,
@@ -247,7 +247,7 @@ pub fn gather(
         }),
     })?;
     keys.outcome = outcome;
-    keys.today = Ordered::from(today);
+    keys.today = today.finish();
     Ok(keys)
 }
 
@@ -260,15 +260,15 @@ impl FileKeys {
 
     /// Every key the file has, on whatever day.
     pub fn every_key(&self) -> impl Iterator<Item = RowKey> {
-        let today = self.today.iter().map(|row| row.key.into());
+        let today = self.today.keys().map(RowKey::from);
         let near = self.spilled.iter().cloned();
         let far = self.misdated.iter().map(|row| row.key.clone());
         let unfit = self.unfit.iter().filter_map(|row| row.key.clone());
         today.chain(near).chain(far).chain(unfit)
     }
 
-    /// Puts a row where it belongs, or hands it back if that is the looked-at day.
-    fn sort_in(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>) -> Option<Placed> {
+    /// Puts a row where it belongs: into `today` if it stands on the looked-at day.
+    fn put(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>, today: &mut Gathering) {
         let Asked {
             file,
             file_day,
@@ -285,7 +285,7 @@ impl FileKeys {
                 ordinal,
                 why: format!("{column}: {misfit}"),
             });
-            return None;
+            return;
         }
         match Standing::of(row.at, file_day, day, spill) {
             Standing::Far(day) => self.misdated.push(Misdated {
@@ -300,10 +300,9 @@ impl FileKeys {
                     self.digests.resize(ordinal as usize, 0);
                     self.digests.push(cells.map_or(0, |cells| digest(&cells)));
                 }
-                return Some(Placed { key, file, ordinal });
+                today.push(key, ordinal);
             }
             Standing::Near => self.spilled.push(key.into()),
         }
-        None
     }
 }

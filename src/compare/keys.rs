@@ -1,13 +1,11 @@
 //! Sets of keys: which variant a file was published under, what is missing, what is unexpected.
 
-use std::cmp::Ordering;
-
 use crate::expected::{Counter, Variant};
 use crate::model::{KeyPolicy, KeyRecipe, KeySet, RowKey};
 
-use super::Ordered;
+use super::FileRows;
 use super::gather::{FileKeys, Placed};
-use super::ordered::Merged;
+use super::ranges::Ranges;
 
 /// Two different places in the lake whose rows have one key. The later one stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,35 +32,32 @@ pub struct KeyDifference {
 /// Compares the rows of the day's files with the published keys, and hands each row that stands on
 /// both sides to `both`, with its place among the published MD5s.
 ///
-/// All lists are walked once, side by side, so that nothing needs memory but what differs. Of equal
+/// Both sides are walked once, beside each other, so that nothing needs memory but what differs. Of equal
 /// keys the row uploaded last stands: later files replace earlier ones, later rows of a file
 /// replace earlier ones.
 pub fn difference(
-    files: &[&Ordered],
+    files: &[&FileRows],
     published: &KeySet,
     both: &mut dyn FnMut(&Placed, usize),
 ) -> KeyDifference {
     let mut found = KeyDifference::default();
     let mut right = published.md5().iter().enumerate().peekable();
-    for row in LastOfEach::of(files, &mut found.collisions) {
-        found.expected += 1;
-        let is_published = loop {
-            let Some((place, key)) = right.peek().copied() else {
-                break false;
-            };
-            let order = key.cmp(&row.key);
-            if order == Ordering::Greater {
-                break false;
+    let mut ranges = Ranges::of(files);
+    while let Some(range) = ranges.next() {
+        for alike in range.chunk_by(|a, b| a.key == b.key) {
+            let stands = alike[alike.len() - 1];
+            let pairs = alike.array_windows();
+            found
+                .collisions
+                .extend(pairs.map(|&[replaced, stands]| Collision { stands, replaced }));
+            found.expected += 1;
+            while let Some((_, key)) = right.next_if(|(_, key)| **key < stands.key) {
+                found.unexpected.push((*key).into());
             }
-            right.next();
-            if order == Ordering::Equal {
-                both(&row, place);
-                break true;
+            match right.next_if(|(_, key)| **key == stands.key) {
+                Some((place, _)) => both(&stands, place),
+                None => found.missing.push(stands),
             }
-            found.unexpected.push((*key).into());
-        };
-        if !is_published {
-            found.missing.push(row);
         }
     }
     found.unexpected.extend(right.map(|(_, key)| (*key).into()));
@@ -70,45 +65,6 @@ pub fn difference(
     found.unexpected.extend(texts);
     found.unexpected.sort_unstable();
     found
-}
-
-/// Of the rows of several files the last of each key, ascending: those that should stand.
-struct LastOfEach<'a> {
-    rows: Merged<'a>,
-    next: Option<Placed>,
-    collisions: &'a mut Vec<Collision>,
-}
-
-impl<'a> LastOfEach<'a> {
-    fn of(files: &[&'a Ordered], collisions: &'a mut Vec<Collision>) -> Self {
-        let mut rows = Merged::of(files);
-        Self {
-            next: rows.next(),
-            rows,
-            collisions,
-        }
-    }
-}
-
-impl Iterator for LastOfEach<'_> {
-    type Item = Placed;
-
-    fn next(&mut self) -> Option<Placed> {
-        let mut stands = self.next?;
-        loop {
-            self.next = self.rows.next();
-            match self.next {
-                Some(row) if row.key == stands.key => {
-                    self.collisions.push(Collision {
-                        stands: row,
-                        replaced: stands,
-                    });
-                    stands = row;
-                }
-                _ => return Some(stands),
-            }
-        }
-    }
 }
 
 /// Every variant a recipe's rows may have been published under, today's likeliest first.
@@ -124,15 +80,15 @@ pub fn variants(recipes: &[KeyRecipe], counters: &[Counter]) -> Vec<Variant> {
 }
 
 /// How much of a file stands on the portal under one variant and not under today's as well.
-fn own_hits(candidate: &FileKeys, todays: &FileKeys, published: &KeySet) -> usize {
-    (candidate.today.iter())
-        .filter(|row| published.contains(&row.key) && !todays.today.contains(&row.key))
+fn own_hits(candidate: &FileKeys, todays: &KeySet, published: &KeySet) -> usize {
+    (candidate.today.keys())
+        .filter(|key| published.contains(key) && !todays.contains(key))
         .count()
 }
 
 fn hits(candidate: &FileKeys, published: &KeySet) -> usize {
-    (candidate.today.iter())
-        .filter(|row| published.contains(&row.key))
+    (candidate.today.keys())
+        .filter(|key| published.contains(key))
         .count()
 }
 
@@ -160,15 +116,15 @@ pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) ->
     let Some((current, current_hits)) = best(&mut current) else {
         return 0;
     };
-    let todays = &candidates[current];
+    let todays = KeySet::of(candidates[current].today.keys().collect(), Vec::new());
     let mut older = (candidates.iter().enumerate())
         .filter(|(_, file)| !is_todays(file))
-        .map(|(index, file)| (index, own_hits(file, todays, published)));
+        .map(|(index, file)| (index, own_hits(file, &todays, published)));
     let Some((older, older_hits)) = best(&mut older) else {
         return current;
     };
-    let shared = (candidates[older].today.iter())
-        .filter(|row| todays.today.contains(&row.key) && published.contains(&row.key))
+    let shared = (candidates[older].today.keys())
+        .filter(|key| todays.contains(key) && published.contains(key))
         .count();
     let only_older = older_hits > 0 && current_hits <= shared;
     if only_older && policy == KeyPolicy::Accept {
@@ -208,14 +164,23 @@ mod tests {
         }
     }
 
+    fn gathered(rows: &[Placed]) -> FileRows {
+        let mut gathering = FileRows::gather(rows.first().map_or(0, |row| row.file));
+        for row in rows {
+            gathering.push(row.key, row.ordinal);
+        }
+        gathering.finish()
+    }
+
     fn file(keys: KeyRecipe, counter: Counter, rows: &[u32]) -> FileKeys {
         FileKeys {
             variant: Variant { keys, counter },
-            today: (0..)
-                .zip(rows)
-                .map(|(ordinal, &n)| placed(n, ordinal))
-                .collect::<Vec<_>>()
-                .into(),
+            today: gathered(
+                &(0..)
+                    .zip(rows)
+                    .map(|(ordinal, &n)| placed(n, ordinal))
+                    .collect::<Vec<_>>(),
+            ),
             digests: Vec::new(),
             spilled: Vec::new(),
             misdated: Vec::new(),
@@ -229,8 +194,8 @@ mod tests {
     }
 
     fn compared(files: &[&[Placed]], published: &KeySet) -> (KeyDifference, Vec<(u32, usize)>) {
-        let files: Vec<Ordered> = files.iter().map(|rows| rows.to_vec().into()).collect();
-        let files: Vec<&Ordered> = files.iter().collect();
+        let files: Vec<FileRows> = files.iter().map(|rows| gathered(rows)).collect();
+        let files: Vec<&FileRows> = files.iter().collect();
         let mut both = Vec::new();
         let found = difference(&files, published, &mut |row, place| {
             both.push((row.ordinal, place));

@@ -240,9 +240,9 @@ fn changes(names: &[&'static str], published: &[Cell], expected: &[Cell]) -> Vec
 /// and the key of the same row under the chosen one.
 fn rekeyed_by(files: &[Candidate], unexpected: &[RowKey]) -> HashMap<RowKey, (Variant, RowKey)> {
     let mut known = HashMap::new();
-    let is_unexpected = |row: &&Placed| unexpected.binary_search(&row.key.into()).is_ok();
+    let is_unexpected = |row: &Placed| unexpected.binary_search(&row.key.into()).is_ok();
     for file in files {
-        let theirs: Vec<(Variant, &Placed)> = (file.tried.iter())
+        let theirs: Vec<(Variant, Placed)> = (file.tried.iter())
             .flat_map(|tried| tried.today.iter().map(|row| (tried.variant, row)))
             .filter(|(_, row)| is_unexpected(row))
             .collect();

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
 use crate::compare::keys::{self, KeyDifference};
-use crate::compare::{Depth, Doubt, FileSeen, Findings, MisdatedRow, Ordered, Repeated, catalog};
+use crate::compare::{Depth, Doubt, FileRows, FileSeen, Findings, MisdatedRow, Repeated, catalog};
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
 use crate::model::{Dataset, DatasetDay, Entry, KeySet, Md5Key, PublishedRow, RowKey};
 use crate::socrata::{Freshness, Table};
@@ -411,7 +411,7 @@ pub(super) fn outside(side: &LakeSide, entries: &[Entry]) -> String {
 }
 
 /// The rows of the looked-at day, by file.
-pub(super) fn rows_of(files: &[Candidate]) -> Vec<&Ordered> {
+pub(super) fn rows_of(files: &[Candidate]) -> Vec<&FileRows> {
     files.iter().map(|file| &file.keys().today).collect()
 }
 

@@ -155,6 +155,22 @@ impl<'a> Look<'a> {
         })
     }
 
+    /// Counts the rows that the filter lets through, and their keys.
+    pub(super) async fn tally(&mut self, key: &str, filter: String) -> Result<Tally, Setback> {
+        let query = Query {
+            select: format!(
+                "count(*) as sl_rows,count(distinct {key}) as sl_keys,max(:updated_at) as sl_newest"
+            ),
+            filter,
+            ..Query::default()
+        };
+        let answer = self.ask("count", &query).await?;
+        match serde_json::from_slice::<[Tally; 1]>(&answer.body) {
+            Ok([tally]) => Ok(tally),
+            Err(_) => Err(Setback::contradicts("the counts are not counts")),
+        }
+    }
+
     /// Takes an answer in, unless something speaks against it.
     fn admit(&mut self, answer: &Answer) -> Result<(), Doubt> {
         let is_vouched = match flag(&answer.headers) {

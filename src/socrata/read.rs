@@ -352,12 +352,16 @@ impl<'a> Pick<'a> {
         Ok(batches)
     }
 
+    fn filter(&self, batch: &Batch) -> String {
+        format!("{} in ({})", self.table.key(), batch.list)
+    }
+
     fn query(&self, batch: &Batch, portal: &Portal) -> Query {
         let keyed = self.table.is_keyed() || self.group.is_some();
         let key = self.table.key();
         Query {
             select: self.select.clone(),
-            filter: format!("{key} in ({})", batch.list),
+            filter: self.filter(batch),
             group: self.group.clone(),
             limit: Some(if keyed {
                 batch.keys + 1
@@ -368,13 +372,33 @@ impl<'a> Pick<'a> {
         }
     }
 
-    /// Whether the number of rows can be true of a batch.
-    fn check(&self, batch: &Batch, received: u64, portal: &Portal) -> Result<(), Setback> {
-        let query = self.query(batch, portal);
+    /// Whether as many came as there are. A row that came was there; that one was not is true
+    /// only if the portal counts no more than came.
+    async fn check(
+        &self,
+        look: &mut Look<'_>,
+        batch: &Batch,
+        received: u64,
+    ) -> Result<(), Setback> {
+        let query = self.query(batch, look.portal);
         if query.limit.is_some_and(|limit| received >= limit) {
             return Err(Setback::contradicts(
                 "more rows than keys, or than a page holds",
             ));
+        }
+        if self.table.is_keyed() && received == batch.keys {
+            return Ok(());
+        }
+        let tally = look.tally(&self.table.key(), self.filter(batch)).await?;
+        let counted = if self.group.is_some() {
+            tally.keys
+        } else {
+            tally.rows
+        };
+        if received != counted {
+            return Err(Setback::contradicts(format!(
+                "{received} came, {counted} were counted"
+            )));
         }
         Ok(())
     }
@@ -398,7 +422,7 @@ impl<'a> Pick<'a> {
                 Ok(())
             });
             let received = received.map_err(Setback::Contradicts)?;
-            self.check(batch, received, look.portal)?;
+            self.check(look, batch, received).await?;
         }
         rows.sort_by(|a, b| a.key.cmp(&b.key));
         let is_repeated = rows.windows(2).any(|pair| pair[0].key == pair[1].key);
@@ -426,7 +450,7 @@ impl<'a> Pick<'a> {
                 Ok(())
             });
             let received = received.map_err(Setback::Contradicts)?;
-            self.check(batch, received, look.portal)?;
+            self.check(look, batch, received).await?;
         }
         Ok(present)
     }

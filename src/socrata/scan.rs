@@ -111,19 +111,8 @@ impl<'a> Scan<'a> {
     }
 
     async fn tally(&mut self) -> Result<Tally, Setback> {
-        let key = self.table.key();
-        let query = Query {
-            select: format!(
-                "count(*) as sl_rows,count(distinct {key}) as sl_keys,max(:updated_at) as sl_newest"
-            ),
-            filter: self.table.day_filter(self.day),
-            ..Query::default()
-        };
-        let answer = self.look.ask("count", &query).await?;
-        match serde_json::from_slice::<[Tally; 1]>(&answer.body) {
-            Ok([tally]) => Ok(tally),
-            Err(_) => Err(Setback::contradicts("the counts are not counts")),
-        }
+        let day = self.table.day_filter(self.day);
+        self.look.tally(&self.table.key(), day).await
     }
 
     async fn pages(

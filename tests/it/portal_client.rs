@@ -423,6 +423,43 @@ mod reading {
     }
 
     #[tokio::test]
+    async fn a_row_that_one_answer_lacks_is_not_taken_for_absent() {
+        for identifier in [Some("record_id"), None] {
+            let mut world = World::of(hex(3));
+            world.identifier = identifier;
+            let stage = Stage::playing(world, |ask, world| {
+                let honest = world.answer(ask);
+                if ask.is(Kind::List, 0) || ask.is(Kind::List, 2) {
+                    let mut rows: Vec<Value> = serde_json::from_slice(&honest.body).unwrap();
+                    rows.remove(1);
+                    return honest.body(Value::from(rows).to_string());
+                }
+                honest
+            })
+            .await;
+            let table = table(&stage).await;
+            let wanted = keys(&hex(3));
+            let present = reader(&stage).keys_present(&table, &wanted).await.unwrap();
+            assert_eq!(present.len(), 3, "{identifier:?}");
+            let rows = reader(&stage).rows_by_key(&table, &wanted).await.unwrap();
+            assert_eq!(rows.len(), 3, "{identifier:?}");
+            assert_eq!(stage.asked(Kind::List).len(), 4, "{identifier:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_absent_is_counted() {
+        let stage = Stage::honest(World::of(hex(9))).await;
+        let table = known_table().await;
+        let mut wanted = keys(&hex(9));
+        reader(&stage).keys_present(&table, &wanted).await.unwrap();
+        assert_eq!(stage.asked(Kind::Count).len(), 0);
+        wanted.push(RowKey::new("absent"));
+        let present = reader(&stage).keys_present(&table, &wanted).await.unwrap();
+        assert_eq!((present.len(), stage.asked(Kind::Count).len()), (9, 1));
+    }
+
+    #[tokio::test]
     async fn batches_of_two_versions_are_read_again() {
         let stage = Stage::playing(World::of(hex(300)), |ask, world| {
             if ask.is(Kind::List, 1) {

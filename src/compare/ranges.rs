@@ -1,0 +1,244 @@
+//! Rows in the order of their keys, put in order a range of keys at a time.
+//!
+//! Sorting ten million rows costs most while they are spread over more memory than a cache holds.
+//! The first byte of an MD5 cuts a day's rows into 256 ranges of about one size. [`FileRows`] keeps
+//! the rows of a file grouped by that byte from the time they are gathered, and [`Ranges`] brings
+//! together one range of all files after the other, in order.
+
+use super::gather::Placed;
+use crate::model::Md5Key;
+
+/// Rows that are grouped together: few enough to stay in a cache meanwhile.
+const RUN: usize = 1 << 17;
+
+/// Rows of a range that are sorted together: few enough to be moved about one by one.
+const GROUP: usize = 8;
+
+/// A row of a file: [`Placed`] without the file, which saves a sixth of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileRow {
+    key: Md5Key,
+    ordinal: u32,
+}
+
+/// The rows of one file. One key may come several times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRows {
+    file: u32,
+    /// Each is grouped by the first byte of the key.
+    runs: Vec<Vec<FileRow>>,
+}
+
+impl FileRows {
+    /// Takes the rows as they come; `file` says which of the day's files they are from.
+    #[must_use]
+    pub fn gather(file: u32) -> Gathering {
+        let rows = Self {
+            file,
+            runs: Vec::new(),
+        };
+        Gathering {
+            rows,
+            open: Vec::new(),
+        }
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.runs.iter().map(Vec::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The rows, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = Placed> + '_ {
+        self.runs.iter().flatten().map(|row| row.of(self.file))
+    }
+
+    /// The keys, in no order that means anything.
+    pub fn keys(&self) -> impl Iterator<Item = Md5Key> + '_ {
+        self.runs.iter().flatten().map(|row| row.key)
+    }
+}
+
+/// The rows of a file that is being read.
+#[derive(Debug)]
+pub struct Gathering {
+    rows: FileRows,
+    /// Rows that are not grouped yet.
+    open: Vec<FileRow>,
+}
+
+impl Gathering {
+    /// Takes one more row; `ordinal` is its place in the file's `data`, from 0.
+    pub fn push(&mut self, key: Md5Key, ordinal: u32) {
+        self.open.push(FileRow { key, ordinal });
+        if self.open.len() == RUN {
+            self.close();
+        }
+    }
+
+    /// There are no more.
+    #[must_use]
+    pub fn finish(mut self) -> FileRows {
+        if !self.open.is_empty() {
+            self.close();
+        }
+        self.rows
+    }
+
+    fn close(&mut self) {
+        let mut run = Vec::new();
+        let first_byte = |row: &FileRow| usize::from(row.key.0[0]);
+        group(self.open.iter().copied(), 256, first_byte, &mut run);
+        self.rows.runs.push(run);
+        self.open.clear();
+    }
+}
+
+impl FileRow {
+    fn of(self, file: u32) -> Placed {
+        let Self { key, ordinal } = self;
+        Placed { key, file, ordinal }
+    }
+}
+
+/// Puts the rows into `into`, those of one group together, by ascending group.
+fn group<T: Copy>(
+    rows: impl Iterator<Item = T> + Clone,
+    groups: usize,
+    group: impl Fn(&T) -> usize,
+    into: &mut Vec<T>,
+) {
+    let mut place = vec![0; groups + 1];
+    rows.clone().for_each(|row| place[group(&row) + 1] += 1);
+    for group in 0..groups {
+        place[group + 1] += place[group];
+    }
+    let Some(any) = rows.clone().next() else {
+        into.clear();
+        return;
+    };
+    into.resize(place[groups], any);
+    rows.for_each(|row| {
+        let place = &mut place[group(&row)];
+        into[*place] = row;
+        *place += 1;
+    });
+}
+
+/// The rows of several files, ascending by key, file and place in the file, range by range.
+pub(super) struct Ranges<'a> {
+    /// What is left of each run of each file.
+    rest: Vec<(u32, &'a [FileRow])>,
+    /// The first bytes of keys whose ranges are still to come.
+    bytes: std::ops::RangeInclusive<u8>,
+    range: Vec<Placed>,
+}
+
+impl<'a> Ranges<'a> {
+    pub(super) fn of(files: &[&'a FileRows]) -> Self {
+        let runs = |of: &&'a FileRows| {
+            let &FileRows { file, ref runs } = *of;
+            runs.iter().map(move |run| (file, run.as_slice()))
+        };
+        Self {
+            rest: files.iter().flat_map(runs).collect(),
+            bytes: 0..=u8::MAX,
+            range: Vec::new(),
+        }
+    }
+
+    /// The rows of the next range, which may be none. Rows of one key are in one range.
+    pub(super) fn next(&mut self) -> Option<&[Placed]> {
+        let byte = self.bytes.next()?;
+        let these: Vec<(u32, &[FileRow])> = (self.rest.iter_mut())
+            .map(|(file, rest)| {
+                let count = rest.partition_point(|row| row.key.0[0] <= byte);
+                let (these, others) = rest.split_at(count);
+                *rest = others;
+                (*file, these)
+            })
+            .collect();
+        let rows =
+            (these.iter()).flat_map(|&(file, rows)| rows.iter().map(move |row| row.of(file)));
+        let count: usize = these.iter().map(|(_, rows)| rows.len()).sum();
+        let bits = (count / GROUP).next_power_of_two().ilog2().max(1);
+        let number = |row: &Placed| usize::try_from((row.key.first_half() << 8) >> (64 - bits));
+        group(
+            rows,
+            1 << bits,
+            |row| number(row).unwrap_or_default(),
+            &mut self.range,
+        );
+        for group in self.range.chunk_by_mut(|a, b| number(a) == number(b)) {
+            group.sort_unstable_by(|a, b| {
+                let halves = (a.key.first_half(), b.key.first_half());
+                halves.0.cmp(&halves.1).then_with(|| a.cmp(b))
+            });
+        }
+        Some(&self.range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gathered(file: u32, keys: impl IntoIterator<Item = [u8; 16]>) -> FileRows {
+        let mut rows = FileRows::gather(file);
+        for (ordinal, key) in (0..).zip(keys) {
+            rows.push(Md5Key(key), ordinal);
+        }
+        rows.finish()
+    }
+
+    fn come_in_order(files: &[FileRows]) -> bool {
+        let mut all: Vec<Placed> = files.iter().flat_map(FileRows::iter).collect();
+        all.sort();
+        let files: Vec<&FileRows> = files.iter().collect();
+        let (mut ranges, mut come) = (Ranges::of(&files), Vec::new());
+        while let Some(range) = ranges.next() {
+            come.extend_from_slice(range);
+        }
+        come == all
+    }
+
+    proptest! {
+        /// Keys of few values: alike in the first byte, in the second, in either half, or in all.
+        #[test]
+        fn rows_in_any_order_of_any_files_become_one_ascending_list(
+            files in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..3, 0u8..3), 0..40), 0..4),
+        ) {
+            let key = |(first, second, late): (u8, u8, u8)| {
+                let mut key = [second; 16];
+                key[0] = first.wrapping_mul(127);
+                key[12] = late;
+                key
+            };
+            let files: Vec<FileRows> = (0..)
+                .zip(files)
+                .map(|(file, keys)| gathered(file, keys.into_iter().map(key)))
+                .collect();
+            prop_assert!(come_in_order(&files));
+        }
+    }
+
+    #[test]
+    fn a_file_of_several_runs_loses_no_row() {
+        let count = u64::try_from(2 * RUN + 3).unwrap();
+        // An odd factor makes every key another one, in no order.
+        let spread = |n: u64| u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64;
+        let many = gathered(0, (0..count).map(|n| spread(n).to_be_bytes()));
+        let few = gathered(1, (0..9).map(|n| spread(n).to_be_bytes()));
+        assert_eq!((many.len() as u64, few.len()), (count, 9));
+        assert!(come_in_order(&[many, few]));
+    }
+}
