@@ -5,6 +5,9 @@
 //! and must yield exactly the rows counted. Whole rows are held back, compressed, until all of
 //! that is proven, so that nobody sees rows of a scan that came to nothing.
 //!
+//! Where the next page begins is looked up at a page's end before the page is read, so that the
+//! portal makes the next one meanwhile. It is a guess: reading the page proves it, or it is asked anew.
+//!
 //! Where no row identifier is set, keys may repeat or be null, so pages follow `:id` instead. Its
 //! texts are encrypted counters: their order means nothing here, only the last one is passed back.
 
@@ -23,6 +26,9 @@ use super::soql::{Query, literal};
 use super::table::{self, Table};
 use crate::model::{Day, KeySet, Md5Key, PublishedRow, RowKey, TableShape};
 
+/// How many opening brackets at a page's end may be that of its last row.
+const LAST_BRACKETS: usize = 16;
+
 /// How much of each row is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
@@ -32,6 +38,12 @@ pub(super) enum Depth {
 
 pub(super) struct Scan<'a> {
     pub(super) look: Look<'a>,
+    rows: DayRows<'a>,
+}
+
+/// The rows that are scanned.
+#[derive(Clone, Copy)]
+struct DayRows<'a> {
     table: &'a Table,
     day: Day,
     depth: Depth,
@@ -54,12 +66,8 @@ struct Bracket {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, depth: Depth) -> Self {
-        Self {
-            look,
-            table,
-            day,
-            depth,
-        }
+        let rows = DayRows { table, day, depth };
+        Self { look, rows }
     }
 
     /// Scans until an attempt succeeds, or too many came to nothing.
@@ -83,7 +91,7 @@ impl<'a> Scan<'a> {
         if before != after {
             return Err(Setback::changed("counts or metadata changed meanwhile"));
         }
-        if self.depth == Depth::Rows && newest != after.tally.newest {
+        if self.rows.depth == Depth::Rows && newest != after.tally.newest {
             return Err(Setback::contradicts(
                 "the newest row is not the newest counted",
             ));
@@ -98,11 +106,11 @@ impl<'a> Scan<'a> {
     }
 
     async fn shape(&mut self) -> Result<TableShape, Setback> {
-        let (shape, requests) = table::shape(self.look.portal, &self.table.id)
+        let (shape, requests) = table::shape(self.look.portal, &self.rows.table.id)
             .await
             .map_err(Setback::Fatal)?;
         self.look.requests += requests;
-        let known = &self.table.shape;
+        let known = &self.rows.table.shape;
         if shape.columns != known.columns || shape.row_identifier != known.row_identifier {
             let (id, what) = self.look.name();
             return Err(Setback::Fatal(ReadError::Reshaped { id, what }));
@@ -111,37 +119,60 @@ impl<'a> Scan<'a> {
     }
 
     async fn tally(&mut self) -> Result<Tally, Setback> {
-        let day = self.table.day_filter(self.day);
-        self.look.tally(&self.table.key(), day).await
+        let DayRows { table, day, .. } = self.rows;
+        self.look.tally(&table.key(), table.day_filter(day)).await
     }
 
     async fn pages(
         &mut self,
         tally: &Tally,
     ) -> Result<(Order, Vec<Vec<u8>>, Option<DateTime<Utc>>), Setback> {
-        let limit = self.look.portal.page_rows();
-        let (mut order, mut pages, mut newest) = (Order::of(self.table), Vec::new(), None);
-        loop {
-            let operation = match self.depth {
-                Depth::Keys => "keys",
-                Depth::Rows => "rows",
-            };
-            let answer = self
-                .look
-                .ask(operation, &self.page_query(&order, limit))
-                .await?;
-            let received = self
-                .take(&answer.body, &mut order, &mut newest)
-                .map_err(Setback::Contradicts)?;
-            if self.depth == Depth::Rows {
-                pages.push(pack(&answer.body));
-            }
+        let Self { look, rows } = self;
+        let limit = look.portal.page_rows();
+        let (mut order, mut pages, mut newest) = (Order::of(rows.table), Vec::new(), None);
+        let first = rows.page_query(None, limit);
+        let mut answer = look.ask(rows.operation(), &first).await?;
+        for asked in 1u64.. {
+            let body = &answer.body;
+            let is_more = asked.saturating_mul(limit) < tally.rows;
+            let guess = is_more.then(|| rows.last_of(body)).flatten();
+            let (ahead, received) = tokio::join!(
+                async {
+                    let query = rows.page_query(Some(guess.as_deref()?), limit);
+                    Some(look.ask(rows.operation(), &query).await)
+                },
+                async {
+                    if rows.depth == Depth::Rows {
+                        pages.push(pack(body));
+                    }
+                    rows.take(body, &mut order, &mut newest)
+                },
+            );
+            let received = received.map_err(Setback::Contradicts)?;
             if order.len() > tally.rows || received > limit {
                 return Err(Setback::contradicts("more rows than were counted"));
             }
             if received < limit {
-                return Ok((order, pages, newest));
+                break;
             }
+            let last = order.last();
+            answer = match ahead {
+                Some(ahead) if guess == last => ahead?,
+                _ => {
+                    let query = rows.page_query(last.as_deref(), limit);
+                    look.ask(rows.operation(), &query).await?
+                }
+            };
+        }
+        Ok((order, pages, newest))
+    }
+}
+
+impl DayRows<'_> {
+    fn operation(&self) -> &'static str {
+        match self.depth {
+            Depth::Keys => "keys",
+            Depth::Rows => "rows",
         }
     }
 
@@ -163,21 +194,27 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn page_query(&self, order: &Order, limit: u64) -> Query {
-        let key = self.table.key();
-        let by = match order {
-            Order::ByKey(_) => key.clone(),
-            Order::BySid(_) => ":id".to_owned(),
-        };
-        let select = match (self.depth, order) {
-            (Depth::Keys, Order::ByKey(_)) => key,
-            (Depth::Keys, Order::BySid(_)) => format!(":id,{key}"),
-            (Depth::Rows, _) => self.table.whole_row(),
+    /// What pages are ordered by.
+    fn by(&self) -> String {
+        if self.table.is_keyed() {
+            self.table.key()
+        } else {
+            ":id".to_owned()
+        }
+    }
+
+    /// The query of the page behind the row `last`, or of the first page.
+    fn page_query(&self, last: Option<&str>, limit: u64) -> Query {
+        let (key, by) = (self.table.key(), self.by());
+        let select = match self.depth {
+            Depth::Keys if self.table.is_keyed() => key,
+            Depth::Keys => format!(":id,{key}"),
+            Depth::Rows => self.table.whole_row(),
         };
         let day = self.table.day_filter(self.day);
-        let filter = match order.last() {
+        let filter = match last {
             None => day,
-            Some(last) => format!("{day} AND {by} > {}", literal(&last)),
+            Some(last) => format!("{day} AND {by} > {}", literal(last)),
         };
         Query {
             select,
@@ -186,6 +223,22 @@ impl<'a> Scan<'a> {
             order: Some(by),
             limit: Some(limit),
         }
+    }
+
+    /// What a page's last row is ordered by, if the last few brackets tell.
+    fn last_of(&self, body: &[u8]) -> Option<String> {
+        let column = if self.table.is_keyed() {
+            &self.table.key_column
+        } else {
+            ":id"
+        };
+        let end = body.iter().rposition(|byte| *byte == b']')?;
+        let opens = (0..end).rev().filter(|at| body[*at] == b'{');
+        let mut rows = opens
+            .take(LAST_BRACKETS)
+            .filter_map(|open| serde_json::from_slice(&body[open..end]).ok());
+        let last: serde_json::Map<String, serde_json::Value> = rows.next()?;
+        last.get(column)?.as_str().map(str::to_owned)
     }
 }
 
