@@ -10,7 +10,7 @@
 //!    Once enough rows prove that a name was spelled otherwise, rows under that same spelling are
 //!    twins even where their measures are old.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::expected::Variant;
 use crate::model::{Cell, PublishedRow, RowKey};
@@ -62,13 +62,28 @@ struct Stranger {
     cells: Vec<Cell>,
     rekeyed: Option<RowKey>,
     renamed: Vec<Candidate>,
+    resembles: bool,
+}
+
+/// What became of the unexpected rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kin {
+    /// Those with an expected row that they double.
+    pub twins: Vec<Twin>,
+    /// The others.
+    pub orphans: Vec<PublishedRow>,
+    /// Keys of those orphans that are like an expected row in every identity column but one. That
+    /// proves no kinship, and is no proof that there is none.
+    pub resembling: BTreeSet<RowKey>,
 }
 
 /// The unexpected rows of a day while their kin are looked for.
 pub struct KinSearch {
     names: &'static [&'static str],
     identity: Vec<usize>,
-    renameable: Vec<usize>,
+    /// Identity columns in which alone a row may be unlike its kin: all but the day's.
+    varying: Vec<usize>,
+    renameable: HashSet<usize>,
     strangers: Vec<Stranger>,
     by_identity: HashMap<u64, Vec<usize>>,
     by_rest: HashMap<(usize, u64), Vec<usize>>,
@@ -100,12 +115,16 @@ impl KinSearch {
             .iter()
             .filter_map(|name| columns.index(name))
             .collect();
-        let renameable: Vec<usize> = (identity.iter().copied())
-            .filter(|&index| columns.names()[index] != day_column && columns.is_text(index))
+        let varying: Vec<usize> = (identity.iter().copied())
+            .filter(|&index| columns.names()[index] != day_column)
+            .collect();
+        let renameable = (varying.iter().copied())
+            .filter(|&index| columns.is_text(index))
             .collect();
         let mut search = Self {
             names: columns.names(),
             identity,
+            varying,
             renameable,
             strangers: Vec::with_capacity(unexpected.len()),
             by_identity: HashMap::new(),
@@ -124,7 +143,7 @@ impl KinSearch {
             .entry(picked(&cells, &self.identity))
             .or_default()
             .push(slot);
-        for &column in &self.renameable {
+        for &column in &self.varying {
             let rest = (column, without(&cells, &self.identity, column));
             self.by_rest.entry(rest).or_default().push(slot);
         }
@@ -133,6 +152,7 @@ impl KinSearch {
             cells,
             rekeyed: None,
             renamed: Vec::new(),
+            resembles: false,
         });
     }
 
@@ -159,35 +179,44 @@ impl KinSearch {
                 stranger.rekeyed.get_or_insert_with(|| key.clone());
             }
         }
-        for &column in &self.renameable {
+        for &column in &self.varying {
             let rest = (column, without(cells, &self.identity, column));
             for &slot in self.by_rest.get(&rest).into_iter().flatten() {
-                self.strangers[slot].consider(column, key, cells, &self.identity);
+                let stranger = &mut self.strangers[slot];
+                if !stranger.is_like(column, cells, &self.identity) {
+                    continue;
+                }
+                stranger.resembles = true;
+                if self.renameable.contains(&column) {
+                    stranger.consider(column, key, cells);
+                }
             }
         }
     }
 
-    /// Ends the search: twins, and the orphans that are left. `rekeyed_by` tells the variant and
-    /// expected key of a key that another variant makes.
+    /// Ends the search. `rekeyed_by` tells the variant and expected key of a key that another
+    /// variant makes.
     #[must_use]
-    pub fn finish(
-        self,
-        rekeyed_by: &HashMap<RowKey, (Variant, RowKey)>,
-    ) -> (Vec<Twin>, Vec<PublishedRow>) {
+    pub fn finish(self, rekeyed_by: &HashMap<RowKey, (Variant, RowKey)>) -> Kin {
         let believed = self.believed();
-        let (names, mut twins, mut orphans) = (self.names, Vec::new(), Vec::new());
+        let (names, mut kin) = (self.names, Kin::default());
         for stranger in self.strangers {
             let known = stranger
                 .row
                 .key
                 .as_ref()
                 .and_then(|key| rekeyed_by.get(key));
+            let resembles = stranger.resembles;
             match stranger.kin(known, &believed, names) {
-                Ok(twin) => twins.push(twin),
-                Err(orphan) => orphans.push(orphan),
+                Ok(twin) => kin.twins.push(twin),
+                Err(orphan) => {
+                    kin.resembling
+                        .extend(orphan.key.clone().filter(|_| resembles));
+                    kin.orphans.push(orphan);
+                }
             }
         }
-        (twins, orphans)
+        kin
     }
 
     fn believed(&self) -> HashSet<(usize, Cell, Cell)> {
@@ -212,12 +241,14 @@ impl KinSearch {
 }
 
 impl Stranger {
-    fn consider(&mut self, column: usize, key: &RowKey, cells: &[Cell], identity: &[usize]) {
+    /// Whether `column` is the one identity column in which it differs.
+    fn is_like(&self, column: usize, cells: &[Cell], identity: &[usize]) -> bool {
         let same = |index: usize| self.cells[index] == cells[index];
-        let kin = identity.iter().all(|&index| index == column || same(index));
-        if !kin || same(column) {
-            return;
-        }
+        !same(column) && identity.iter().all(|&index| index == column || same(index))
+    }
+
+    fn consider(&mut self, column: usize, key: &RowKey, cells: &[Cell]) {
+        let same = |index: usize| self.cells[index] == cells[index];
         let proved = (0..cells.len()).all(|index| index == column || same(index));
         if proved || self.renamed.len() < CANDIDATES_KEPT {
             let to = cells[column].clone();
@@ -340,7 +371,7 @@ mod tests {
         strangers: Vec<PublishedRow>,
         expected: &[PublishedRow],
         known: &HashMap<RowKey, (Variant, RowKey)>,
-    ) -> (Vec<Twin>, Vec<PublishedRow>) {
+    ) -> Kin {
         let columns = columns();
         let identity = ["host_read_time", "reader_identifier", "device_address"];
         let mut search = KinSearch::new(&columns, &identity, "host_read_time", strangers);
@@ -352,7 +383,7 @@ mod tests {
 
     #[test]
     fn equal_identity_under_another_key_is_rekeyed() {
-        let (twins, orphans) = sorted(
+        let Kin { twins, orphans, .. } = sorted(
             vec![published("x", 1, "lamar", 7, 2)],
             &[published("a", 1, "lamar", 7, 9)],
             &HashMap::new(),
@@ -364,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_name_spelled_otherwise_in_several_rows_is_renamed() {
-        let (twins, orphans) = sorted(
+        let Kin { twins, orphans, .. } = sorted(
             vec![
                 published("x", 1, "LAMAR", 7, 2),
                 published("y", 3, "LAMAR", 8, 4),
@@ -398,17 +429,26 @@ mod tests {
 
     #[test]
     fn one_likeness_alone_proves_no_renaming() {
-        let (twins, orphans) = sorted(
+        let Kin {
+            twins,
+            orphans,
+            resembling,
+        } = sorted(
             vec![published("x", 1, "LAMAR", 7, 2)],
             &[published("a", 1, "lamar", 7, 2)],
             &HashMap::new(),
         );
         assert_eq!((twins.len(), orphans.len()), (0, 1));
+        assert_eq!(resembling, BTreeSet::from([RowKey::new("x")]));
     }
 
     #[test]
     fn a_row_at_another_time_is_nobodys_twin() {
-        let (twins, orphans) = sorted(
+        let Kin {
+            twins,
+            orphans,
+            resembling,
+        } = sorted(
             (0..4)
                 .map(|n| published(&format!("x{n}"), 30 + n, "lamar", n, 2))
                 .collect(),
@@ -417,7 +457,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             &HashMap::new(),
         );
-        assert_eq!((twins.len(), orphans.len()), (0, 4));
+        assert_eq!((twins.len(), orphans.len(), resembling.len()), (0, 4, 0));
     }
 
     #[test]
@@ -429,7 +469,7 @@ mod tests {
             counter: Counter::Shared,
         };
         let known = HashMap::from([(RowKey::new("x"), (variant, RowKey::new("a")))]);
-        let (twins, _) = sorted(vec![published("x", 9, "other", 1, 1)], &[], &known);
+        let Kin { twins, .. } = sorted(vec![published("x", 9, "other", 1, 1)], &[], &known);
         assert_eq!(twins[0].how, Kinship::Rekeyed(Some(variant)));
     }
 }

@@ -4,7 +4,7 @@
 //! derived once more, under the variant that was chosen, and only missing, altered and collided
 //! rows are kept; all others just pass by the search for kin of the unexpected rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::compare::gather::{self, Misdated, Placed, Standing};
 use crate::compare::keys::{Collision, KeyDifference};
@@ -122,14 +122,15 @@ impl Taking<'_> {
 }
 
 impl Looking<'_> {
-    /// Fills the findings with whole rows: missing, altered, twins, orphans, collisions.
+    /// Fills the findings with whole rows: missing, altered, twins, orphans, collisions. Returns the
+    /// keys of orphans that resemble an expected row.
     pub(super) async fn fill_in(
         &self,
         files: &[Candidate],
         wanted: Wanted,
         unexpected: &[RowKey],
         findings: &mut Findings,
-    ) -> Result<(), LookError> {
+    ) -> Result<BTreeSet<RowKey>, LookError> {
         let strangers = self.published_rows(unexpected).await?;
         let identity = self.recipe.facts().identity;
         let spill = i64::from(self.recipe.facts().spill_days);
@@ -171,9 +172,10 @@ impl Looking<'_> {
             ..
         } = taking;
         findings.collided = wanted.differing();
-        (findings.twins, findings.orphans) = kin.finish(&rekeyed_by(files, unexpected));
+        let kin = kin.finish(&rekeyed_by(files, unexpected));
+        (findings.twins, findings.orphans) = (kin.twins, kin.orphans);
         findings.altered = self.altered(altered).await?;
-        Ok(())
+        Ok(kin.resembling)
     }
 
     /// The whole rows of keys that this look has seen standing. That one of them is not there is no

@@ -10,7 +10,7 @@ use crate::compare::gather;
 use crate::compare::keys;
 use crate::compare::twins::Kinship;
 use crate::compare::{Doubt, Findings};
-use crate::model::{KeySet, RowKey};
+use crate::model::{KeySet, PublishedRow, RowKey};
 
 use super::LookError;
 use super::lakeside::LakeSide;
@@ -115,13 +115,15 @@ impl Looking<'_> {
     }
 
     /// A file whose device numbers depend on what else was published is certain only if it stands
-    /// whole, or if every row that stands is explained. That its companion is not there makes it no
-    /// more certain: one that is gone leaves every row under another number.
+    /// whole, or if no row that stands may be one of its rows under another number. That its
+    /// companion is not there makes it no more certain: one that is gone leaves every row under
+    /// another number.
     pub(super) fn doubt_numbering(
         &self,
         files: &mut [Candidate],
         published: &KeySet,
         side: &LakeSide,
+        resembling: &BTreeSet<RowKey>,
         findings: &mut Findings,
     ) {
         let facts = self.recipe.facts();
@@ -129,17 +131,14 @@ impl Looking<'_> {
             return;
         }
         let by_recipe = |how: &Kinship| matches!(how, Kinship::Rekeyed(Some(_)));
-        let unexplained = findings.orphans.len()
-            + findings
-                .twins
-                .iter()
-                .filter(|twin| !by_recipe(&twin.how))
-                .count();
+        let is_like =
+            |row: &PublishedRow| row.key.as_ref().is_none_or(|key| resembling.contains(key));
+        let explained = !findings.orphans.iter().any(is_like)
+            && findings.twins.iter().all(|twin| by_recipe(&twin.how));
         for file in files.iter_mut() {
             let source = &file.source;
             let alone = source.companion.is_none() && side.doubts_companion(&source.file, facts);
-            let explained = unexplained == 0 && !alone;
-            file.certain = explained || keys::stands_whole(file.keys(), published);
+            file.certain = (explained && !alone) || keys::stands_whole(file.keys(), published);
             if !file.certain {
                 findings
                     .doubts

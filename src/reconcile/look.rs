@@ -155,10 +155,17 @@ impl Looking<'_> {
         differ.unexpected.retain(|key| !vouched.contains(key));
         let far = self.misdated(&files, &mut findings).await?;
         let wanted = Wanted::new(&differ, &altered, &far);
-        self.fill_in(&files, wanted, &differ.unexpected, &mut findings)
+        let resembling = self
+            .fill_in(&files, wanted, &differ.unexpected, &mut findings)
             .await?;
         self.drop_vouched_elsewhere(&mut findings).await?;
-        self.doubt_numbering(&mut files, &published.keys, &side, &mut findings);
+        self.doubt_numbering(
+            &mut files,
+            &published.keys,
+            &side,
+            &resembling,
+            &mut findings,
+        );
         self.catalogued(&files, &side, &entries, &mut findings)
             .await?;
         side.doubt_changes(self.world.ready(), self.target).await?;

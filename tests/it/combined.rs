@@ -74,3 +74,36 @@ async fn several_faults_of_a_summary_day_are_mended_together() {
         mends(Table::TravelTimes, seed).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_faults_of_a_day_of_single_reads_are_mended_together() {
+    for seed in 30..36 {
+        mends(Table::DeviceReads, seed).await;
+    }
+}
+
+/// What a rewrite leaves that was cut off behind its purge: devices are numbered by what the file
+/// says, since nothing that stands is like a row of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn single_reads_of_which_only_strangers_are_left_are_published_again() {
+    let table = Table::DeviceReads;
+    let city = TestCity::around(wednesday(), WIDE).await;
+    let before = city.rows(table);
+    city.try_damage(Breakage::Strangers(5), table, wednesday());
+    let day = wednesday().to_string();
+    let of_day = |row: &serde_json::Map<String, serde_json::Value>| {
+        (row.get("host_read_time").and_then(|time| time.as_str()))
+            .is_some_and(|time| time.starts_with(&day))
+    };
+    let wiped: Vec<&str> = (before.iter())
+        .filter(|(_, row)| of_day(row))
+        .map(|(key, _)| key.as_str())
+        .collect();
+    assert!(wiped.len() > 20, "the day has {} rows", wiped.len());
+    let portal = &city.stage.portal;
+    portal.delete_directly(table.spec().id, &wiped).unwrap();
+    let mended = city.repair(table, wednesday(), Depth::Content).await;
+    assert_eq!(mended.state, State::Repaired, "{:?}", mended.why);
+    let after = city.rows(table);
+    assert!(after == before, "{:?}", difference(&before, &after));
+}

@@ -98,10 +98,10 @@ fn broken_days(least: usize) -> impl Strategy<Value = (Table, Vec<Breakage>)> {
     })
 }
 
-/// Tables of which a file with lost rows may rightly wait: the rows of matched trips stand on two
-/// days, and of single reads nothing tells the numbering if strangers stand beside a gap.
+/// A table of which a file with lost rows may rightly wait: the rows of matched trips stand on two
+/// days.
 fn waits(table: Table) -> bool {
-    matches!(table, Table::MatchedTrips | Table::DeviceReads)
+    table == Table::MatchedTrips
 }
 
 fn loses_rows(breakage: Breakage) -> bool {
