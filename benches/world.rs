@@ -3,8 +3,8 @@
 //! real binary with their memory.
 //!
 //! `cargo bench --bench world` prints a Markdown line per bar; a word behind `--` chooses: `keys`,
-//! `writes`, `looks`, `large`; `days=3` makes a shorter look. All is measured by the clock, so the machine should be quiet; curl
-//! is needed.
+//! `writes`, `looks`, `large`, `daemon`; `days=3` makes a shorter look. All but memory is measured by
+//! the clock, so the machine should be quiet; curl is needed.
 
 #[path = "support/small.rs"]
 mod small;
@@ -16,7 +16,7 @@ mod turns;
 
 use serde_json::{Map, Value, json};
 use small::{CHUNK_ROWS, ID, day, key, row, small};
-use sodalake::model::RowKey;
+use sodalake::model::{Day, RowKey};
 use sodalake::sandbox::city::{Scale, Table as CityTable};
 use stage::{Built, curl};
 use turns::{by_clock, chosen, medians, words};
@@ -43,6 +43,9 @@ fn main() {
     if chosen(&words, "large") {
         large(&runtime, 1_000_000, "content", 256);
         large(&runtime, 10_000_000, "keys", 512);
+    }
+    if chosen(&words, "daemon") {
+        daemon(&runtime, 1_500);
     }
 }
 
@@ -148,7 +151,7 @@ fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
         radar_rows: 3_000,
         ..Scale::city()
     };
-    let built = runtime.block_on(Built::of(scale, &CityTable::ALL, days));
+    let built = runtime.block_on(Built::of(scale, &CityTable::ALL, summer(), days));
     let mut times = [0.0; 2];
     for (depth, time) in ["keys", "content"].into_iter().zip(&mut times) {
         built.stage.portal.clear_requests();
@@ -173,14 +176,31 @@ fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
     );
 }
 
+fn summer() -> Day {
+    "2019-06-01".parse().expect("it is a day")
+}
+
+/// The daemon's memory while it looks at the last month again and again.
+fn daemon(runtime: &tokio::runtime::Runtime, looks: u64) {
+    let days = 30;
+    let first = Day::of(chrono::Utc::now().naive_utc()).plus(-32);
+    let built = runtime.block_on(Built::of(Scale::demo(), &CityTable::ALL, first, days));
+    for (done, bytes) in runtime.block_on(built.run(days, looks)) {
+        println!(
+            "| daemon after {done} looks at dataset-days | {} MB resident | flat |",
+            bytes / 1_000_000
+        );
+    }
+}
+
 /// A look at one large day of camera counts, and the memory it takes.
 fn large(runtime: &tokio::runtime::Runtime, rows: u32, depth: &str, megabytes: u32) {
     let scale = Scale {
-        intersections: rows / 2_000,
-        camera_rows: 2_000,
+        intersections: 500,
+        camera_rows: rows / 500,
         ..Scale::demo()
     };
-    let built = runtime.block_on(Built::of(scale, &[CityTable::CameraCounts], 1));
+    let built = runtime.block_on(Built::of(scale, &[CityTable::CameraCounts], summer(), 1));
     let look = built.check(depth);
     println!(
         "| look at a day of {} rows, depth {depth} | {:.0} ms, {} MB at the peak | {megabytes} MB |",

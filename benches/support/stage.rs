@@ -62,14 +62,13 @@ pub struct Built {
 }
 
 impl Built {
-    /// So many days of these tables.
-    pub async fn of(scale: Scale, tables: &[Table], days: u64) -> Self {
+    /// So many days of these tables, of which `from` is the first.
+    pub async fn of(scale: Scale, tables: &[Table], from: Day, days: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let city = City::new(1, scale).with_quirks(Quirks::None);
         let listen = "127.0.0.1:0".parse().expect("it is an address");
         let stage = Stage::set_up(folder.path(), city, PortalOptions::default(), listen).await;
         let stage = stage.expect("the stage stands");
-        let from: Day = "2019-06-01".parse().expect("it is a day");
         let to = from.plus(i64::try_from(days).expect("it is not that many"));
         let days = DayRange { from, to };
         stage.fill(days).expect("the lake is filled");
@@ -118,11 +117,8 @@ impl Built {
         let mut peak_bytes = 0;
         let ended = loop {
             let status = fs::read_to_string(format!("/proc/{}/status", check.id()));
-            let peak = status.ok().and_then(|status| {
-                let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-                line.split_whitespace().nth(1)?.parse::<u64>().ok()
-            });
-            peak_bytes = peak_bytes.max(peak.unwrap_or(0) * 1024);
+            let peak = status.map_or(0, |status| memory(&status, "VmHWM:"));
+            peak_bytes = peak_bytes.max(peak);
             if let Some(ended) = check.try_wait().expect("it can be asked") {
                 break ended;
             }
@@ -133,6 +129,44 @@ impl Built {
             millis: begun.elapsed().as_secs_f64() * 1e3,
             peak_bytes,
         }
+    }
+
+    /// Runs the daemon, which checks the last `days` days every few seconds, until it has looked at
+    /// `looks` dataset-days. Returns how many it had looked at, and its resident bytes then, about
+    /// ten times on the way.
+    pub async fn run(&self, days: u64, looks: u64) -> Vec<(u64, u64)> {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let listen = free.local_addr().expect("it has an address").to_string();
+        drop(free);
+        let mut daemon = Command::new(PROGRAM)
+            .arg("--config")
+            .arg(self.stage.dir().join("sodalake.toml"))
+            .args(["run", "--quiet"])
+            .env("SODALAKE__HTTP__LISTEN", &listen)
+            .env("SODALAKE__SCHEDULE__CHECK", "*/5 * * * * *")
+            .env("SODALAKE__SCHEDULE__WINDOW_DAYS", days.to_string())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut seen: Vec<(u64, u64)> = Vec::new();
+        while seen.last().is_none_or(|(done, _)| *done < looks) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let Ok(answer) = reqwest::get(format!("http://{listen}/metrics")).await else {
+                continue;
+            };
+            let metrics = answer.text().await.expect("it is text");
+            let done = (metrics.lines())
+                .filter(|line| line.starts_with("sodalake_checks_total"))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+                .sum();
+            if done >= seen.len() as u64 * looks / 10 {
+                let status = fs::read_to_string(format!("/proc/{}/status", daemon.id()));
+                seen.push((done, memory(&status.expect("it runs"), "VmRSS:")));
+            }
+        }
+        daemon.kill().expect("it runs");
+        daemon.wait().expect("it ends");
+        seen
     }
 
     /// Reads every file of the lake and scans it as JSON, on all cores.
@@ -151,6 +185,13 @@ impl Built {
             }
         });
     }
+}
+
+/// Bytes that a process's status tells under this name.
+fn memory(status: &str, name: &str) -> u64 {
+    let line = status.lines().find(|line| line.starts_with(name));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) {
