@@ -34,6 +34,8 @@ LABEL org.opencontainers.image.title="sodalake" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 
+# Without it the C library keeps freed memory apart for every thread, and gives little of it back.
+ENV MALLOC_ARENA_MAX=1
 # Inside a container the loopback reaches nobody; what is published is the engine's business.
 ENV SODALAKE__HTTP__LISTEN=0.0.0.0:9464
 USER 10001:10001

@@ -142,6 +142,8 @@ impl Built {
             .arg("--config")
             .arg(self.stage.dir().join("sodalake.toml"))
             .args(["run", "--quiet"])
+            // As deploy/systemd and the Dockerfile have it.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("SODALAKE__HTTP__LISTEN", &listen)
             .env("SODALAKE__SCHEDULE__CHECK", "*/5 * * * * *")
             .env("SODALAKE__SCHEDULE__WINDOW_DAYS", days.to_string())

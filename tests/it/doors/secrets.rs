@@ -1,16 +1,20 @@
 //! Secrets are never printed: every command of the real program, in every loudness, right and wrong,
 //! with all it says searched for every secret and for what secrets become on their way.
 
+use std::process::Stdio;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::CommandFactory as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sodalake::cli::Cli;
 use sodalake::sandbox::city::{Breakage, Table};
+use tokio::process::Command;
 
 use crate::support::city::{TestCity, wednesday};
 use crate::support::postgres;
 use crate::support::program::command;
+use crate::support::running::until;
 
 const PORTAL: &str = "writer-password";
 const WRONG: &str = "wr0ng-and/secret:too";
@@ -35,6 +39,15 @@ fn needles() -> Vec<String> {
     needles
 }
 
+/// What is added to the command line, the form of the log, and what it tells.
+type Loudness = (&'static str, &'static str, &'static str);
+
+const LOUDNESSES: [Loudness; 3] = [
+    ("", "text", ""),
+    (" -vv", "text", ""),
+    (" --format json", "json", "trace"),
+];
+
 struct Hunt {
     city: TestCity,
     ledger: String,
@@ -57,39 +70,78 @@ impl Hunt {
         }
     }
 
+    /// The program, with every secret there is.
+    fn program(&self, line: &str, (loudness, log, level): Loudness) -> Command {
+        let hook = format!("http://127.0.0.1:1/{HOOK}");
+        let mut program = command(&self.city, &format!("{line}{loudness}"), &[]);
+        program
+            .env("SODALAKE__LEDGER__URL", &self.ledger)
+            .env("SODALAKE__SOCRATA__APP_TOKEN", APP_TOKEN)
+            .env("SODALAKE__NOTIFY__WEBHOOK", hook)
+            .env("SODALAKE__HTTP__LISTEN", "127.0.0.1:0")
+            .env(
+                "SODALAKE__HTTP__TOKEN_FILE",
+                self.city.stage.dir().join("token"),
+            )
+            .env("SODALAKE_LOG_FORMAT", log)
+            .env("RUST_LOG", level)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_SESSION_TOKEN", SESSION);
+        program
+    }
+
+    fn search(&self, line: &str, whence: &str, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        let found = self.needles.iter().find(|needle| text.contains(*needle));
+        assert!(found.is_none(), "{line}: {found:?} on {whence}:\n{text}");
+    }
+
     /// Runs it as it is, as loud as can be, and in JSON.
     async fn run(&mut self, line: &str, more: &[(&str, &str)]) {
-        for (loudness, log, level) in [
-            ("", "text", ""),
-            (" -vv", "text", ""),
-            (" --format json", "json", "trace"),
-        ] {
-            let line = format!("{line}{loudness}");
-            let hook = format!("http://127.0.0.1:1/{HOOK}");
-            let mut program = command(&self.city, &line, &[]);
-            program
-                .env("SODALAKE__LEDGER__URL", &self.ledger)
-                .env("SODALAKE__SOCRATA__APP_TOKEN", APP_TOKEN)
-                .env("SODALAKE__NOTIFY__WEBHOOK", hook)
-                .env("SODALAKE__HTTP__LISTEN", "127.0.0.1:0")
-                .env(
-                    "SODALAKE__HTTP__TOKEN_FILE",
-                    self.city.stage.dir().join("token"),
-                )
-                .env("SODALAKE_LOG_FORMAT", log)
-                .env("RUST_LOG", level)
-                .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-                .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-                .env("AWS_SESSION_TOKEN", SESSION)
-                .envs(more.iter().copied());
-            let output = program.output().await.unwrap();
+        for loudness in LOUDNESSES {
+            let mut program = self.program(line, loudness);
+            let output = program.envs(more.iter().copied()).output().await.unwrap();
             self.runs += 1;
-            for (stream, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
-                let text = String::from_utf8_lossy(bytes);
-                let found = self.needles.iter().find(|needle| text.contains(*needle));
-                assert!(found.is_none(), "{line}: {found:?} on {stream}:\n{text}");
-            }
+            self.search(line, "stdout", &output.stdout);
+            self.search(line, "stderr", &output.stderr);
         }
+    }
+
+    /// Serves until it has answered on every page, and is asked to end. Returns how many bytes it
+    /// printed.
+    async fn serve(&mut self, line: &str, pages: &[&str]) -> usize {
+        let mut said = 0;
+        for loudness in LOUDNESSES {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let listen = free.local_addr().unwrap().to_string();
+            drop(free);
+            let line = line.replace("LISTEN", &listen);
+            let program = self
+                .program(&line, loudness)
+                .env("SODALAKE__HTTP__LISTEN", &listen)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            let process = program.id().unwrap().to_string();
+            let output = tokio::spawn(program.wait_with_output());
+            for page in pages {
+                let url = format!("http://{listen}{page}");
+                let answer = until(page, async || reqwest::get(&url).await.ok()).await;
+                self.search(&line, page, format!("{:?}", answer.headers()).as_bytes());
+                self.search(&line, page, &answer.bytes().await.unwrap());
+            }
+            let kill = Command::new("kill").args(["-s", "TERM", &process]).status();
+            assert!(kill.await.unwrap().success());
+            let output = output.await.unwrap().unwrap();
+            self.runs += 1;
+            self.search(&line, "stdout", &output.stdout);
+            self.search(&line, "stderr", &output.stderr);
+            said += output.stdout.len() + output.stderr.len();
+        }
+        said
     }
 }
 
@@ -125,6 +177,16 @@ async fn no_output_of_any_command_holds_a_secret() {
     let served = ["run", "sandbox"];
     // These read no settings.
     let tools = ["completions", "man", "demo"];
+    let pages = [
+        "/readyz",
+        "/",
+        "/days/radar-counts/2020-10-14",
+        "/corrections",
+        "/metrics",
+        "/api/v1/datasets",
+        "/api/v1/days",
+        "/nowhere",
+    ];
     for known in Cli::command().get_subcommands() {
         let name = known.get_name();
         let is_run = lines
@@ -136,7 +198,13 @@ async fn no_output_of_any_command_holds_a_secret() {
     for line in &lines {
         hunt.run(line, &[]).await;
     }
-    assert_eq!(hunt.runs, 3 * lines.len());
+    assert!(hunt.serve("run", &pages).await > 1_000);
+    hunt.serve(
+        "sandbox --listen LISTEN",
+        &["/api/views/sh59-i6y9.json", "/nowhere"],
+    )
+    .await;
+    assert_eq!(hunt.runs, 3 * (lines.len() + served.len()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
