@@ -336,6 +336,13 @@ impl Oracle {
             start.contains_key(*key) || vouched.contains_key(*key) || seen.aside.contains_key(*key)
         };
         let strange = keys.iter().find(|key| !known(key)).cloned();
+        // A rival may take a row between our last look at it and the purge of others.
+        let ours: BTreeSet<String> = seen.purged.values().flatten().cloned().collect();
+        let stood = |key: &String| start.contains_key(key) || seen.uploaded.contains(key);
+        let taken: BTreeSet<String> = (vouched.keys())
+            .filter(|key| self.scene.rival && stood(key) && !ours.contains(*key))
+            .cloned()
+            .collect();
         drop(seen);
         self.hold(3, strange.is_none() || lake == Some(Class::Silent), || {
             format!(
@@ -343,9 +350,9 @@ impl Oracle {
                 strange.unwrap_or_default()
             )
         });
-        let hole = vouched
-            .iter()
-            .find(|(key, row)| self.of_day(row) && !stands.contains_key(*key));
+        let hole = vouched.iter().find(|(key, row)| {
+            self.of_day(row) && !stands.contains_key(*key) && !taken.contains(*key)
+        });
         self.hold(1, hole.is_none() || lake == Some(Class::Silent), || {
             format!(
                 "rows are purged while the expected row {} does not stand",
