@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -20,7 +19,6 @@ use unicode_normalization::is_nfc;
 use super::failure::{self, PortalError, RequestError, WriteError};
 use super::portal::{Answer, Credentials, Portal};
 use super::retry::{Verdict, asked_wait, verdict};
-use super::stamp::Stamp;
 use super::summary::{Act, Counts};
 use super::table::{self, Table};
 use crate::model::RowKey;
@@ -28,7 +26,6 @@ use crate::settings::SocrataSettings;
 
 /// Largest upload.
 const MAX_BODY_BYTES: usize = 4 << 20;
-const TRUTH_VERSION: &str = "x-soda2-truth-version";
 
 /// Says whether a request may begin now. Asked last thing before each is sent, each new try too.
 pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -59,8 +56,6 @@ pub struct WriteSummary {
     pub doubtful: u64,
     /// Uploads answered.
     pub chunks: u64,
-    /// Newest data version that an answer named: replicas that show the write have at least it.
-    pub max_version_seen: Option<u64>,
 }
 
 /// How one upload ended.
@@ -69,7 +64,6 @@ enum Upload {
     Applied {
         counts: Option<Counts>,
         was_lost: bool,
-        version: Option<u64>,
     },
     TooLarge(RequestError),
 }
@@ -187,12 +181,8 @@ impl Writer {
             let (body, taken) = chunk(rest, most, put);
             let uploaded = self.upload(table, act, body).await;
             match uploaded.map_err(|failed| failed.after(table, done))? {
-                Upload::Applied {
-                    counts,
-                    was_lost,
-                    version,
-                } => {
-                    done.add(act, taken, counts, was_lost, version);
+                Upload::Applied { counts, was_lost } => {
+                    done.add(act, taken, counts, was_lost);
                     rest = &rest[taken..];
                 }
                 Upload::TooLarge(_) if taken > 1 => {
@@ -276,7 +266,10 @@ impl Writer {
         match verdict(answer.status) {
             Verdict::Done => {
                 if let Some(counts) = Counts::read(&answer.body) {
-                    return Step::Ended(applied(&answer, Some(counts), *was_lost));
+                    return Step::Ended(Upload::Applied {
+                        counts: Some(counts),
+                        was_lost: *was_lost,
+                    });
                 }
                 *was_lost = true;
                 let what = "no summary of a write";
@@ -291,9 +284,10 @@ impl Writer {
                 Step::Again(failure::of_answer(&answer), reason, asked)
             }
             Verdict::Final if self.portal.drop_token(&answer) => Step::WithoutToken,
-            Verdict::Final if failure::saved_nonetheless(&answer) => {
-                Step::Ended(applied(&answer, None, *was_lost))
-            }
+            Verdict::Final if failure::saved_nonetheless(&answer) => Step::Ended(Upload::Applied {
+                counts: None,
+                was_lost: *was_lost,
+            }),
             Verdict::Final => {
                 let error = failure::of_answer(&answer);
                 if answer.status == StatusCode::PAYLOAD_TOO_LARGE && !*was_lost {
@@ -343,14 +337,7 @@ impl Failed {
 }
 
 impl WriteSummary {
-    fn add(
-        &mut self,
-        act: Act,
-        rows: usize,
-        counts: Option<Counts>,
-        was_lost: bool,
-        version: Option<u64>,
-    ) {
+    fn add(&mut self, act: Act, rows: usize, counts: Option<Counts>, was_lost: bool) {
         let is_doubtful = was_lost || counts.is_some_and(|c| c.are_doubtful(act, rows as u64));
         let counts = counts.unwrap_or_default();
         self.sent += rows as u64;
@@ -360,23 +347,7 @@ impl WriteSummary {
         self.errors = self.errors.saturating_add(counts.errors);
         self.doubtful += u64::from(is_doubtful);
         self.chunks += 1;
-        self.max_version_seen = self.max_version_seen.max(version);
     }
-}
-
-fn applied(answer: &Answer, counts: Option<Counts>, was_lost: bool) -> Upload {
-    Upload::Applied {
-        counts,
-        was_lost,
-        version: version(&answer.headers),
-    }
-}
-
-fn version(headers: &HeaderMap) -> Option<u64> {
-    let named = headers
-        .get(TRUTH_VERSION)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    named.or(Stamp::of(headers).version.map(|version| version.number))
 }
 
 /// As many of the first items as one upload may have, as a JSON list, and how many they are.

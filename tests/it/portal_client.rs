@@ -1228,7 +1228,6 @@ mod writing {
             (7, 3, 0)
         );
         assert_eq!((summary.errors, summary.doubtful), (0, 0));
-        assert_eq!(summary.max_version_seen, Some(10));
         assert_eq!(stored(&stage), 10);
         let writes = stage.asked(Kind::Write);
         assert_eq!(writes.len(), 3);
