@@ -3,7 +3,7 @@
 //! real binary with their memory.
 //!
 //! `cargo bench --bench world` prints a Markdown line per bar; a word behind `--` chooses: `keys`,
-//! `writes`, `looks`, `large`, `daemon`; `days=3` makes a shorter look. All but memory is measured by
+//! `writes`, `looks`, `large`, `clean`, `daemon`; `days=3` makes a shorter look. All but memory is measured by
 //! the clock, so the machine should be quiet; curl is needed.
 
 #[path = "support/small.rs"]
@@ -43,6 +43,11 @@ fn main() {
     if chosen(&words, "large") {
         large(&runtime, 1_000_000, "content", 256);
         large(&runtime, 10_000_000, "keys", 512);
+    }
+    if chosen(&words, "clean") {
+        for (days, times) in [(30, 1), (90, 1), (270, 1), (30, 10), (30, 100)] {
+            clean(&runtime, days, times);
+        }
     }
     if chosen(&words, "daemon") {
         daemon(&runtime, 1_500);
@@ -173,6 +178,31 @@ fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
     println!(
         "| depth content against depth keys | {:.2} | 2.5 |",
         times[1] / times[0]
+    );
+}
+
+/// A survey of days that were looked at and are in step, with so many times the demo's rows.
+fn clean(runtime: &tokio::runtime::Runtime, days: u64, times: u32) {
+    let demo = Scale::demo();
+    let scale = Scale {
+        camera_rows: demo.camera_rows * times,
+        unmatched_rows: demo.unmatched_rows * times,
+        matched_rows: demo.matched_rows * times,
+        summary_rows: demo.summary_rows * times,
+        radar_rows: demo.radar_rows * times,
+        ..demo
+    };
+    let built = runtime.block_on(Built::of(scale, &CityTable::ALL, summer(), days));
+    built.check("keys");
+    built.stage.portal.clear_requests();
+    let survey = built.check("survey");
+    let asked = built.stage.portal.requests();
+    let bytes: usize = asked.iter().map(|request| request.reply_bytes).sum();
+    println!(
+        "| survey of {days} clean days of 5 datasets, {} rows | {} ms on processors, {} requests, {bytes} bytes answered | no row term |",
+        built.rows,
+        survey.busy_millis,
+        asked.len(),
     );
 }
 

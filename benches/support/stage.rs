@@ -49,6 +49,8 @@ pub fn curl(portal: &str, asked: &[RequestRecord]) -> u64 {
 /// What a look took.
 pub struct Looked {
     pub millis: f64,
+    /// Time on processors, in steps of 10 ms.
+    pub busy_millis: u64,
     pub peak_bytes: u64,
 }
 
@@ -104,6 +106,7 @@ impl Built {
             .iter()
             .map(|table| table.dataset_name())
             .collect();
+        let said = self.stage.dir().join("said");
         let begun = Instant::now();
         let mut check = Command::new(PROGRAM)
             .arg("--config")
@@ -111,22 +114,26 @@ impl Built {
             .arg("check")
             .args(&names)
             .args(["--from", &from, "--to", &to, "--depth", depth, "--quiet"])
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(&said).expect("it can be written"))
             .spawn()
             .expect("the program starts");
-        let mut peak_bytes = 0;
+        let (mut peak_bytes, mut busy_millis) = (0, 0);
         let ended = loop {
             let status = fs::read_to_string(format!("/proc/{}/status", check.id()));
             let peak = status.map_or(0, |status| memory(&status, "VmHWM:"));
             peak_bytes = peak_bytes.max(peak);
+            let stat = fs::read_to_string(format!("/proc/{}/stat", check.id()));
+            busy_millis = busy_millis.max(stat.map_or(0, |stat| busy(&stat)));
             if let Some(ended) = check.try_wait().expect("it can be asked") {
                 break ended;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        assert!(ended.success(), "the look ends with {ended}");
+        let said = fs::read_to_string(said).unwrap_or_default();
+        assert!(ended.success(), "the look ends with {ended}:\n{said}");
         Looked {
             millis: begun.elapsed().as_secs_f64() * 1e3,
+            busy_millis,
             peak_bytes,
         }
     }
@@ -187,6 +194,17 @@ impl Built {
             }
         });
     }
+}
+
+/// Time on processors that a process's stat tells: its 14th and 15th field, in hundredths of a
+/// second, counted from behind its name.
+fn busy(stat: &str) -> u64 {
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum::<u64>()
+        * 10
 }
 
 /// Bytes that a process's status tells under this name.

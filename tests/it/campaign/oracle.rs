@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value as Json};
@@ -37,6 +38,9 @@ impl fmt::Display for Violation {
         write!(f, "rule {}: {}", self.rule, self.what)
     }
 }
+
+/// How long a replica may call itself up to date that is not, at most.
+const FLAGS_LAG: Duration = Duration::from_millis(20);
 
 /// What the oracle knows of a case.
 pub struct Scene {
@@ -84,6 +88,9 @@ struct Seen {
     /// Queries since the last write.
     reads: Vec<String>,
     metadata: bool,
+    /// Where there is a rival: the keys that stood whenever a read came, and whether it counted the
+    /// rows of a day.
+    stood: Vec<(Instant, BTreeSet<String>, bool)>,
     /// The pass and the journal's step of the last write: one step's writes may be several, in
     /// parts or again.
     last_step: Option<(String, i64)>,
@@ -495,6 +502,26 @@ impl Oracle {
         }
     }
 
+    /// The vouched rows that a look must have found or missed: all but those that a rival took after
+    /// the day's rows were counted for the last time.
+    fn owed(&self, now: &Rows) -> Rows {
+        let mut owed = self.scene.vouched.clone();
+        let seen = self.seen.lock().unwrap();
+        let counted = seen.stood.iter().rev().find(|(_, _, counts)| *counts);
+        let until = counted.and_then(|(at, _, _)| at.checked_sub(FLAGS_LAG));
+        let stood = seen
+            .stood
+            .iter()
+            .rev()
+            .find(|(at, _, _)| Some(*at) <= until);
+        let ours: BTreeSet<&String> = seen.purged.values().flatten().collect();
+        if let Some((_, stood, _)) = stood {
+            let taken = |key: &String| stood.contains(key) && !now.contains_key(key);
+            owed.retain(|key, _| !taken(key) || ours.contains(key));
+        }
+        owed
+    }
+
     /// Holds the end of a pass that says all is in step to rule 9: done means done. Of other days
     /// only this much: what stood there and is vouched for still does.
     pub fn vet_end(&self, wrong_entries: usize) {
@@ -504,12 +531,12 @@ impl Oracle {
         if self.heard_only_liars() {
             return;
         }
-        let (now, Scene { vouched, start, .. }) = (self.stands(), &self.scene);
+        let (now, start) = (self.stands(), &self.scene.start);
         let of_day = |rows: &Rows| -> Rows {
             let rows = rows.iter().filter(|(_, row)| self.of_day(row));
             rows.map(|(key, row)| (key.clone(), row.clone())).collect()
         };
-        let (lost, more, other) = difference(&of_day(vouched), &of_day(&now));
+        let (lost, more, other) = difference(&of_day(&self.owed(&now)), &of_day(&now));
         self.hold(9, (lost, more, other) == (0, 0, 0), || {
             format!("in step, and {lost} rows are missing, {more} too many, {other} wrong")
         });
@@ -536,7 +563,13 @@ impl Witness for Oracle {
             self.write_comes(request);
             return;
         }
+        let stands = self.scene.rival.then(|| self.stands());
         let mut seen = self.seen.lock().unwrap();
+        if let Some(stands) = stands {
+            let counts = request.query.contains("count(*)") && !request.query.contains(" in (");
+            let keys = stands.into_keys().collect();
+            seen.stood.push((Instant::now(), keys, counts));
+        }
         if request.path.starts_with("/api/views/") {
             seen.metadata = true;
         } else {
