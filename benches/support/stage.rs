@@ -73,17 +73,28 @@ impl Built {
         let stage = stage.expect("the stage stands");
         let to = from.plus(i64::try_from(days).expect("it is not that many"));
         let days = DayRange { from, to };
-        stage.fill(days).expect("the lake is filled");
+        let recipes = recipes();
+        // Files of the days behind hold rows of the last one.
+        let spill = |table: &Table| {
+            let recipe = sodalake::expected::recipe(table.recipe());
+            i64::from(recipe.expect("it is known").facts().spill_days)
+        };
+        let spill = tables.iter().map(spill).max().unwrap_or(0);
+        let filled = DayRange {
+            from,
+            to: to.plus(spill),
+        };
+        stage.fill(filled).expect("the lake is filled");
         let mut sources: Vec<_> = tables.iter().map(|table| table.source()).collect();
         sources.dedup();
-        let recipes = recipes();
         let mut rows = 0;
-        for day in days.days() {
+        for day in filled.days() {
             for source in &sources {
                 let at = day.next().start(sodalake::sandbox::city::ZONE);
                 let places = (&stage.portal as _, &stage.catalog);
                 let sent = publish_directly(&stage.city, *source, day, &recipes, places, at);
-                rows += sent.expect("it is published").rows;
+                let sent = sent.expect("it is published").rows;
+                rows += if days.contains(day) { sent } else { 0 };
             }
         }
         let settings = stage.settings("socrata.max_in_flight = 4\n");
