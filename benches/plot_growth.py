@@ -1,5 +1,5 @@
-"""Draws rows against milliseconds, both scales logarithmic, with a line of slope one beside it.
-Usage: plot_growth.py POINTS SVG, a point a line: rows milliseconds."""
+"""Draws how milliseconds grow, both scales logarithmic, with a line of slope one beside it.
+Usage: plot_growth.py POINTS SVG WHAT, a point a line: so many of what, and milliseconds."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ import sys
 WIDTH, HEIGHT, LEFT, BELOW = 640, 400, 70, 50
 
 
-def main(points_file, svg_file):
+def main(points_file, svg_file, what):
     points = [tuple(map(float, line.split())) for line in open(points_file)]
     low_x, high_x = (math.floor(math.log10(points[0][0])), math.ceil(math.log10(points[-1][0])))
     times = [took for _, took in points]
@@ -38,7 +38,7 @@ def main(points_file, svg_file):
     line = " ".join(f"{x(r):.1f},{y(t):.1f}" for r, t in points)
     parts.append(f'<polyline points="{line}" fill="none" stroke="#0a5" stroke-width="2"/>')
     parts += [f'<circle cx="{x(r):.1f}" cy="{y(t):.1f}" r="3" fill="#0a5"/>' for r, t in points]
-    parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">rows derived (dashed: linear)</text>')
+    parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{what} (dashed: linear)</text>')
     parts.append("</svg>")
     with open(svg_file, "w") as svg:
         svg.write("\n".join(parts) + "\n")
