@@ -3,11 +3,14 @@
 //!
 //! `script` draws the cases, `damage` and `store` are the lake's troubles, the portal's own faults
 //! are those of `sandbox::portal`; `bench` is the city that is broken and mended, `play` plays one
-//! case on it, `oracle` watches, with `record` for what the program notes, `tally` counts and makes a failing case short. `samples` is the
-//! part that runs with all tests; `length` is what `tests/campaign` runs for as long as one likes.
+//! case on it, `oracle` watches and asks its questions at each write (`writes`) and in the end
+//! (`ends`), with `record` for what the program notes; `tally` counts and makes a failing case short.
+//! `samples` is the part that runs with all tests; `length` is what `tests/campaign` runs for as long
+//! as one likes.
 
 mod bench;
 mod damage;
+mod ends;
 mod length;
 mod oracle;
 mod oracle_fails;
@@ -17,3 +20,4 @@ mod samples;
 mod script;
 mod store;
 mod tally;
+mod writes;

@@ -1,0 +1,118 @@
+//! What the oracle asks in the end: done means done, and nothing is lost.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::damage::Class;
+use super::oracle::{Oracle, Scene};
+use crate::support::city::{Rows, difference};
+
+/// How long a replica may call itself up to date that is not, at most.
+const FLAGS_LAG: Duration = Duration::from_millis(20);
+
+impl Oracle {
+    /// Whether liars alone answered the last look: between the metadata it begins and ends with,
+    /// and after. Nothing tells what they say from the truth.
+    fn heard_only_liars(&self) -> bool {
+        let liars = self.seen.lock().unwrap().liars.clone();
+        let (mut brackets, mut lies) = (0, 0);
+        for request in self.scene.portal.requests().iter().rev() {
+            match request.replica {
+                Some(replica) if !liars.contains(&replica) => return false,
+                None if request.path.starts_with("/api/views/") => brackets += 1,
+                Some(_) => lies += 1,
+                None => {}
+            }
+            if brackets == 2 {
+                return lies > 0;
+            }
+        }
+        false
+    }
+
+    /// Every row that stands is one that stood before or one that the lake vouches for, unchanged.
+    pub(super) fn values_are_right(&self) {
+        let Scene { vouched, start, .. } = &self.scene;
+        let stands = self.stands();
+        let (silent, aside) = {
+            let seen = self.seen.lock().unwrap();
+            (seen.lake == Some(Class::Silent), seen.aside.clone())
+        };
+        if silent {
+            return;
+        }
+        for (key, row) in stands {
+            let known = [vouched, start, &aside]
+                .iter()
+                .any(|rows| rows.get(&key) == Some(&row));
+            self.hold(1, known, || {
+                format!("row {key} stands with values that nobody vouches for")
+            });
+        }
+    }
+
+    /// Vouched rows that stood in the beginning and do not stand now.
+    pub fn lost(&self) -> usize {
+        self.scene.start.keys().filter(self.has_lost()).count()
+    }
+
+    /// Tells keys of vouched rows that stand no more, those aside that a rival took away.
+    fn has_lost(&self) -> impl Fn(&&String) -> bool {
+        let (now, vouched) = (self.stands(), &self.scene.vouched);
+        let ours: BTreeSet<String> = {
+            let seen = self.seen.lock().unwrap();
+            seen.purged.values().flatten().cloned().collect()
+        };
+        move |key| {
+            let gone = vouched.contains_key(*key) && !now.contains_key(*key);
+            gone && (!self.scene.rival || ours.contains(*key))
+        }
+    }
+
+    /// The vouched rows that a look must have found or missed: all but those that a rival took after
+    /// the day's rows were counted for the last time.
+    fn owed(&self, now: &Rows) -> Rows {
+        let mut owed = self.scene.vouched.clone();
+        let seen = self.seen.lock().unwrap();
+        let counted = seen.stood.iter().rev().find(|(_, _, counts)| *counts);
+        let until = counted.and_then(|(at, _, _)| at.checked_sub(FLAGS_LAG));
+        let stood = seen
+            .stood
+            .iter()
+            .rev()
+            .find(|(at, _, _)| Some(*at) <= until);
+        let ours: BTreeSet<&String> = seen.purged.values().flatten().collect();
+        if let Some((_, stood, _)) = stood {
+            let taken = |key: &String| stood.contains(key) && !now.contains_key(key);
+            owed.retain(|key, _| !taken(key) || ours.contains(key));
+        }
+        owed
+    }
+
+    /// Holds the end of a pass that says all is in step to rule 9: done means done. Of other days
+    /// only this much: what stood there and is vouched for still does.
+    pub fn vet_end(&self, wrong_entries: usize) {
+        let passes = self.record().passes(&self.scene.target).len();
+        let most = self.scene.rails.max_repairs_per_day as usize;
+        self.hold(7, passes <= most, || format!("{passes} repairs of one day"));
+        if self.heard_only_liars() {
+            return;
+        }
+        let (now, start) = (self.stands(), &self.scene.start);
+        let of_day = |rows: &Rows| -> Rows {
+            let rows = rows.iter().filter(|(_, row)| self.of_day(row));
+            rows.map(|(key, row)| (key.clone(), row.clone())).collect()
+        };
+        let (lost, more, other) = difference(&of_day(&self.owed(&now)), &of_day(&now));
+        self.hold(9, (lost, more, other) == (0, 0, 0), || {
+            format!("in step, and {lost} rows are missing, {more} too many, {other} wrong")
+        });
+        let gone = start.keys().filter(self.has_lost()).count();
+        self.hold(9, gone == 0, || {
+            format!("in step, and {gone} rows of other days are gone")
+        });
+        self.hold(9, wrong_entries == 0, || {
+            format!("in step, and {wrong_entries} entries are wrong")
+        });
+    }
+}
