@@ -205,7 +205,7 @@ impl RepairFailure {
             }
             RepairError::Catalog(_) => Self::Catalog,
             RepairError::Ledger(_) => Self::Ledger,
-            RepairError::Unconfirmed { .. } => Self::Unconfirmed,
+            RepairError::Unconfirmed { .. } | RepairError::PurgeInDoubt => Self::Unconfirmed,
             RepairError::LeaseLost { .. } | RepairError::Overtaken { .. } => Self::LeaseLost,
             RepairError::Publisher { .. } => Self::Publisher,
             RepairError::Stopped => return None,

@@ -6,9 +6,9 @@
 //! Either way the passes it left are ended here, in the ledger.
 //!
 //! Two cautions reach beyond the lease itself. A request begins only if it will also end within
-//! the lease. And a purge whose answer nobody heard may still be carried out by the portal: where
-//! that could take rows which a successor had just written, in a rewrite, the day waits until no
-//! such request can be under way any more.
+//! the lease. And a purge whose answer nobody heard may still be carried out by the portal, also
+//! where it was asked for again and that was answered: where it could take rows which we or a
+//! successor had just written, in a rewrite, the day waits until no such request can be under way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,8 +115,8 @@ impl<'a> Lease<'a> {
         Ok(Ok(lease))
     }
 
-    /// A rewrite of this day whose last purge was never answered: the portal may still carry it
-    /// out, and it names rows that a repair would publish again.
+    /// A rewrite of this day whose last purge was not answered each time it was asked for: the portal
+    /// may still carry it out, and it names rows that a repair would publish again.
     async fn purge_in_doubt(
         &self,
         target: &DatasetDay,

@@ -141,6 +141,13 @@ pub enum RepairError {
         /// The pass, ours.
         pass: Uuid,
     },
+    /// Part of a rewrite's purge was asked for twice, since the first time went unanswered.
+    #[error(
+        "be sure that nothing is purged after it was published again: the portal left a request to \
+         purge unanswered and took it when it came again, so the first may still be carried out; \
+         the day is published again once it cannot be any more"
+    )]
+    PurgeInDoubt,
     /// The program was asked to end between two steps.
     #[error("go on: the program was asked to end")]
     Stopped,
@@ -172,6 +179,7 @@ impl RepairError {
             | Self::Unconfirmed { .. }
             | Self::LeaseLost { .. }
             | Self::Overtaken { .. }
+            | Self::PurgeInDoubt
             | Self::Stopped
             | Self::Publisher { .. } => None,
         }

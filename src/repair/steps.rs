@@ -18,7 +18,7 @@ use super::{Effects, Lease, RepairError, Writers};
 /// After this many fresh reads without a row that the portal counted as an error, it was refused.
 const FRESH_READS_OF_A_REFUSAL: u32 = 3;
 
-/// What the journal says before a purge, and last if its answer was never heard.
+/// What the journal says before a purge, and last if it may still be under way.
 pub(super) const PURGING: &str = "purging";
 
 /// Where the journal keeps the entries that were not there before.
@@ -260,6 +260,9 @@ impl<'a> Steps<'a> {
                 .await?;
             match self.portal.delete(&self.seen.table, &keys).await {
                 Err(error @ WriteError::Unknown { .. }) => return Err(error.into()),
+                Ok(done) if done.unsettled > 0 && self.strategy == Strategy::Rewrite => {
+                    return Err(RepairError::PurgeInDoubt);
+                }
                 Err(error) => {
                     self.journal("not purged", json!({})).await?;
                     return Err(error.into());

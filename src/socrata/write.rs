@@ -54,6 +54,8 @@ pub struct WriteSummary {
     pub errors: u64,
     /// Uploads whose answer was lost, so that they were sent again, or contradicts what was sent.
     pub doubtful: u64,
+    /// Uploads of which an earlier try was not told to have failed: it may still be carried out.
+    pub unsettled: u64,
     /// Uploads answered.
     pub chunks: u64,
 }
@@ -346,6 +348,7 @@ impl WriteSummary {
         self.deleted = self.deleted.saturating_add(counts.deleted);
         self.errors = self.errors.saturating_add(counts.errors);
         self.doubtful += u64::from(is_doubtful);
+        self.unsettled += u64::from(was_lost);
         self.chunks += 1;
     }
 }

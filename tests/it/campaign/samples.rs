@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sodalake::sandbox::city::{Breakage, Table};
-use sodalake::sandbox::portal::{ReplicaOptions, Replicas};
+use sodalake::sandbox::portal::{Fault, Operation, ReplicaOptions, Replicas, Rule};
 
 use super::bench::Bench;
 use super::length::{DRAWN, LAKE, PORTAL, WRITES, every_request};
@@ -91,4 +91,34 @@ async fn a_liar_asked_for_the_rows_found_is_no_all_clear() {
         }
     }
     assert!(gone > 0 && right > 0, "{gone} and {right} lies were caught");
+}
+
+/// A purge of a rewrite that is asked for, goes unanswered, is asked for again and answered, and is
+/// carried out once more when the rows would have been published again. The campaign found it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_comes_late_takes_nothing_that_was_published_again() {
+    let bench = Bench::set_up().await;
+    let mut tally = Tally::default();
+    let mut waited = 0;
+    for write in 1..=6 {
+        let late = Rule {
+            on: Operation::Write,
+            nth: Some(write),
+            ..Rule::always(Fault::Late { ms: 1_500 })
+        };
+        let script = Script {
+            seed: 1,
+            table: Table::RadarCounts,
+            rewrite: true,
+            breakages: vec![Breakage::TailLost],
+            wound: None,
+            rules: vec![late],
+            replicas: Replicas::default(),
+        };
+        let played = tally.play(WRITES, &bench, &script).await;
+        assert_eq!(played.violations, [], "write {write}");
+        let why = played.ended[0].1.as_deref().unwrap_or_default();
+        waited += usize::from(why.contains("is purged after it was published again"));
+    }
+    assert!(waited > 0, "no purge came late");
 }
