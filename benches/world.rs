@@ -235,8 +235,9 @@ fn daemon(runtime: &tokio::runtime::Runtime, looks: u64) {
 /// A look at one large day of camera counts, and the memory it takes.
 fn large(runtime: &tokio::runtime::Runtime, rows: u32, depth: &str, megabytes: u32) {
     let scale = Scale {
-        intersections: 500,
-        camera_rows: rows / 500,
+        // A camera's file has some 2,600 rows at most.
+        intersections: rows / 2_000,
+        camera_rows: 2_000,
         ..Scale::demo()
     };
     let built = runtime.block_on(Built::of(scale, &[CityTable::CameraCounts], summer(), 1));
