@@ -10,7 +10,7 @@ use crate::ledger::LedgerError;
 use crate::model::{Entry, EntryKey, PublishedRow, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
 use crate::reconcile::{Look, World, published_rows};
-use crate::socrata::{ReadError, WriteError, Writer};
+use crate::socrata::{ReadError, Writer};
 
 use super::confirm::Confirming;
 use super::{Effects, Lease, RepairError, Writers};
@@ -259,15 +259,15 @@ impl<'a> Steps<'a> {
             self.journal(PURGING, json!({ "purged": keys.len() }))
                 .await?;
             match self.portal.delete(&self.seen.table, &keys).await {
-                Err(error @ WriteError::Unknown { .. }) => return Err(error.into()),
-                Ok(done) if done.unsettled > 0 && self.strategy == Strategy::Rewrite => {
+                Ok(done) if self.strategy == Strategy::Rewrite && !done.is_settled() => {
                     return Err(RepairError::PurgeInDoubt);
                 }
+                Ok(_) => {}
+                Err(error) if !error.is_settled() => return Err(error.into()),
                 Err(error) => {
                     self.journal("not purged", json!({})).await?;
                     return Err(error.into());
                 }
-                Ok(_) => {}
             }
             for row in chosen {
                 *self.effects.purged.entry(row.why).or_default() += 1;

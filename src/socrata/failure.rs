@@ -233,6 +233,18 @@ pub enum WriteError {
     },
 }
 
+impl WriteError {
+    /// Whether nothing of what was sent can still be carried out.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Unknown { .. } => false,
+            Self::Refused { done, .. } => done.is_settled(),
+            _ => true,
+        }
+    }
+}
+
 impl RequestError {
     pub(super) fn of_transport(error: reqwest::Error) -> Self {
         let error = error.without_url();

@@ -67,6 +67,18 @@ pub(super) struct Tally {
     pub(super) newest: Option<DateTime<Utc>>,
 }
 
+impl Tally {
+    pub(super) fn query(key: &str, filter: String) -> Query {
+        Query {
+            select: format!(
+                "count(*) as sl_rows,count(distinct {key}) as sl_keys,max(:updated_at) as sl_newest"
+            ),
+            filter,
+            ..Query::default()
+        }
+    }
+}
+
 /// A count: a portal sends numbers as text.
 pub(super) fn count<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
@@ -157,14 +169,7 @@ impl<'a> Look<'a> {
 
     /// Counts the rows that the filter lets through, and their keys.
     pub(super) async fn tally(&mut self, key: &str, filter: String) -> Result<Tally, Setback> {
-        let query = Query {
-            select: format!(
-                "count(*) as sl_rows,count(distinct {key}) as sl_keys,max(:updated_at) as sl_newest"
-            ),
-            filter,
-            ..Query::default()
-        };
-        let answer = self.ask("count", &query).await?;
+        let answer = self.ask("count", &Tally::query(key, filter)).await?;
         match serde_json::from_slice::<[Tally; 1]>(&answer.body) {
             Ok([tally]) => Ok(tally),
             Err(_) => Err(Setback::contradicts("the counts are not counts")),

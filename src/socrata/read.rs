@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::failure::ReadError;
-use super::look::{Freshness, Look, Setback, count};
+use super::look::{Freshness, Look, Setback, Tally, count};
 use super::page;
 use super::portal::Portal;
 use super::scan::{Depth, Scan};
@@ -325,8 +325,10 @@ impl<'a> Pick<'a> {
             list: String::new(),
             keys: u64::MAX >> 1,
         };
-        let frame = portal.query_url(&self.table.id, &self.query(&empty, portal));
-        let room = MAX_URL_BYTES.saturating_sub(frame.as_str().len());
+        let counted = Tally::query(&self.table.key(), self.filter(&empty));
+        let frames = [self.query(&empty, portal), counted]
+            .map(|query| portal.query_url(&self.table.id, &query).as_str().len());
+        let room = MAX_URL_BYTES.saturating_sub(frames[0].max(frames[1]));
         let (mut batches, mut used): (Vec<Batch>, usize) = (Vec::new(), 0);
         for key in &self.wanted {
             let text = literal(&key.to_string());

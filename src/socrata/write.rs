@@ -339,6 +339,12 @@ impl Failed {
 }
 
 impl WriteSummary {
+    /// Whether nothing of what was sent can still be carried out.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.unsettled == 0
+    }
+
     fn add(&mut self, act: Act, rows: usize, counts: Option<Counts>, was_lost: bool) {
         let is_doubtful = was_lost || counts.is_some_and(|c| c.are_doubtful(act, rows as u64));
         let counts = counts.unwrap_or_default();

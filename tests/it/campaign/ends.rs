@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sodalake::sandbox::city::Table;
-
 use super::damage::Class;
 use super::oracle::{Oracle, Scene};
 use crate::support::city::{Rows, difference};
@@ -113,9 +111,13 @@ impl Oracle {
         self.hold(9, gone == 0, || {
             format!("in step, and {gone} rows of other days are gone")
         });
-        // Of matched trips, whose rows stand on two days, a rival may have taken the other day's: no
-        // entry says that the file is published until they are back.
-        let waits = self.scene.rival && self.scene.table == Table::MatchedTrips;
+        // Where a file's rows stand on two days a rival may have taken the other day's: no entry says
+        // that the file is published until they are back.
+        let recipe = sodalake::expected::recipe(self.scene.table.recipe()).unwrap();
+        let elsewhere = |(key, row): (&String, &_)| !self.of_day(row) && !now.contains_key(key);
+        let waits = self.scene.rival
+            && recipe.facts().spill_days > 0
+            && self.scene.vouched.iter().any(elsewhere);
         self.hold(9, wrong_entries == 0 || waits, || {
             format!("in step, and {wrong_entries} entries are wrong")
         });

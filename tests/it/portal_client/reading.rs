@@ -212,20 +212,22 @@ async fn an_id_served_twice_is_a_contradiction() {
 #[tokio::test]
 async fn rows_by_key_are_asked_for_in_urls_of_less_than_7_kb() {
     let texts = hex(500);
-    let stage = Stage::honest(World::of(texts.clone())).await;
+    // One of the first list is absent, so that a list as long as can be is counted.
+    let stand = [&texts[..9], &texts[10..]].concat();
+    let stage = Stage::honest(World::of(stand)).await;
     let table = known_table().await;
     let mut wanted = keys(&texts);
-    wanted.push(RowKey::new("absent"));
     wanted.push(wanted[0].clone());
     let rows = reader(&stage).rows_by_key(&table, &wanted).await.unwrap();
-    assert_eq!(rows.len(), 500);
+    assert_eq!(rows.len(), 499);
     assert!(rows.iter().map(|row| &row.key).is_sorted());
     let present = reader(&stage).keys_present(&table, &wanted).await.unwrap();
-    assert_eq!(present.len(), 500);
+    assert_eq!(present.len(), 499);
     let lists = stage.asked(Kind::List);
+    let counts = stage.asked(Kind::Count);
+    assert_eq!(counts.len(), 2, "what is absent is counted, both times");
     assert!(
-        lists
-            .iter()
+        (lists.iter().chain(&counts))
             .all(|ask| stage.url.as_str().len() + ask.target.len() <= 7_001)
     );
     assert!((4..12).contains(&lists.len()), "{}", lists.len());
@@ -325,4 +327,28 @@ async fn a_table_of_the_old_backend_is_refused() {
     })
     .await;
     assert!(matches!(error, ReadError::Legacy { .. }));
+}
+
+/// The first page is not what it should be, which is seen when it is read: the next was asked for by
+/// then.
+#[tokio::test]
+async fn the_next_page_is_asked_for_before_one_is_read() {
+    let stage = ten(|ask, _, honest| {
+        if !ask.is(Kind::Page, 0) {
+            return honest;
+        }
+        let mut rows: Vec<Value> = serde_json::from_slice(&honest.body).unwrap();
+        rows.swap(0, 1);
+        honest.body(Value::from(rows).to_string())
+    })
+    .await;
+    assert_eq!(read_keys(&stage).await.unwrap().keys.len(), 10);
+    let pages = stage.asked(Kind::Page);
+    let behind = |page: usize| pages[page].query["$where"].contains("record_id > ");
+    // Of four rows each: two of the first attempt, three of the second.
+    assert_eq!(pages.len(), 5);
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(behind),
+        [false, true, false, true, true]
+    );
 }
