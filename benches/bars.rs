@@ -167,7 +167,7 @@ fn compare(files: u32) {
     let mut expected = keys("expected");
     let mut gather = 0.0;
     let mut gathered = |file| {
-        let mut rows = FileRows::gather(file);
+        let mut rows = Gathering::of(file);
         let mut ordinals = 0..KEYS.div_ceil(files);
         loop {
             // So many at a time that the keys alone take no memory to speak of.

@@ -5,9 +5,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use md5::{Digest, Md5};
-use sodalake::compare::FileRows;
 use sodalake::compare::gather::FileKeys;
 use sodalake::compare::keys::{choose, difference};
+use sodalake::compare::{FileRows, Gathering};
 use sodalake::expected::{Counter, FileOutcome, Variant};
 use sodalake::model::{KeyPolicy, KeyRecipe, KeySet, Md5Key};
 
@@ -22,7 +22,7 @@ fn keys(recipe: &str) -> Vec<Md5Key> {
 }
 
 fn gathered(keys: &[Md5Key]) -> FileRows {
-    let mut rows = FileRows::gather(0);
+    let mut rows = Gathering::of(0);
     for (ordinal, key) in (0..).zip(keys) {
         rows.push(*key, ordinal);
     }

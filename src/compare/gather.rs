@@ -228,7 +228,7 @@ pub fn gather(
 ) -> Result<FileKeys, DeriveError> {
     let mut keys = FileKeys {
         variant,
-        today: FileRows::gather(asked.file).finish(),
+        today: Gathering::of(asked.file).finish(),
         digests: Vec::new(),
         spilled: Vec::new(),
         misdated: Vec::new(),
@@ -236,7 +236,7 @@ pub fn gather(
         outcome: FileOutcome::default(),
     };
     let spill = i64::from(recipe.facts().spill_days);
-    let mut today = FileRows::gather(asked.file);
+    let mut today = Gathering::of(asked.file);
     let outcome = recipe.derive(text, variant, &mut |line| match line {
         Line::Row(row) => keys.put(&row, spill, asked, &mut today),
         Line::Unpublishable(row) => keys.unfit.push(Unfit {

@@ -32,8 +32,8 @@ pub struct KeyDifference {
 /// Compares the rows of the day's files with the published keys, and hands each row that stands on
 /// both sides to `both`, with its place among the published MD5s.
 ///
-/// Both sides are walked once, beside each other, so that nothing needs memory but what differs. Of equal
-/// keys the row uploaded last stands: later files replace earlier ones, later rows of a file
+/// Both sides are walked once, beside each other, so that little needs memory but what differs. Of
+/// equal keys the row uploaded last stands: later files replace earlier ones, later rows of a file
 /// replace earlier ones.
 pub fn difference(
     files: &[&FileRows],
@@ -147,6 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::compare::Gathering;
     use crate::expected::FileOutcome;
     use crate::model::Md5Key;
 
@@ -165,7 +166,7 @@ mod tests {
     }
 
     fn gathered(rows: &[Placed]) -> FileRows {
-        let mut gathering = FileRows::gather(rows.first().map_or(0, |row| row.file));
+        let mut gathering = Gathering::of(rows.first().map_or(0, |row| row.file));
         for row in rows {
             gathering.push(row.key, row.ordinal);
         }

@@ -30,19 +30,6 @@ pub struct FileRows {
 }
 
 impl FileRows {
-    /// Takes the rows as they come; `file` says which of the day's files they are from.
-    #[must_use]
-    pub fn gather(file: u32) -> Gathering {
-        let rows = Self {
-            file,
-            runs: Vec::new(),
-        };
-        Gathering {
-            rows,
-            open: Vec::new(),
-        }
-    }
-
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -75,6 +62,19 @@ pub struct Gathering {
 }
 
 impl Gathering {
+    /// Begins with no row; `file` says which of the day's files they are from.
+    #[must_use]
+    pub fn of(file: u32) -> Self {
+        let rows = FileRows {
+            file,
+            runs: Vec::new(),
+        };
+        Self {
+            rows,
+            open: Vec::new(),
+        }
+    }
+
     /// Takes one more row; `ordinal` is its place in the file's `data`, from 0.
     pub fn push(&mut self, key: Md5Key, ordinal: u32) {
         self.open.push(FileRow { key, ordinal });
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     fn gathered(file: u32, keys: impl IntoIterator<Item = [u8; 16]>) -> FileRows {
-        let mut rows = FileRows::gather(file);
+        let mut rows = Gathering::of(file);
         for (ordinal, key) in (0..).zip(keys) {
             rows.push(Md5Key(key), ordinal);
         }

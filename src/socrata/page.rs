@@ -10,9 +10,12 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::{ColumnType, PublishedRow, RowKey, TableShape};
+
+/// How many opening brackets at a page's end may be that of its last row.
+const LAST_BRACKETS: usize = 16;
 
 /// What a page of keys says of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,18 @@ pub(super) fn rows(
     each: &mut dyn FnMut(PublishedRow) -> Result<(), String>,
 ) -> Result<u64, String> {
     lines(body, &RowSeed { key_column, shape }, each)
+}
+
+/// What the last row has in this column, found at the page's end without reading the page. It is a
+/// guess: nothing is checked.
+pub(super) fn last(body: &[u8], column: &str) -> Option<String> {
+    let end = body.iter().rposition(|byte| *byte == b']')?;
+    let opens = (0..end).rev().filter(|at| body[*at] == b'{');
+    let mut rows = opens
+        .take(LAST_BRACKETS)
+        .filter_map(|open| serde_json::from_slice(&body[open..end]).ok());
+    let row: Map<String, Value> = rows.next()?;
+    row.get(column)?.as_str().map(str::to_owned)
 }
 
 /// A seed that can be used for every row of a page.
@@ -290,6 +305,35 @@ mod tests {
             Ok(())
         })?;
         Ok(lines)
+    }
+
+    #[test]
+    fn what_the_last_row_has_is_found_at_the_end_whatever_stands_in_it() {
+        let found = |body: &str| last(body.as_bytes(), "record_id");
+        for end in [
+            r#"{"record_id":"b"}]"#,
+            "{\"record_id\":\"b\"}\n]\n",
+            r#"{"record_id":"b","at":{"type":"Point","record_id":"c"}}]"#,
+            r#"{"at":{"x":[{},{"record_id":"c"}]},"record_id":"b"}]"#,
+            r#"{"volume":"]}{\"record_id\":\"c\"}","record_id":"b"}]"#,
+        ] {
+            let page = format!(r#"[{{"record_id":"a"}},{end}"#);
+            assert_eq!(found(&page).as_deref(), Some("b"), "{page}");
+        }
+        for nothing in [
+            "",
+            "[]",
+            r#"[{"record_id":null}]"#,
+            r#"[{"volume":"1"}]"#,
+            "[{",
+            "]{",
+        ] {
+            assert_eq!(found(nothing), None, "{nothing}");
+        }
+        let inner = format!("{}1{}", r#"[{"x":"#.repeat(30), "}]".repeat(30));
+        let deep = format!(r#"[{{"record_id":"b","at":{inner}}}]"#);
+        assert!(serde_json::from_str::<Value>(&deep).is_ok());
+        assert_eq!(found(&deep), None, "given up after some brackets");
     }
 
     #[test]

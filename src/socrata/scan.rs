@@ -22,12 +22,9 @@ use flate2::write::GzEncoder;
 use super::failure::ReadError;
 use super::look::{Look, Setback, Tally};
 use super::page;
-use super::soql::{Query, literal};
+use super::soql::{self, Query, literal};
 use super::table::{self, Table};
 use crate::model::{Day, KeySet, Md5Key, PublishedRow, RowKey, TableShape};
-
-/// How many opening brackets at a page's end may be that of its last row.
-const LAST_BRACKETS: usize = 16;
 
 /// How much of each row is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +132,7 @@ impl<'a> Scan<'a> {
         for asked in 1u64.. {
             let body = &answer.body;
             let is_more = asked.saturating_mul(limit) < tally.rows;
-            let guess = is_more.then(|| rows.last_of(body)).flatten();
+            let guess = is_more.then(|| page::last(body, rows.column())).flatten();
             let (ahead, received) = tokio::join!(
                 async {
                     let query = rows.page_query(Some(guess.as_deref()?), limit);
@@ -194,18 +191,18 @@ impl DayRows<'_> {
         }
     }
 
-    /// What pages are ordered by.
-    fn by(&self) -> String {
+    /// The column that pages are ordered by.
+    fn column(&self) -> &str {
         if self.table.is_keyed() {
-            self.table.key()
+            &self.table.key_column
         } else {
-            ":id".to_owned()
+            ":id"
         }
     }
 
     /// The query of the page behind the row `last`, or of the first page.
     fn page_query(&self, last: Option<&str>, limit: u64) -> Query {
-        let (key, by) = (self.table.key(), self.by());
+        let (key, by) = (self.table.key(), soql::column(self.column()));
         let select = match self.depth {
             Depth::Keys if self.table.is_keyed() => key,
             Depth::Keys => format!(":id,{key}"),
@@ -220,25 +217,9 @@ impl DayRows<'_> {
             select,
             filter,
             group: None,
-            order: Some(by),
+            order: Some(by.into_owned()),
             limit: Some(limit),
         }
-    }
-
-    /// What a page's last row is ordered by, if the last few brackets tell.
-    fn last_of(&self, body: &[u8]) -> Option<String> {
-        let column = if self.table.is_keyed() {
-            &self.table.key_column
-        } else {
-            ":id"
-        };
-        let end = body.iter().rposition(|byte| *byte == b']')?;
-        let opens = (0..end).rev().filter(|at| body[*at] == b'{');
-        let mut rows = opens
-            .take(LAST_BRACKETS)
-            .filter_map(|open| serde_json::from_slice(&body[open..end]).ok());
-        let last: serde_json::Map<String, serde_json::Value> = rows.next()?;
-        last.get(column)?.as_str().map(str::to_owned)
     }
 }
 

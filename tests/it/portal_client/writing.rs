@@ -162,7 +162,9 @@ async fn server_errors_and_web_pages_are_doubtful_and_throttling_is_not() {
             _ => world.answer(ask),
         })
         .await;
-        assert_eq!(written.unwrap().doubtful, doubtful, "{status}");
+        let summary = written.unwrap();
+        assert_eq!(summary.doubtful, doubtful, "{status}");
+        assert_eq!(summary.is_settled(), doubtful == 0, "{status}");
     }
 }
 
@@ -207,6 +209,31 @@ async fn what_was_done_before_a_failure_is_told() {
         panic!("{written:?}");
     };
     assert_eq!((done.sent, done.chunks), (8, 2));
+}
+
+/// The first block is asked for twice, and may come a third time; the second is refused.
+#[tokio::test]
+async fn a_refusal_does_not_settle_what_was_asked_for_before() {
+    for lost in [true, false] {
+        let stage = ten(move |ask, _, honest| {
+            if lost && ask.is(Kind::Write, 0) {
+                return honest.fate(Fate::Reset);
+            }
+            let refused = if lost { 2 } else { 1 };
+            if ask.is(Kind::Write, refused) {
+                Reply::html(403)
+            } else {
+                honest
+            }
+        })
+        .await;
+        let gone = writer(&stage)
+            .delete(&known_table().await, &keys(&hex(10)))
+            .await
+            .unwrap_err();
+        assert!(matches!(gone, WriteError::Refused { .. }), "{gone:?}");
+        assert_eq!(gone.is_settled(), !lost);
+    }
 }
 
 #[tokio::test]
