@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::damage::Class;
-use super::oracle::{Oracle, Scene};
+use super::oracle::{Oracle, Scene, Stood};
 use crate::support::city::{Rows, difference};
 
 /// How long a replica may call itself up to date that is not, at most.
@@ -70,20 +70,19 @@ impl Oracle {
     }
 
     /// The vouched rows that a look must have found or missed: all but those that a rival took after
-    /// the day's rows were counted for the last time.
+    /// the day's rows were counted for the last time by a replica that does not lie.
     fn owed(&self, now: &Rows) -> Rows {
         let mut owed = self.scene.vouched.clone();
         let seen = self.seen.lock().unwrap();
-        let counted = seen.stood.iter().rev().find(|(_, _, counts)| *counts);
-        let until = counted.and_then(|(at, _, _)| at.checked_sub(FLAGS_LAG));
-        let stood = seen
-            .stood
-            .iter()
-            .rev()
-            .find(|(at, _, _)| Some(*at) <= until);
+        let mut counts = seen.stood.iter().rev().filter(|stood| stood.counts);
+        let last = counts.clone().next();
+        let counted = counts.find(|stood| !stood.lied).or(last);
+        let until = counted.and_then(|stood| stood.at.checked_sub(FLAGS_LAG));
+        let mut reads = seen.stood.iter().rev();
+        let stood = reads.find(|stood| Some(stood.at) <= until);
         let ours: BTreeSet<&String> = seen.purged.values().flatten().collect();
-        if let Some((_, stood, _)) = stood {
-            let taken = |key: &String| stood.contains(key) && !now.contains_key(key);
+        if let Some(Stood { keys, .. }) = stood {
+            let taken = |key: &String| keys.contains(key) && !now.contains_key(key);
             owed.retain(|key, _| !taken(key) || ours.contains(key));
         }
         owed

@@ -69,6 +69,17 @@ pub struct Counts {
     pub excused: usize,
 }
 
+/// What stood when a read came.
+pub(super) struct Stood {
+    pub(super) at: Instant,
+    pub(super) keys: BTreeSet<String>,
+    /// Whether it counted the rows of a day.
+    pub(super) counts: bool,
+    /// Whether a liar answered, who counts rows that are gone.
+    pub(super) lied: bool,
+    thread: ThreadId,
+}
+
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) violations: Vec<Violation>,
@@ -84,9 +95,8 @@ pub(super) struct Seen {
     /// Queries since the last write.
     pub(super) reads: Vec<String>,
     pub(super) metadata: bool,
-    /// Where there is a rival: the keys that stood whenever a read came, and whether it counted the
-    /// rows of a day.
-    pub(super) stood: Vec<(Instant, BTreeSet<String>, bool)>,
+    /// Where there is a rival: what stood whenever a read came.
+    pub(super) stood: Vec<Stood>,
     /// The pass and the journal's step of the last write: one step's writes may be several, in
     /// parts or again.
     pub(super) last_step: Option<(String, i64)>,
@@ -197,8 +207,13 @@ impl Witness for Oracle {
         let mut seen = self.seen.lock().unwrap();
         if let Some(stands) = stands {
             let counts = request.query.contains("count(*)") && !request.query.contains(" in (");
-            let keys = stands.into_keys().collect();
-            seen.stood.push((Instant::now(), keys, counts));
+            seen.stood.push(Stood {
+                at: Instant::now(),
+                keys: stands.into_keys().collect(),
+                counts,
+                lied: false,
+                thread: thread::current().id(),
+            });
         }
         if request.path.starts_with("/api/views/") {
             seen.metadata = true;
@@ -208,12 +223,15 @@ impl Witness for Oracle {
     }
 
     fn answered(&self, request: &RequestRecord) {
-        let wrote = self
-            .seen
-            .lock()
-            .unwrap()
-            .under_way
-            .remove(&thread::current().id());
+        let thread = thread::current().id();
+        let mut seen = self.seen.lock().unwrap();
+        let wrote = seen.under_way.remove(&thread);
+        let lied = (request.replica).is_some_and(|replica| seen.liars.contains(&replica));
+        let mut stood = seen.stood.iter_mut().rev();
+        if let Some(stood) = stood.find(|stood| stood.thread == thread && lied) {
+            stood.lied = true;
+        }
+        drop(seen);
         if wrote == Some(true) && request.effects.is_some() {
             self.values_are_right();
         }
