@@ -87,7 +87,7 @@ impl Built {
         stage.fill(filled).expect("the lake is filled");
         let mut sources: Vec<_> = tables.iter().map(|table| table.source()).collect();
         sources.dedup();
-        let mut rows = 0;
+        let (mut rows, mut all) = (0, 0);
         for day in filled.days() {
             for source in &sources {
                 let at = day.next().start(sodalake::sandbox::city::ZONE);
@@ -95,8 +95,15 @@ impl Built {
                 let sent = publish_directly(&stage.city, *source, day, &recipes, places, at);
                 let sent = sent.expect("it is published").rows;
                 rows += if days.contains(day) { sent } else { 0 };
+                all += sent;
             }
         }
+        let ids = Table::ALL.iter().map(|table| table.spec().id);
+        let stand: usize = ids.map(|id| stage.portal.row_count(id)).sum();
+        assert!(
+            stand as u64 * 100 > all * 99,
+            "of {all} rows {stand} stand: many have the same key"
+        );
         let settings = stage.settings("socrata.max_in_flight = 4\n");
         fs::write(folder.path().join("sodalake.toml"), settings).expect("it is written");
         Self {

@@ -108,11 +108,16 @@ fn camera(city: &City, number: u32) -> Camera {
     }
     let (avenue, long_avenue) = AVENUES[place / CROSSINGS.len() % AVENUES.len()];
     let (crossing, long_crossing) = CROSSINGS[place % CROSSINGS.len()];
+    // A larger city has the same avenues, and more crossings.
+    let numbered = |name: &str| match place / CROSSINGS.len() / AVENUES.len() {
+        0 => name.to_owned(),
+        round => format!("{name} {}", round + 1),
+    };
     let blank = if city.quirks == Quirks::Real { " " } else { "" };
     let known = number % 20 != 19 || city.quirks == Quirks::None;
     Camera {
-        streets: [avenue.into(), crossing.into()],
-        inventory: known.then(|| [format!("{blank}{long_avenue}"), long_crossing.into()]),
+        streets: [avenue.into(), numbered(crossing)],
+        inventory: known.then(|| [format!("{blank}{long_avenue}"), numbered(long_crossing)]),
         number,
     }
 }

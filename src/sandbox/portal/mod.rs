@@ -343,6 +343,13 @@ impl Portal {
             .collect()
     }
 
+    /// How many rows a table truly has; 0 where there is no such table.
+    #[must_use]
+    pub fn row_count(&self, id: &str) -> usize {
+        self.table(id)
+            .map_or(0, |table| table.read().truth.rows.len())
+    }
+
     /// Writes rows as a POST would, past HTTP and the lag of replicas that are not stuck, with `at`
     /// as `:created_at` and `:updated_at`. A row the table cannot take refuses them all.
     pub fn upsert_directly(

@@ -33,11 +33,15 @@ pub(super) struct Schema {
 }
 
 impl Schema {
+    /// The column of that name, which is nearly always written as it was made.
     pub(super) fn position(&self, field: &str) -> Option<usize> {
-        let folded = fold(field);
-        self.columns
-            .iter()
-            .position(|column| fold(&column.field) == folded)
+        let exact = self.columns.iter().position(|column| column.field == field);
+        exact.or_else(|| {
+            let folded = fold(field);
+            self.columns
+                .iter()
+                .position(|column| fold(&column.field) == folded)
+        })
     }
 }
 

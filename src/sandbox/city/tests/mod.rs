@@ -52,6 +52,22 @@ fn the_same_seed_makes_the_same_files_and_another_seed_others() {
     }
 }
 
+#[test]
+fn no_two_cameras_of_a_large_city_are_at_one_intersection() {
+    for quirks in [Quirks::None, Quirks::Real] {
+        let scale = Scale {
+            intersections: 450,
+            camera_rows: 1,
+            ..Scale::demo()
+        };
+        let city = City::new(1, scale).with_quirks(quirks);
+        let mut files = city.day_files(Source::Gridsmart, day("2020-10-01"));
+        files.retain(|file| file.ext == Table::CameraCounts.ext());
+        let paths: BTreeSet<_> = files.iter().map(|file| &file.path).collect();
+        assert_eq!((files.len(), paths.len()), (450, 450));
+    }
+}
+
 /// Reads files named in pairs, ours and a specimen, and checks that ours is byte for byte what
 /// Python writes, and has the specimen's keys in the specimen's order, all the way down.
 const SHAPES: &str = r"
