@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use indexmap::IndexSet;
 
 use super::json::{Entries, Kind, Raw};
 use super::rows::{Fault, Field, Fields, Made, entries, list, open, shape, walk};
@@ -339,17 +340,18 @@ impl<'a> Readers<'a> {
     }
 }
 
-/// The numbers given to device addresses, 1 for the first met. Null is an address like any other.
+/// The device addresses in the order in which they were first met: the first has the number 1. Null
+/// is an address like any other.
 struct Addresses<'a> {
-    numbers: HashMap<Id<'a>, u32, RandomState>,
+    met: IndexSet<Id<'a>, RandomState>,
 }
 
 impl<'a> Addresses<'a> {
-    /// An empty table with room for the addresses of these rows, so that it seldom has to grow: a
-    /// an address comes several times.
+    /// An empty table with room for the addresses of these rows, so that it seldom has to grow: an
+    /// address comes several times.
     fn for_rows<const F: usize>(data: &Entries<'_, F>) -> Self {
         Self {
-            numbers: HashMap::with_capacity_and_hasher(data.len() / 3, RandomState::default()),
+            met: IndexSet::with_capacity_and_hasher(data.len() / 3, RandomState::default()),
         }
     }
 
@@ -388,10 +390,8 @@ impl<'a> Addresses<'a> {
 
     /// The number of this address, the next one if it is new.
     fn number_of(&mut self, id: Id<'a>) -> u32 {
-        let next = u32::try_from(self.numbers.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
-        *self.numbers.entry(id).or_insert(next)
+        let (place, _) = self.met.insert_full(id);
+        u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1)
     }
 }
 

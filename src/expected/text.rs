@@ -53,7 +53,7 @@ fn number(token: &str) -> Value {
 pub(super) fn text_value(text: &Wtf8) -> Value {
     match text.as_str() {
         Ok(text) => Value::Text(text.into()),
-        Err(_) => Value::LoneSurrogate(token(text).into()),
+        Err(_) => Value::LoneSurrogate(token(text)),
     }
 }
 
@@ -134,10 +134,10 @@ pub(super) fn put(slot: &mut Value, raw: Raw<'_>) {
     }
 }
 
-/// Writes a text over `slot`, in place if the old one is as long.
+/// Writes a text over `slot`, in place if there is room.
 pub(super) fn put_text(slot: &mut Value, text: &str) {
     match slot {
-        Value::Text(old) => refill(old, text),
+        Value::Text(old) => text.clone_into(old),
         other => *other = Value::Text(text.into()),
     }
 }
@@ -157,7 +157,7 @@ pub(super) fn put_int(slot: &mut Value, number: u32) {
     }
     let text = std::str::from_utf8(&digits[start..]).unwrap_or_default();
     match slot {
-        Value::Int(old) => refill(old, text),
+        Value::Int(old) => text.clone_into(old),
         other => *other = Value::Int(text.into()),
     }
 }
@@ -168,14 +168,6 @@ pub(super) fn put_value(slot: &mut Value, value: &Value) {
         Value::Text(text) => put_text(slot, text),
         _ => slot.clone_from(value),
     }
-}
-
-/// Keeps the allocation where the lengths are equal.
-fn refill(old: &mut Box<str>, text: &str) {
-    let mut buffer = std::mem::take(old).into_string();
-    buffer.clear();
-    buffer.push_str(text);
-    *old = buffer.into_boxed_str();
 }
 
 /// Whether Python's `str.strip()` takes this off: Unicode white space and U+001C to U+001F.
@@ -322,7 +314,7 @@ mod tests {
         }
         for number in [0, 9, 10, 1_000_000, u32::MAX] {
             put_int(&mut slot, number);
-            assert_eq!(slot, Value::Int(number.to_string().into()));
+            assert_eq!(slot, Value::Int(number.to_string()));
         }
         put_value(&mut slot, &Value::Null);
         assert_eq!(slot, Value::Null);

@@ -354,7 +354,7 @@ mod tests {
         let stored = |value| Cell::stored(&value, &ColumnType::Text).unwrap();
         assert_eq!(stored(Value::Float(15.0)), Cell::Text("15.0".into()));
         assert_eq!(stored(Value::Bool(true)), Cell::Text("True".into()));
-        assert_eq!(stored(Value::Text("".into())), Cell::Null);
+        assert_eq!(stored(Value::Text(String::new())), Cell::Null);
         assert_eq!(stored(Value::Null), Cell::Null);
         assert_eq!(
             stored(Value::Text("e\u{301}".into())),
@@ -399,8 +399,8 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::Bool),
             any::<f64>().prop_map(Value::Float),
-            "-?[0-9]{1,30}".prop_map(|digits| Value::Int(digits.into())),
-            text.prop_map(|text| Value::Text(text.into())),
+            "-?[0-9]{1,30}".prop_map(Value::Int),
+            text.prop_map(Value::Text),
             Just(Value::LoneSurrogate("\"\\ud83d\"".into())),
             Just(Value::Nested {
                 json: "[]".into(),

@@ -132,14 +132,14 @@ pub enum Value {
     /// `true`, `false`.
     Bool(bool),
     /// A number without `.`, `e`, `E`, of any length: its digits as Python prints them.
-    Int(Box<str>),
+    Int(String),
     /// Any other number, and the bare tokens `NaN`, `Infinity`, `-Infinity`.
     Float(f64),
     /// A string.
-    Text(Box<str>),
+    Text(String),
     /// A string with a lone surrogate, as its JSON token (with quotes and escapes): it has no
     /// UTF-8, so it can be neither hashed nor stored.
-    LoneSurrogate(Box<str>),
+    LoneSurrogate(String),
     /// A list or an object: its JSON token, and its text as Python's `str()` prints it.
     Nested {
         /// The JSON as it stands in the file.
@@ -159,7 +159,8 @@ impl Value {
             Self::Bool(true) => "True".into(),
             Self::Bool(false) => "False".into(),
             Self::Float(number) => rustpython_literal::float::to_string(*number).into(),
-            Self::Int(text) | Self::Text(text) | Self::Nested { text, .. } => Cow::Borrowed(text),
+            Self::Int(text) | Self::Text(text) => Cow::Borrowed(text),
+            Self::Nested { text, .. } => Cow::Borrowed(text),
             Self::LoneSurrogate(_) => return None,
         })
     }

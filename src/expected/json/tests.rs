@@ -31,7 +31,7 @@ fn integers_floats_and_texts_are_told_apart() {
     assert_eq!(read("-0").unwrap(), Value::Int("0".into()));
     assert_eq!(read("-0.0").unwrap().text().unwrap(), "-0.0");
     let long = "9".repeat(400);
-    assert_eq!(read(&long).unwrap(), Value::Int(long.into()));
+    assert_eq!(read(&long).unwrap(), Value::Int(long));
     assert_eq!(read("-Infinity").unwrap(), Value::Float(f64::NEG_INFINITY));
     assert_eq!(read("1e999").unwrap(), Value::Float(f64::INFINITY));
 }

@@ -180,7 +180,7 @@ impl<'a> RowMaker<'a> {
         columns
             .map(|(column, value)| match value {
                 Value::Text(text) if *column == spelling.column => {
-                    Value::Text((spelling.respell)(text).into())
+                    Value::Text((spelling.respell)(text))
                 }
                 other => other.clone(),
             })
