@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::damage::Class;
-use super::oracle::{Oracle, Scene, Stood};
+use super::oracle::{Oracle, Scene};
 use crate::support::city::{Rows, difference};
 
 /// How long a replica may call itself up to date that is not, at most.
@@ -77,14 +77,15 @@ impl Oracle {
         let mut counts = seen.stood.iter().rev().filter(|stood| stood.counts);
         let last = counts.clone().next();
         let counted = counts.find(|stood| !stood.lied).or(last);
-        let until = counted.and_then(|stood| stood.at.checked_sub(FLAGS_LAG));
-        let mut reads = seen.stood.iter().rev();
-        let stood = reads.find(|stood| Some(stood.at) <= until);
+        let Some(until) = counted.and_then(|stood| stood.at.checked_sub(FLAGS_LAG)) else {
+            return owed;
+        };
+        // It may have been put back in between, so any read since that found it standing will do.
+        let before = seen.stood.partition_point(|stood| stood.at <= until);
+        let since = &seen.stood[before.saturating_sub(1)..];
+        let stood = |key: &String| since.iter().any(|read| read.keys.contains(key));
         let ours: BTreeSet<&String> = seen.purged.values().flatten().collect();
-        if let Some(Stood { keys, .. }) = stood {
-            let taken = |key: &String| keys.contains(key) && !now.contains_key(key);
-            owed.retain(|key, _| !taken(key) || ours.contains(key));
-        }
+        owed.retain(|key, _| now.contains_key(key) || !stood(key) || ours.contains(key));
         owed
     }
 
