@@ -70,18 +70,14 @@ impl Oracle {
     }
 
     /// The vouched rows that a look must have found or missed: all but those that a rival took after
-    /// the day's rows were counted for the last time by a replica that does not lie.
+    /// a replica that does not lie had told of all rows for the last time.
     fn owed(&self, now: &Rows) -> Rows {
         let mut owed = self.scene.vouched.clone();
         let seen = self.seen.lock().unwrap();
-        let mut counts = seen.stood.iter().rev().filter(|stood| stood.counts);
-        let last = counts.clone().next();
-        let counted = counts.find(|stood| !stood.lied).or(last);
-        let Some(until) = counted.and_then(|stood| stood.at.checked_sub(FLAGS_LAG)) else {
-            return owed;
-        };
-        // It may have been put back in between, so any read since that found it standing will do.
-        let before = seen.stood.partition_point(|stood| stood.at <= until);
+        let told = seen.stood.iter().rev().find(|read| read.told);
+        let until = told.and_then(|read| read.at.checked_sub(FLAGS_LAG));
+        let before = seen.stood.partition_point(|read| Some(read.at) <= until);
+        // A row may have been put back and taken again, so any read since that found it will do.
         let since = &seen.stood[before.saturating_sub(1)..];
         let stood = |key: &String| since.iter().any(|read| read.keys.contains(key));
         let ours: BTreeSet<&String> = seen.purged.values().flatten().collect();

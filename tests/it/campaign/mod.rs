@@ -4,7 +4,8 @@
 //! `script` draws the cases, `damage` and `store` are the lake's troubles, the portal's own faults
 //! are those of `sandbox::portal`; `bench` is the city that is broken and mended, `play` plays one
 //! case on it, `oracle` watches and asks its questions at each write (`writes`) and in the end
-//! (`ends`), with `record` for what the program notes; `tally` counts and makes a failing case short.
+//! (`ends`), with `record` for what the program notes; `oracle_fails` and `owed` show that it blames
+//! where it must; `tally` counts and makes a failing case short.
 //! `samples` is the part that runs with all tests; `length` is what `tests/campaign` runs for as long
 //! as one likes.
 
@@ -14,6 +15,7 @@ mod ends;
 mod length;
 mod oracle;
 mod oracle_fails;
+mod owed;
 mod play;
 mod record;
 mod samples;

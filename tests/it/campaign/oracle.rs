@@ -17,7 +17,7 @@ use sodalake::archive::Archive;
 use sodalake::model::DatasetDay;
 use sodalake::reconcile::Clock;
 use sodalake::sandbox::city::Table;
-use sodalake::sandbox::portal::{Arrival, Portal, RequestRecord, Witness};
+use sodalake::sandbox::portal::{Arrival, Fault, Portal, RequestRecord, Witness};
 use sodalake::settings::Rails;
 
 use super::damage::Class;
@@ -73,11 +73,19 @@ pub struct Counts {
 pub(super) struct Stood {
     pub(super) at: Instant,
     pub(super) keys: BTreeSet<String>,
-    /// Whether it counted the rows of a day.
-    pub(super) counts: bool,
-    /// Whether a liar answered, who counts rows that are gone.
-    pub(super) lied: bool,
+    /// Whether it asked for all rows of the day, or their number.
+    all: bool,
+    /// Whether it did, and a replica that does not lie answered in full.
+    pub(super) told: bool,
     thread: ThreadId,
+}
+
+/// Whether a query asks for all of a day's rows, or for their number.
+fn asks_for_all(query: &str, rows: usize) -> bool {
+    let limit = query.split_once("$limit=").map(|(_, rest)| rest);
+    let limit = limit.and_then(|rest| rest.split('&').next()?.parse::<usize>().ok());
+    let first = limit > Some(rows) && !query.contains(" > '");
+    !query.contains(" in (") && (first || query.contains("count(*)"))
 }
 
 #[derive(Default)]
@@ -104,6 +112,16 @@ pub(super) struct Seen {
     pub(super) purged: BTreeMap<String, BTreeSet<String>>,
     pub(super) uploaded: BTreeSet<String>,
     pub(super) under_way: HashMap<ThreadId, bool>,
+}
+
+impl Seen {
+    /// The read that this thread answers is answered truly and in full.
+    fn is_told(&mut self, thread: ThreadId) {
+        let mut reads = self.stood.iter_mut().rev();
+        if let Some(read) = reads.find(|read| read.thread == thread) {
+            read.told = read.all;
+        }
+    }
 }
 
 pub struct Oracle {
@@ -138,6 +156,13 @@ impl Oracle {
 
     pub fn set_liars(&self, liars: BTreeSet<usize>) {
         self.seen.lock().unwrap().liars = liars;
+    }
+
+    /// From now on no replica lies and no rival takes rows.
+    pub fn faults_end(&self) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.liars.clear();
+        seen.stood.clear();
     }
 
     pub(super) fn rewrites(&self) -> bool {
@@ -206,12 +231,12 @@ impl Witness for Oracle {
         let stands = self.scene.rival.then(|| self.stands());
         let mut seen = self.seen.lock().unwrap();
         if let Some(stands) = stands {
-            let counts = request.query.contains("count(*)") && !request.query.contains(" in (");
+            let of_day = stands.values().filter(|row| self.of_day(row)).count();
             seen.stood.push(Stood {
                 at: Instant::now(),
+                all: asks_for_all(request.query, of_day),
                 keys: stands.into_keys().collect(),
-                counts,
-                lied: false,
+                told: false,
                 thread: thread::current().id(),
             });
         }
@@ -226,10 +251,10 @@ impl Witness for Oracle {
         let thread = thread::current().id();
         let mut seen = self.seen.lock().unwrap();
         let wrote = seen.under_way.remove(&thread);
-        let lied = (request.replica).is_some_and(|replica| seen.liars.contains(&replica));
-        let mut stood = seen.stood.iter_mut().rev();
-        if let Some(stood) = stood.find(|stood| stood.thread == thread && lied) {
-            stood.lied = true;
+        let honest = (request.replica).is_some_and(|replica| !seen.liars.contains(&replica));
+        let whole = matches!(request.fault, None | Some(Fault::DeletesAfter { .. }));
+        if honest && whole {
+            seen.is_told(thread);
         }
         drop(seen);
         if wrote == Some(true) && request.effects.is_some() {

@@ -226,7 +226,7 @@ impl<'a> Case<'a> {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         self.oracle.set_lake(None);
-        self.oracle.set_liars(BTreeSet::new());
+        self.oracle.faults_end();
     }
 
     async fn mend(&mut self) {

@@ -133,38 +133,3 @@ async fn a_purge_that_comes_late_takes_nothing_that_was_published_again() {
     }
     assert!(waited > 0, "no purge came late");
 }
-
-/// A rival takes rows once an honest replica has counted them, and a lying one counts them still.
-/// Nothing tells that, and the oracle must not blame the program for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_taken_behind_the_last_honest_count_are_owed_by_nobody() {
-    let bench = Bench::set_up().await;
-    let mut tally = Tally::default();
-    let liar = ReplicaOptions {
-        lag_ms: 30,
-        lies: true,
-        ..ReplicaOptions::default()
-    };
-    for seed in 0..40 {
-        let takes = Rule {
-            on: Operation::Read,
-            probability: Some(0.25),
-            times: Some(3),
-            ..Rule::always(Fault::DeletesAfter { rows: 3 })
-        };
-        let script = Script {
-            seed: 2 * seed,
-            table: Table::RadarCounts,
-            rewrite: false,
-            breakages: Vec::new(),
-            wound: None,
-            rules: vec![takes],
-            replicas: Replicas {
-                each: vec![ReplicaOptions::default(), liar.clone()],
-                flag_lag_ms: 0,
-            },
-        };
-        let played = tally.play(PORTAL, &bench, &script).await;
-        assert_eq!(played.violations, [], "seed {seed}: {:?}", played.ended);
-    }
-}
