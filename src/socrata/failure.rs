@@ -238,9 +238,9 @@ impl WriteError {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {
-            Self::Unknown { .. } => false,
+            Self::Unread { .. } | Self::RowIdentifier { .. } | Self::Row { .. } => true,
             Self::Refused { done, .. } => done.is_settled(),
-            _ => true,
+            Self::Unknown { .. } => false,
         }
     }
 }
