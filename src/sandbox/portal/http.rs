@@ -1,5 +1,5 @@
-//! The wire: which path and method means what, logins and app tokens, throttling, compression, the
-//! request log, and the faults that strike before anything is done.
+//! The wire: requests and replies with their headers and compression, the request log, and the faults
+//! that strike before anything is done.
 
 #![expect(
     clippy::result_large_err,
@@ -16,21 +16,19 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde_json::{Value, json};
-use tracing::error;
+use serde_json::json;
 use uuid::Uuid;
 
+use super::admission::throttled;
 use super::faults::{Fault, Hint, Operation};
-use super::publish::Post;
-use super::read::{Read, http_date};
+use super::read::http_date;
 use super::reply::Reply;
+use super::routes::{self, Call, param};
 use super::transport::{Delivery, Line, body};
-use super::{Arrival, Portal, RequestRecord, User};
+use super::{Arrival, Portal, RequestRecord};
 
 /// The portal as something axum can serve.
 pub(super) fn service(portal: Portal) -> IntoMakeServiceWithConnectInfo<Router, Line> {
@@ -74,11 +72,11 @@ fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     text(headers, header::ACCEPT_ENCODING).is_some_and(|encodings| encodings.contains("gzip"))
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -123,15 +121,6 @@ fn response(mut reply: Reply, gzip: bool, request_id: &str) -> Response {
         }
     }
     response
-}
-
-/// A request taken apart.
-struct Call<'a> {
-    parts: &'a Parts,
-    segments: Vec<String>,
-    params: Vec<(String, String)>,
-    body: &'a [u8],
-    fault: Option<Fault>,
 }
 
 impl Portal {
@@ -202,9 +191,9 @@ impl Portal {
         self.check_token(token)?;
         let user = self.login(&parts.headers)?;
         record.user = user.map(|user| user.name.clone());
-        let segments = segments(parts.uri.path());
-        let dataset = dataset(&segments);
-        let operation = operation(&parts.method, &segments);
+        let segments = routes::segments(parts.uri.path());
+        let dataset = routes::dataset(&segments);
+        let operation = routes::operation(&parts.method, &segments);
         self.permit(operation, dataset, user)?;
         let running = self.enter(dataset)?;
         let fault = self.strike(operation, dataset, &record.query);
@@ -303,251 +292,6 @@ impl Portal {
             Hint::Location => reply.header("location", parts.uri.to_string()),
         }
     }
-
-    fn throttle(&self, who: &str) -> Result<(), Reply> {
-        let Some(throttle) = &self.inner.options.throttle else {
-            return Ok(());
-        };
-        let length = i64::from(throttle.seconds.max(1));
-        let now = self.now().timestamp();
-        let window = now.div_euclid(length);
-        let mut windows = self.inner.windows.lock();
-        let seen = windows.entry(who.to_owned()).or_insert((window, 0));
-        if seen.0 != window {
-            *seen = (window, 0);
-        }
-        seen.1 += 1;
-        if seen.1 <= throttle.requests {
-            return Ok(());
-        }
-        let left = u32::try_from((window + 1) * length - now).unwrap_or(throttle.seconds);
-        Err(throttled(throttle.says_when.then_some(left)))
-    }
-
-    fn check_token(&self, token: Option<&str>) -> Result<(), Reply> {
-        let known = |token: &str| {
-            self.inner
-                .options
-                .app_tokens
-                .iter()
-                .any(|known| known == token)
-        };
-        match token {
-            Some(token) if !known(token) => Err(Reply::refused(
-                403,
-                "permission_denied",
-                "Invalid app_token specified",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn login(&self, headers: &HeaderMap) -> Result<Option<&User>, Reply> {
-        let Some(sent) = text(headers, header::AUTHORIZATION) else {
-            return Ok(None);
-        };
-        let decoded = sent
-            .strip_prefix("Basic ")
-            .and_then(|coded| STANDARD.decode(coded).ok());
-        let pair = decoded
-            .and_then(|pair| String::from_utf8(pair).ok())
-            .unwrap_or_default();
-        let (name, password) = pair.split_once(':').unwrap_or_default();
-        let mut users = self.inner.options.users.iter();
-        let found = users.find(|user| user.name == name && user.password == password);
-        found.map(Some).ok_or_else(|| {
-            let message = "Invalid username or password";
-            Reply::refused(401, "authentication_required", message)
-                .header("www-authenticate", "Basic realm=\"Socrata\"")
-        })
-    }
-
-    fn permit(
-        &self,
-        operation: Operation,
-        dataset: Option<&str>,
-        user: Option<&User>,
-    ) -> Result<(), Reply> {
-        let private = dataset
-            .and_then(|id| self.table(id))
-            .is_some_and(|table| table.read().schema.private);
-        let writes = operation == Operation::Write;
-        match user {
-            None if writes || private => Err(Reply::refused(
-                403,
-                "authentication_required",
-                "You must be logged in to access this resource",
-            )),
-            Some(user) if writes && !user.may_write => Err(Reply::refused(
-                403,
-                "permission_denied",
-                "You do not have permission to edit this dataset",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn enter(&self, dataset: Option<&str>) -> Result<Option<Running<'_>>, Reply> {
-        let (Some(most), Some(id)) = (self.inner.options.max_concurrent, dataset) else {
-            return Ok(None);
-        };
-        let mut running = self.inner.running.lock();
-        let count = running.entry(id.to_owned()).or_default();
-        if *count >= most {
-            return Err(throttled(None));
-        }
-        *count += 1;
-        Ok(Some(Running {
-            portal: self,
-            dataset: id.to_owned(),
-        }))
-    }
-
-    fn dispatch(&self, call: &Call<'_>) -> Reply {
-        let path: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-        let method = match call.parts.method.as_str() {
-            "HEAD" => "GET",
-            other => other,
-        };
-        match path.as_slice() {
-            ["resource", file] => self.resource(method, file, call),
-            ["resource", id, row] => self.row(method, id, row, call),
-            ["api", "views.json"] if method == "GET" => self.list_metadata(),
-            ["api", "views", file] => self.view(method, stem(file)),
-            ["api", "views", id, file] if stem(file) == "rows" => deprecated(id),
-            ["api", "id", file] if method == "GET" => self.get(file, &call.params, call),
-            ["api", "v3", "views", id, file] if stem(file) == "query" => {
-                self.v3(method, id, file, call)
-            }
-            _ => Reply::not_found(),
-        }
-    }
-
-    fn resource(&self, method: &str, file: &str, call: &Call<'_>) -> Reply {
-        match method {
-            "GET" => self.get(file, &call.params, call),
-            "DELETE" => self.truncate(stem(file)),
-            "POST" | "PUT" => {
-                let kind = text(&call.parts.headers, header::CONTENT_TYPE);
-                // sodapy names no type, and the real portal takes it for JSON
-                let kind = kind.unwrap_or("application/json");
-                let csv = kind.starts_with("text/csv");
-                if !csv && !kind.starts_with("application/json") {
-                    return wrong_content_type(kind);
-                }
-                self.post(&Post {
-                    dataset: stem(file),
-                    body: call.body,
-                    csv,
-                    replace: method == "PUT",
-                    fault: call.fault.as_ref(),
-                })
-            }
-            _ => Reply::wrong_method("GET, POST, PUT, DELETE"),
-        }
-    }
-
-    fn row(&self, method: &str, id: &str, row: &str, call: &Call<'_>) -> Reply {
-        let known = row.strip_suffix(".json").unwrap_or(row);
-        match method {
-            "GET" => self.read_row(id, known),
-            "POST" => self.post_row(id, known, call.body),
-            "DELETE" => self.delete_row(id, known, call.fault.as_ref()),
-            _ => Reply::wrong_method("GET, POST, DELETE"),
-        }
-    }
-
-    fn view(&self, method: &str, id: &str) -> Reply {
-        match method {
-            "GET" => self.read_metadata(id),
-            "DELETE" => {
-                // on the real portal this removes the dataset; a client sends it by mistake when
-                // it deletes a row whose identifier is empty
-                error!(dataset = %id, "refused to delete the whole dataset {id}");
-                let message = "The sandbox refuses to delete a whole dataset";
-                Reply::refused(403, "permission_denied", message)
-            }
-            _ => Reply::wrong_method("GET, DELETE"),
-        }
-    }
-
-    fn v3(&self, method: &str, id: &str, file: &str, call: &Call<'_>) -> Reply {
-        let statement = match method {
-            "GET" => param(&call.params, "query").map(str::to_owned),
-            _ => serde_json::from_slice::<Value>(call.body)
-                .ok()
-                .and_then(|sent| sent["query"].as_str().map(str::to_owned)),
-        };
-        let Some(statement) = statement else {
-            return Reply::failed(
-                400,
-                "req.no-query-specified",
-                "No query specified",
-                &json!({}),
-            );
-        };
-        let params = [("$query".to_owned(), statement)];
-        self.get(&file.replacen("query", id, 1), &params, call)
-    }
-
-    fn get(&self, file: &str, params: &[(String, String)], call: &Call<'_>) -> Reply {
-        let headers = &call.parts.headers;
-        let accept = text(headers, header::ACCEPT).unwrap_or_default();
-        let csv = match file.split_once('.') {
-            Some((_, extension)) if !matches!(extension, "json" | "csv") => {
-                let message = "The schema is not compatible with the mime type";
-                return Reply::failed(406, "schema-invalid-for-mime-type", message, &json!({}));
-            }
-            Some((_, extension)) => extension == "csv",
-            None => accept.starts_with("text/csv"),
-        };
-        self.read(&Read {
-            dataset: stem(file),
-            csv,
-            params,
-            if_modified_since: text(headers, header::IF_MODIFIED_SINCE),
-            if_none_match: text(headers, header::IF_NONE_MATCH),
-            gzip: accepts_gzip(headers),
-            fault: call.fault.as_ref(),
-        })
-    }
-}
-
-/// A request being worked on, as the limit per dataset counts it.
-struct Running<'p> {
-    portal: &'p Portal,
-    dataset: String,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if let Some(count) = self.portal.inner.running.lock().get_mut(&self.dataset) {
-            *count -= 1;
-        }
-    }
-}
-
-fn throttled(retry_after: Option<u32>) -> Reply {
-    let reply = Reply::failed(429, "too-many-requests", "Too many requests", &json!({}));
-    match retry_after {
-        Some(seconds) => reply.header("retry-after", seconds.to_string()),
-        None => reply,
-    }
-}
-
-fn wrong_content_type(kind: &str) -> Reply {
-    Reply::failed(
-        415,
-        "req.content-type.not-json",
-        "Not JSON",
-        &json!({"content-type": kind}),
-    )
-}
-
-fn deprecated(id: &str) -> Reply {
-    let message = format!("This way of downloading {id} is no longer offered");
-    Reply::refused(410, "feature_deprecated", &message)
-        .header("sunset", "Tue, 22 Dec 2026 00:00:00 GMT")
 }
 
 fn unpacked(headers: &HeaderMap, body: &[u8], most: usize) -> Result<Vec<u8>, Reply> {
@@ -569,58 +313,5 @@ fn unpacked(headers: &HeaderMap, body: &[u8], most: usize) -> Result<Vec<u8>, Re
                 &json!({}),
             ))
         }
-    }
-}
-
-fn param<'p>(params: &'p [(String, String)], wanted: &str) -> Option<&'p str> {
-    params
-        .iter()
-        .find(|(name, _)| name == wanted)
-        .map(|(_, value)| value.as_str())
-}
-
-fn segments(path: &str) -> Vec<String> {
-    // a plus in a path is a plus, which form decoding would not keep
-    let decoded = |segment: &str| {
-        let mut pairs = url::form_urlencoded::parse(segment.as_bytes());
-        pairs
-            .next()
-            .map_or(String::new(), |(name, _)| name.into_owned())
-    };
-    path.split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(|segment| {
-            decoded(
-                &segment
-                    .replace('+', "%2B")
-                    .replace('=', "%3D")
-                    .replace('&', "%26"),
-            )
-        })
-        .collect()
-}
-
-fn stem(file: &str) -> &str {
-    file.split('.').next().unwrap_or(file)
-}
-
-fn dataset(segments: &[String]) -> Option<&str> {
-    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match parts.as_slice() {
-        ["resource", id, ..] | ["api", "views" | "id", id, ..] | ["api", "v3", "views", id, ..] => {
-            Some(stem(id))
-        }
-        _ => None,
-    }
-}
-
-fn operation(method: &Method, segments: &[String]) -> Operation {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    match parts.as_slice() {
-        ["api", "v3", ..] => Operation::Read,
-        ["api", "views" | "views.json", ..] if reads => Operation::Metadata,
-        _ if reads => Operation::Read,
-        _ => Operation::Write,
     }
 }

@@ -6,9 +6,11 @@
 //! `sodalake sandbox` and by every test; it shares no code with the client under test.
 //!
 //! `cell`, `decimal`, `rowid` are values; `store` and `replicas` tables; `write` what writes mean;
-//! `soql` queries; `read`, `publish`, `metadata`, `reply` the answers; `http` and `transport` the
-//! wire; `faults` what goes wrong, `witness` who sees it happen.
+//! `soql` queries. A request goes through `http` and `transport` (the wire), `admission` (who is let
+//! in) and `routes` (what it asks for) to `read`, `publish` or `metadata`, and comes back as a
+//! `reply`. `faults` says what goes wrong, `witness` who sees it happen.
 
+mod admission;
 mod cell;
 mod decimal;
 mod faults;
@@ -18,6 +20,7 @@ mod publish;
 mod read;
 mod replicas;
 mod reply;
+mod routes;
 mod rowid;
 mod soql;
 mod store;
