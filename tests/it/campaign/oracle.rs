@@ -115,8 +115,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The read that this thread answers is answered truly and in full.
-    fn is_told(&mut self, thread: ThreadId) {
+    /// The read that this thread answers got the truth, and all of it.
+    fn answered_truly(&mut self, thread: ThreadId) {
         let mut reads = self.stood.iter_mut().rev();
         if let Some(read) = reads.find(|read| read.thread == thread) {
             read.told = read.all;
@@ -254,7 +254,7 @@ impl Witness for Oracle {
         let honest = (request.replica).is_some_and(|replica| !seen.liars.contains(&replica));
         let whole = matches!(request.fault, None | Some(Fault::DeletesAfter { .. }));
         if honest && whole {
-            seen.is_told(thread);
+            seen.answered_truly(thread);
         }
         drop(seen);
         if wrote == Some(true) && request.effects.is_some() {
