@@ -147,18 +147,34 @@ impl Watch {
         firing.map(named).collect()
     }
 
-    /// Waits until these alerts fire and no other. One that is neither here nor in `going` fails
-    /// the test at once.
+    /// Waits until these alerts fire and no other, not even those in `going`.
     pub async fn fires(&self, wanted: &BTreeSet<Alert>, going: &BTreeSet<Alert>) {
+        self.until_firing(wanted, going, |firing| firing == wanted)
+            .await;
+    }
+
+    /// Waits until these alerts fire, beside which `others` may.
+    pub async fn fires_beside(&self, wanted: &BTreeSet<Alert>, others: &BTreeSet<Alert>) {
+        self.until_firing(wanted, others, |firing| firing.is_superset(wanted))
+            .await;
+    }
+
+    /// Waits until that holds. An alert that is neither wanted nor in `others` fails the test at once.
+    async fn until_firing(
+        &self,
+        wanted: &BTreeSet<Alert>,
+        others: &BTreeSet<Alert>,
+        holds: impl Fn(&BTreeSet<Alert>) -> bool,
+    ) {
         let begun = Instant::now();
         loop {
             let firing = self.firing().await;
             let foreign: Vec<&Alert> = (firing.iter())
-                .filter(|alert| !wanted.contains(*alert) && !going.contains(*alert))
+                .filter(|alert| !wanted.contains(*alert) && !others.contains(*alert))
                 .collect();
             assert!(foreign.is_empty(), "{foreign:?} fires, wanted {wanted:?}");
-            if firing == *wanted {
-                eprintln!("{wanted:?} after {:.0?}", begun.elapsed());
+            if holds(&firing) {
+                eprintln!("{firing:?} after {:.0?}", begun.elapsed());
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "{firing:?}, wanted {wanted:?}");
