@@ -97,7 +97,8 @@ fn hits(candidate: &FileKeys, published: &KeySet) -> usize {
 ///
 /// Today's recipe is chosen as soon as any row stands under it alone: a file present under two
 /// recipes has twins, and the older go. An older recipe is chosen only if it alone explains what
-/// stands, and only if it is accepted. A file of which nothing stands is expected under today's.
+/// stands, if half the file or more does, and if it is accepted. A file of which less stands is
+/// expected under today's: few rows are what a wipe has left, not what a publisher has made.
 #[must_use]
 pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) -> usize {
     let best = |picked: &mut dyn Iterator<Item = (usize, usize)>| {
@@ -123,11 +124,17 @@ pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) ->
     let Some((older, older_hits)) = best(&mut older) else {
         return current;
     };
-    let shared = (candidates[older].today.keys())
-        .filter(|key| todays.contains(key) && published.contains(key))
-        .count();
-    let only_older = older_hits > 0 && current_hits <= shared;
-    if only_older && policy == KeyPolicy::Accept {
+    let (mut own, mut shared_hits) = (0, 0);
+    for key in candidates[older].today.keys() {
+        if !todays.contains(&key) {
+            own += 1;
+        } else if published.contains(&key) {
+            shared_hits += 1;
+        }
+    }
+    let only_older = older_hits > 0 && current_hits <= shared_hits;
+    let half_stands = 2 * older_hits >= own;
+    if only_older && half_stands && policy == KeyPolicy::Accept {
         older
     } else {
         current
@@ -228,6 +235,27 @@ mod tests {
     fn a_file_standing_under_both_or_neither_is_expected_under_todays() {
         for rows in [&[1, 2, 3, 12, 13][..], &[2, 12, 13], &[], &[1], &[7, 8]] {
             assert_eq!(chosen(rows, KeyPolicy::Accept), KeyRecipe::Row, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_a_wipe_has_left_little_of_is_expected_under_todays() {
+        let own = [12, 13, 14, 15, 16];
+        let candidates = [
+            file(KeyRecipe::Row, Counter::Shared, &[1, 2, 3, 4, 5, 6]),
+            file(
+                KeyRecipe::Chained,
+                Counter::Shared,
+                &[1, 12, 13, 14, 15, 16],
+            ),
+        ];
+        for stand in 1..=own.len() {
+            // The first row has one key under both, and speaks for neither.
+            for first in [&[][..], &[1]] {
+                let rows = [first, &own[..stand]].concat();
+                let index = choose(&candidates, &published(&rows), KeyPolicy::Accept);
+                assert_eq!(index, usize::from(stand >= 3), "{rows:?}");
+            }
         }
     }
 

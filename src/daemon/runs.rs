@@ -17,14 +17,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compare::Depth;
 use crate::ledger::{LeaseAnswer, LedgerError, Queued, Reason, ScheduleRecord, Walk, Want};
-use crate::model::{Dataset, DatasetDay, Day, DayRange};
+use crate::model::{Dataset, DatasetDay, DatasetName, Day, DayRange};
 use crate::reconcile::{self, LookError, Report, Service, State, World};
 use crate::schedule::{Schedule, jitter};
 use crate::settings::{DatasetSettings, Mode, Settings};
 
 use super::ended::Ended;
 use super::trouble::doubled;
-use super::{Daemon, chain};
+use super::{Daemon, TURN, chain};
 
 /// A run that takes longer to begin has died.
 const LEASE: Duration = Duration::from_mins(10);
@@ -37,6 +37,16 @@ const AFTER_FAILURES: Duration = Duration::from_mins(15);
 
 /// Most that a run waits for others to begin before it.
 const JITTER: Duration = Duration::from_secs(20);
+
+/// How long a run waits that falls due so often. Where it would be less than a turn of the loop it
+/// is nothing: the loop would come too late, and find it due anew.
+fn wait(dataset: &DatasetName, schedule: Schedule, interval: Duration) -> Duration {
+    let most = JITTER.min(interval / 10);
+    if most < TURN {
+        return Duration::ZERO;
+    }
+    jitter(dataset, schedule, most)
+}
 
 /// An audit's days on the queue at once, for each dataset.
 const STRETCH: i64 = 16;
@@ -99,7 +109,7 @@ impl Daemon {
     pub(super) async fn begin_runs(&mut self, now: DateTime<Utc>) -> Result<(), LedgerError> {
         for (record, interval) in self.ticker.open() {
             let (dataset, schedule) = (record.dataset.clone(), record.schedule);
-            let wait = jitter(&dataset, schedule, JITTER.min(interval / 10));
+            let wait = wait(&dataset, schedule, interval);
             let place = (dataset, schedule);
             let rests = self.ticker.rests(&place, now) || now < record.due_at + wait;
             if rests || self.runs.values().any(|run| *run == place) {
@@ -319,4 +329,23 @@ async fn audit(
             ..walk
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_begun_before_it_falls_due_anew() {
+        let mut waits = 0;
+        for seconds in (1..60).chain([1_800, 86_400]) {
+            let interval = Duration::from_secs(seconds);
+            for name in ["camera-counts", "radar-counts", "bluetooth-matched"] {
+                let wait = wait(&name.parse().unwrap(), Schedule::Survey, interval);
+                assert!(wait.is_zero() || wait + TURN < interval, "{name} {seconds}");
+                waits += usize::from(!wait.is_zero());
+            }
+        }
+        assert!(waits > 100, "{waits}");
+    }
 }

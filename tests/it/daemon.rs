@@ -171,14 +171,25 @@ async fn observing_changes_nothing_until_a_reload_says_repair() {
 }
 
 /// A portal that answers no write.
-fn no_writes() -> Faults {
+/// This fault at every write.
+fn writes(fault: Fault) -> Faults {
     Faults {
         rules: vec![Rule {
             on: Operation::Write,
-            ..Rule::always(Fault::Reset)
+            ..Rule::always(fault)
         }],
         replicas: None,
     }
+}
+
+/// How many writes the portal has been sent since its log was cleared.
+fn written(city: &TestCity) -> usize {
+    let requests = city.stage.portal.requests();
+    requests.iter().filter(|one| one.method != "GET").count()
+}
+
+async fn a_write(city: &TestCity) {
+    until("a write", async || (written(city) > 0).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +200,7 @@ async fn one_that_is_killed_in_a_repair_goes_on_after_its_restart() {
     let base = city.bases(table, day).remove(0);
     let whole = city.rows(table);
     city.damage(Breakage::TailLost, table, day, &base);
-    city.stage.portal.set_faults(no_writes());
+    city.stage.portal.set_faults(writes(Fault::Reset));
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
     let name = table.dataset_name().parse().unwrap();
     until("a repair under way", async || {
@@ -211,25 +222,55 @@ async fn one_that_is_killed_in_a_repair_goes_on_after_its_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn asked_to_end_it_leaves_a_repair_between_two_steps_and_asked_twice_at_once() {
+async fn asked_to_end_it_finishes_the_write_in_hand_and_begins_no_other() {
+    let city = city("socrata.chunk_rows = 2\n").await;
+    let day = lately();
+    let table = Table::RadarCounts;
+    let base = city.bases(table, day).remove(0);
+    let whole = city.rows(table);
+    city.damage(Breakage::TailLost, table, day, &base);
+    let broken = city.rows(table).len();
+    assert!(broken + 2 < whole.len(), "more than one write is needed");
+    city.stage
+        .portal
+        .set_faults(writes(Fault::Delay { ms: 1_000 }));
+    city.stage.portal.clear_requests();
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    a_write(&city).await;
+    daemon.signal("TERM").await;
+    daemon.tells("STOPPING=1").await;
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    assert_eq!((written(&city), city.rows(table).len()), (1, broken + 2));
+
+    city.stage.portal.set_faults(Faults::default());
+    let mut daemon = Running::ready(&city, &[RECHECK]).await;
+    daemon.logs("repaired radar-counts", 1).await;
+    assert_eq!(city.rows(table), whole);
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_twice_to_end_it_leaves_even_a_write_without_its_reply() {
     let city = city("").await;
     let day = lately();
     let table = Table::RadarCounts;
     let base = city.bases(table, day).remove(0);
     city.damage(Breakage::TailLost, table, day, &base);
-    city.stage.portal.set_faults(no_writes());
+    city.stage
+        .portal
+        .set_faults(writes(Fault::Stall { after_bytes: 0 }));
+    city.stage.portal.clear_requests();
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
-    let name = table.dataset_name().parse().unwrap();
-    until("a repair under way", async || {
-        let unfinished = city.world.ledger.unfinished(&name).await.unwrap();
-        (!unfinished.is_empty()).then_some(())
-    })
-    .await;
+    a_write(&city).await;
     daemon.signal("TERM").await;
     daemon.tells("STOPPING=1").await;
     daemon.tells("STATUS=ending").await;
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code(), Some(130), "{}", daemon.log());
+    let name = table.dataset_name().parse().unwrap();
+    let unfinished = city.world.ledger.unfinished(&name).await.unwrap();
+    assert_eq!(unfinished.len(), 1, "the next pass resolves it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

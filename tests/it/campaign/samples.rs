@@ -133,3 +133,30 @@ async fn a_purge_that_comes_late_takes_nothing_that_was_published_again() {
     }
     assert!(waited > 0, "no purge came late");
 }
+
+/// A rewrite whose last rows to go are refused: few are left, all under an old recipe, and the next
+/// pass once published the rest of the file under that one too. The campaign found it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_rewrite_could_not_purge_do_not_call_an_old_recipe_back() {
+    let bench = Bench::set_up().await;
+    let mut tally = Tally::default();
+    let refused = Rule {
+        on: Operation::Write,
+        nth: Some(5),
+        times: Some(3),
+        ..Rule::always(Fault::RowsRefused { rows: 2 })
+    };
+    let script = Script {
+        seed: 13,
+        table: Table::RadarCounts,
+        rewrite: true,
+        breakages: vec![Breakage::ChainedAgain],
+        wound: None,
+        rules: vec![refused],
+        replicas: Replicas::default(),
+    };
+    let played = tally.play(WRITES, &bench, &script).await;
+    assert_eq!(played.violations, []);
+    let states: Vec<State> = played.ended.iter().map(|(state, _)| *state).collect();
+    assert_eq!(states[..2], [State::Unconfirmed, State::Repaired]);
+}
