@@ -1,5 +1,5 @@
-//! The real program, killed at every effect of a repair: whatever it had done by then did no harm,
-//! and the next run finishes.
+//! The real program, killed at every effect of a repair or a restore: whatever it had done by then
+//! did no harm, and the next run finishes.
 //!
 //! `tests/run` kills at a few effects, chosen by chance. For more of them, set `SODALAKE_TEST_KILL`
 //! to the minutes that each test may take, or to `all`.
@@ -7,6 +7,7 @@
 pub mod effects;
 mod faults;
 pub mod process;
+mod restore;
 pub mod scene;
 
 use std::time::{Duration, Instant};
