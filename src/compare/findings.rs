@@ -167,6 +167,11 @@ pub enum Doubt {
     /// No variant of a file's device counter reproduces what stands.
     #[error("no numbering of the devices in {0} reproduces the published keys")]
     Numbering(LakePath),
+    /// A file stands under chained keys, and one of its rows cannot be made.
+    #[error(
+        "{0} stands under chained keys, and those behind a row that cannot be made are unknown"
+    )]
+    Chain(LakePath),
 }
 
 /// One of the files that hold rows of the day.

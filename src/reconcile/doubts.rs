@@ -10,7 +10,7 @@ use crate::compare::gather;
 use crate::compare::keys;
 use crate::compare::twins::Kinship;
 use crate::compare::{Doubt, Findings};
-use crate::model::{KeySet, PublishedRow, RowKey};
+use crate::model::{KeyRecipe, KeySet, PublishedRow, RowKey};
 
 use super::LookError;
 use super::lakeside::LakeSide;
@@ -144,6 +144,21 @@ impl Looking<'_> {
                     .doubts
                     .push(Doubt::Numbering(file.source.file.path.clone()));
             }
+        }
+    }
+}
+
+/// A chained key hashes every row before. Of a file that stands under such keys, and of which one
+/// row cannot be made, nobody knows the keys of those behind it: not whether they stand, and not
+/// how to publish them.
+pub(super) fn doubt_chain(files: &mut [Candidate], findings: &mut Findings) {
+    for file in files {
+        let most = file.tried.iter().map(|keys| keys.outcome.rows).max();
+        let chosen = file.keys();
+        if chosen.variant.keys == KeyRecipe::Chained && most > Some(chosen.outcome.rows) {
+            file.certain = false;
+            let path = file.source.file.path.clone();
+            findings.doubts.push(Doubt::Chain(path));
         }
     }
 }

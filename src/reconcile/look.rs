@@ -5,16 +5,21 @@
 //! and the unexpected published rows are read whole, since they must be archived before they can
 //! be purged. Nothing is kept from one look to the next.
 
+use std::collections::BTreeSet;
+
 use parking_lot::Mutex;
 
 use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
 use crate::compare::keys::{self, KeyDifference};
 use crate::compare::{Depth, Doubt, FileRows, FileSeen, Findings, MisdatedRow, Repeated, catalog};
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
-use crate::model::{Dataset, DatasetDay, Entry, KeySet, Md5Key, PublishedRow, RowKey};
+use crate::model::{
+    Dataset, DatasetDay, Day, Entry, KeyPolicy, KeySet, Md5Key, PublishedRow, RowKey,
+};
 use crate::socrata::{Freshness, Table};
 
 use super::detail::Wanted;
+use super::doubts::doubt_chain;
 use super::lakeside::{LakeReads, LakeSide, Source};
 use super::window;
 use super::{LookError, World};
@@ -118,7 +123,7 @@ impl Looking<'_> {
         let (mut differ, mut altered) = difference(&files, &published);
         if !(differ.missing.is_empty() && differ.unexpected.is_empty()) {
             self.choose_variants(&mut files, &mut side, &published.keys)
-                .await;
+                .await?;
             (differ, altered) = difference(&files, &published);
         }
         let spill = facts.spill_days;
@@ -166,6 +171,7 @@ impl Looking<'_> {
             &resembling,
             &mut findings,
         );
+        doubt_chain(&mut files, &mut findings);
         self.catalogued(&files, &side, &entries, &mut findings)
             .await?;
         side.doubt_changes(self.world.ready(), self.target).await?;
@@ -237,7 +243,8 @@ impl Looking<'_> {
         files: &mut [Candidate],
         side: &mut LakeSide,
         published: &KeySet,
-    ) {
+    ) -> Result<(), LookError> {
+        let policy = self.policy().await?;
         let variants = self.variants();
         for (index, file) in files.iter_mut().enumerate() {
             for &variant in variants.iter().skip(1) {
@@ -252,7 +259,20 @@ impl Looking<'_> {
                     Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
                 }
             }
-            file.chosen = keys::choose(&file.tried, published, self.target.dataset.keys);
+            file.chosen = keys::choose(&file.tried, published, policy);
+        }
+        Ok(())
+    }
+
+    /// What is to become of older keys. A rewrite writes today's; where one failed, what stands is
+    /// what it has left, and not what a publisher of old has made.
+    async fn policy(&self) -> Result<KeyPolicy, LookError> {
+        let (ledger, dataset) = (&self.world.ledger, &self.target.dataset);
+        let half_rewritten = ledger.is_half_rewritten(&dataset.name, self.target.day);
+        if half_rewritten.await.map_err(LookError::ledger)? {
+            Ok(KeyPolicy::Migrate)
+        } else {
+            Ok(dataset.keys)
         }
     }
 
@@ -296,29 +316,40 @@ impl Looking<'_> {
 }
 
 impl Looking<'_> {
-    /// Looks up the day's misdated rows by key, and remembers on which days they stand.
+    /// Looks up the day's misdated rows by key, and remembers on which days they stand: under every
+    /// recipe, or what stands there under an older one would be nobody's before today's stands.
     async fn misdated(
         &self,
         files: &[Candidate],
         findings: &mut Findings,
     ) -> Result<Vec<Misdated>, LookError> {
-        let own = files
-            .iter()
-            .filter(|file| file.source.file.day == self.target.day);
-        let rows: Vec<Misdated> = own.flat_map(|file| file.keys().misdated.clone()).collect();
-        let places: Vec<(RowKey, crate::model::Day)> =
-            rows.iter().map(|row| (row.key.clone(), row.day)).collect();
-        let dataset = &self.target.dataset.name;
-        let ledger = &self.world.ledger;
+        let own: Vec<&Candidate> = (files.iter())
+            .filter(|file| file.source.file.day == self.target.day)
+            .collect();
+        let rows: Vec<Misdated> = (own.iter())
+            .flat_map(|file| file.keys().misdated.clone())
+            .collect();
+        let keys: Vec<RowKey> = rows.iter().map(|row| row.key.clone()).collect();
+        let present = match &keys[..] {
+            [] => BTreeSet::new(),
+            keys => self.world.socrata.keys_present(&self.table, keys).await?,
+        };
+        let stand: BTreeSet<(u32, u32)> = (rows.iter())
+            .filter(|row| present.contains(&row.key))
+            .map(|row| (row.file, row.ordinal))
+            .collect();
+        let any = own.iter().flat_map(|file| &file.tried);
+        let places: BTreeSet<(RowKey, Day)> = (any.flat_map(|keys| &keys.misdated))
+            .filter(|row| !stand.contains(&(row.file, row.ordinal)))
+            .chain(&rows)
+            .map(|row| (row.key.clone(), row.day))
+            .collect();
+        let places: Vec<(RowKey, Day)> = places.into_iter().collect();
+        let (ledger, dataset) = (&self.world.ledger, &self.target.dataset.name);
         ledger
             .set_strays(dataset, self.target.day, &places)
             .await
             .map_err(LookError::ledger)?;
-        if rows.is_empty() {
-            return Ok(rows);
-        }
-        let keys: Vec<RowKey> = rows.iter().map(|row| row.key.clone()).collect();
-        let present = self.world.socrata.keys_present(&self.table, &keys).await?;
         findings.misdated = (rows.iter())
             .map(|row| MisdatedRow {
                 row: row.clone(),

@@ -170,7 +170,6 @@ async fn observing_changes_nothing_until_a_reload_says_repair() {
     assert_eq!(daemon.ended().await.code(), Some(0));
 }
 
-/// A portal that answers no write.
 /// This fault at every write.
 fn writes(fault: Fault) -> Faults {
     Faults {
@@ -233,7 +232,7 @@ async fn asked_to_end_it_finishes_the_write_in_hand_and_begins_no_other() {
     assert!(broken + 2 < whole.len(), "more than one write is needed");
     city.stage
         .portal
-        .set_faults(writes(Fault::Delay { ms: 1_000 }));
+        .set_faults(writes(Fault::Delay { ms: 10_000 }));
     city.stage.portal.clear_requests();
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
     a_write(&city).await;

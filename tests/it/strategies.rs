@@ -1,12 +1,14 @@
 //! The other ways to mend: rewriting a day, leaving rows to the existing publisher, older keys.
 
+use serde_json::Value as Json;
 use sodalake::compare::Depth;
-use sodalake::model::KeyRecipe;
+use sodalake::expected::{Counter, FileText, Line, Variant};
+use sodalake::model::{KeyRecipe, LakePath};
 use sodalake::reconcile::{self, Asked, State};
 use sodalake::sandbox::city::{Breakage, Table};
-use sodalake::sandbox::portal::PortalOptions;
+use sodalake::sandbox::portal::{Fault, Faults, Operation, PortalOptions, Rule};
 
-use crate::support::city::{TestCity, wednesday};
+use crate::support::city::{TestCity, wednesday, written_at};
 
 const WIDE: &str = "rails.max_orphan_rows_per_day = 1000\nrails.max_purge_share_per_day = 1.0\n";
 
@@ -45,6 +47,28 @@ async fn chained_city(environment: &[(&str, &str)]) -> (TestCity, Vec<String>, V
     (city, current, chained)
 }
 
+/// Takes half of the day's radar rows away. Returns how many.
+fn lose_half(city: &TestCity) -> u64 {
+    let id = Table::RadarCounts.spec().id;
+    let rows = city.stage.portal.rows(id).into_iter();
+    let of_day: Vec<String> = rows
+        .filter(|row| {
+            row["curdatetime"]
+                .as_str()
+                .unwrap()
+                .starts_with("2020-10-14")
+        })
+        .map(|row| row["row_id"].as_str().unwrap().to_owned())
+        .collect();
+    let lost: Vec<&str> = of_day
+        .iter()
+        .skip(of_day.len() / 2)
+        .map(String::as_str)
+        .collect();
+    city.stage.portal.delete_directly(id, &lost).unwrap();
+    lost.len() as u64
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_whole_under_the_older_recipe_is_in_step_and_says_so() {
     let (city, _, chained) = chained_city(&[]).await;
@@ -74,29 +98,120 @@ async fn a_gap_in_an_older_day_is_filled_under_the_older_recipe() {
         .await;
     let day = report.findings.unwrap();
     assert_eq!(day.missing.len(), 0);
-    let id = Table::RadarCounts.spec().id;
-    let rows = city.stage.portal.rows(id).into_iter();
-    let of_day: Vec<String> = rows
-        .filter(|row| {
-            row["curdatetime"]
-                .as_str()
-                .unwrap()
-                .starts_with("2020-10-14")
-        })
-        .map(|row| row["row_id"].as_str().unwrap().to_owned())
-        .collect();
-    let lost: Vec<&str> = of_day
-        .iter()
-        .skip(of_day.len() / 2)
-        .map(String::as_str)
-        .collect();
-    city.stage.portal.delete_directly(id, &lost).unwrap();
+    let lost = lose_half(&city);
     let repaired = city
         .repair(Table::RadarCounts, wednesday(), Depth::Keys)
         .await;
     assert_eq!(repaired.state, State::Repaired, "{:?}", repaired.why);
-    assert_eq!(repaired.done.published_rows, lost.len() as u64);
+    assert_eq!(repaired.done.published_rows, lost);
     assert_eq!(keys(&city, Table::RadarCounts), chained);
+}
+
+/// The same gap, when it is what a rewrite has left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_a_failed_rewrite_has_left_calls_no_older_recipe_back() {
+    let soon = ("SODALAKE__SOCRATA__CONFIRM_WITHIN", "1s");
+    let (city, current, chained) = chained_city(&[soon]).await;
+    city.stage.portal.set_faults(Faults {
+        rules: vec![Rule {
+            on: Operation::Write,
+            ..Rule::always(Fault::RowsRefused { rows: 20 })
+        }],
+        replicas: None,
+    });
+    let target = city.target(Table::RadarCounts, wednesday());
+    let asked = Asked {
+        rewrite: true,
+        wait: true,
+        ..Asked::default()
+    };
+    let failed = reconcile::repair(&city.world, &city.writers, &target, Depth::Keys, &asked).await;
+    assert_eq!(failed.state, State::Unconfirmed, "{:?}", failed.why);
+    city.stage.portal.set_faults(Faults::default());
+    let left = keys(&city, Table::RadarCounts);
+    assert!(left.len() < chained.len() && left.iter().all(|key| chained.contains(key)));
+
+    let repaired = city
+        .repair(Table::RadarCounts, wednesday(), Depth::Keys)
+        .await;
+    assert_eq!(repaired.state, State::Repaired, "{:?}", repaired.why);
+    assert_eq!(keys(&city, Table::RadarCounts), current);
+}
+
+/// Nobody knows the chained keys behind a row that cannot be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_day_of_which_a_row_cannot_be_made_is_left_alone() {
+    let (city, _, chained) = chained_city(&[]).await;
+    let path = "2020/10/14/wt/Austin_wt_2020-10-14.json";
+    let file = city.stage.lake().join(path);
+    let mut json: Json = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    json["data"][9]["detName"] = Json::Null;
+    std::fs::write(&file, json.to_string()).unwrap();
+    for lost in [false, true] {
+        let gap = if lost { lose_half(&city) } else { 0 };
+        let report = city
+            .repair(Table::RadarCounts, wednesday(), Depth::Keys)
+            .await;
+        let why = report.why.unwrap_or_default();
+        assert_eq!(report.state, State::Unproven, "{why}");
+        assert!(why.contains(path) && why.contains("chained keys"), "{why}");
+        let stand = keys(&city, Table::RadarCounts).len() as u64;
+        assert_eq!(stand, chained.len() as u64 - gap);
+    }
+}
+
+/// A row of the file stands on a day far from it, under an older key: the lake vouches for it until
+/// the row stands there under today's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_under_an_older_key_is_vouched_for_until_todays_stands() {
+    let city = TestCity::around(wednesday(), WIDE).await;
+    let (table, far) = (Table::RadarCounts, wednesday().plus(2));
+    let path = "2020/10/14/wt/Austin_wt_2020-10-14.json";
+    let file = city.stage.lake().join(path);
+    let mut json: Json = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    json["data"][9]["curDateTime"] = "2020-10-16 12:07:00-05:00".into();
+    let bytes = json.to_string().into_bytes();
+    std::fs::write(&file, &bytes).unwrap();
+    let text = FileText {
+        path: &LakePath(path.into()),
+        bytes: &bytes,
+        companion: None,
+    };
+    let variant = Variant {
+        keys: KeyRecipe::Chained,
+        counter: Counter::Shared,
+    };
+    let mut stray = None;
+    let each = &mut |line: Line<'_>| match line {
+        Line::Row(row) if row.ordinal == 9 => stray = Some(row.key.to_string()),
+        _ => {}
+    };
+    let recipe = sodalake::expected::recipe(table.recipe()).unwrap();
+    recipe.derive(&text, variant, each).unwrap();
+    let stray = stray.unwrap();
+    let id = table.spec().id;
+    let some = city.stage.portal.rows(id).swap_remove(0);
+    let row = some.into_iter().chain([
+        ("row_id".to_owned(), Json::from(stray.as_str())),
+        ("curdatetime".to_owned(), "2020-10-16T12:07:00".into()),
+    ]);
+    let published = city
+        .stage
+        .portal
+        .upsert_directly(id, vec![row.collect()], written_at());
+    published.unwrap();
+
+    city.check(table, wednesday(), Depth::Keys).await;
+    let report = city.repair(table, far, Depth::Keys).await;
+    assert_eq!(report.state, State::InStep, "{:?}", report.counts);
+    assert!(keys(&city, table).contains(&stray));
+
+    let mended = city.repair(table, wednesday(), Depth::Keys).await;
+    assert_eq!(mended.state, State::Repaired, "{:?}", mended.why);
+    city.check(table, wednesday(), Depth::Keys).await;
+    let report = city.repair(table, far, Depth::Keys).await;
+    assert_eq!(report.done.purged_rows, 1, "{:?}", report.why);
+    assert!(!keys(&city, table).contains(&stray));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,7 +134,7 @@ async fn a_purge_that_comes_late_takes_nothing_that_was_published_again() {
     assert!(waited > 0, "no purge came late");
 }
 
-/// A rewrite whose last rows to go are refused: few are left, all under an old recipe, and the next
+/// A rewrite whose last rows to go are refused: two are left, both under an old recipe, and the next
 /// pass once published the rest of the file under that one too. The campaign found it.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_a_rewrite_could_not_purge_do_not_call_an_old_recipe_back() {
@@ -159,4 +159,9 @@ async fn rows_that_a_rewrite_could_not_purge_do_not_call_an_old_recipe_back() {
     assert_eq!(played.violations, []);
     let states: Vec<State> = played.ended.iter().map(|(state, _)| *state).collect();
     assert_eq!(states[..2], [State::Unconfirmed, State::Repaired]);
+    let why = played.ended[0].1.as_deref().unwrap_or_default();
+    assert!(
+        why.contains("what was purged") && why.contains("2 rows are not confirmed"),
+        "{why}"
+    );
 }

@@ -44,6 +44,7 @@ impl Undone {
     /// Kills it at one effect and lets the next finish; whether it came to so many.
     async fn kill(&self, act: Act, at: u64) -> Result<bool, String> {
         let line = Self::mend(&self.scene).await;
+        assert_eq!(self.scene.standing().await, self.mended);
         let killed = self.scene.run(&line, &Interference::of(act, at)).await;
         if killed.signal != Some(SIGKILL) {
             assert_eq!(killed.code, Some(0), "{killed:?}");
@@ -60,6 +61,7 @@ impl Undone {
         if self.scene.standing().await != self.end {
             return Err(broken("the next one came to another end".into()));
         }
+        self.scene.is_left_clean().await.map_err(broken)?;
         Ok(true)
     }
 

@@ -371,14 +371,19 @@ impl Scene {
             let odd = now.entries.symmetric_difference(&self.healthy.entries);
             return Err(format!("entries: {:?}", odd.collect::<Vec<_>>()));
         }
+        let state = self.day_state().await;
+        if state != "in-step" {
+            return Err(format!("the ledger says {state:?}"));
+        }
+        self.is_left_clean().await
+    }
+
+    /// Whether no pass is unfinished and no lease left.
+    pub async fn is_left_clean(&self) -> Result<(), String> {
         let (ledger, name) = (self.ledger().await, TABLE.dataset_name().parse().unwrap());
         let left = ledger.unfinished(&name).await.unwrap();
         if !left.is_empty() {
             return Err(format!("unfinished passes: {left:?}"));
-        }
-        let state = self.day_state().await;
-        if state != "in-step" {
-            return Err(format!("the ledger says {state:?}"));
         }
         let (lease, now) = (format!("repair/{name}"), self.city.world.clock.now());
         let second = std::time::Duration::from_secs(1);

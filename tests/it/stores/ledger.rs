@@ -52,6 +52,7 @@ on_both!(
     a_pass_keeps_its_journal_in_order,
     purges_of_dead_passes_count,
     steps_are_for_passes_under_way,
+    a_rewrite_that_failed_is_known_until_a_pass_ends_well,
     a_day_keeps_its_since_while_its_state_stays,
     a_difference_is_known_by_its_digest,
     marks_and_acts_are_kept,
@@ -265,6 +266,41 @@ async fn steps_are_for_passes_under_way(place: Place) {
         ledger.begin_pass(&ended).await.is_err(),
         "an id is used once"
     );
+}
+
+async fn a_rewrite_that_failed_is_known_until_a_pass_ends_well(place: Place) {
+    let ledger = open(&place).await;
+    let (dataset, the_day) = (name("camera-counts"), day("2020-10-01"));
+    let half = async || ledger.is_half_rewritten(&dataset, the_day).await.unwrap();
+    let mut now = at(NOON);
+    assert!(!half().await);
+    // Each pass: what kind, how it ends if it does, and whether the day is half rewritten then.
+    let passes = [
+        (PassKind::Repair, Some("failed"), false),
+        (PassKind::Rewrite, Some("repaired"), false),
+        (PassKind::Rewrite, None, true),
+        (PassKind::Repair, Some("unconfirmed"), true),
+        (PassKind::Repair, None, true),
+        (PassKind::Repair, Some("repaired"), false),
+        (PassKind::Rewrite, Some("unconfirmed"), true),
+        (PassKind::Restore, Some("failed"), true),
+        (PassKind::Restore, Some("restored"), false),
+    ];
+    for (kind, outcome, expected) in passes {
+        now += minutes(1);
+        let begun = PassRecord {
+            kind,
+            ..pass("2020-10-01", now)
+        };
+        ledger.begin_pass(&begun).await.unwrap();
+        if let Some(outcome) = outcome {
+            let end = ledger.end_pass(begun.id, now, outcome, 0, 0, 0);
+            end.await.unwrap();
+        }
+        assert_eq!(half().await, expected, "{kind} {outcome:?}");
+        let other = ledger.is_half_rewritten(&dataset, the_day.next()).await;
+        assert!(!other.unwrap());
+    }
 }
 
 fn record(dataset: &str, day_text: &str, state: &str, when: DateTime<Utc>) -> DayRecord {
