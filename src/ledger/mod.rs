@@ -27,7 +27,7 @@ pub use changes::{Change, Tell};
 pub use corrections::Correction;
 pub use days::DayRecord;
 pub use leases::LeaseAnswer;
-pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, RESTORED, UnknownKind, VERIFIED};
+pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, UnknownKind, VERIFIED};
 pub use people::{Act, Approval, Mark, MarkKind};
 pub use prune::GUARDS_COUNT;
 pub use queue::{Finished, QueueSize, Queued, Reason, Want};

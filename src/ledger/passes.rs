@@ -56,11 +56,8 @@ impl FromStr for PassKind {
 /// The step that notes what the look after a repair saw: `published`, the rows that stand.
 pub const VERIFIED: &str = "verified";
 
-/// Outcomes of passes after which the day is as it was meant to be.
-const WELL: [&str; 2] = ["repaired", RESTORED];
-
-/// The outcome of a restore that put everything back.
-pub const RESTORED: &str = "restored";
+/// The outcome of a pass that left the day as it must be.
+const WELL: &str = "repaired";
 
 /// A pass over one dataset-day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -304,20 +301,17 @@ impl Ledger {
             .await
     }
 
-    /// Whether a rewrite of this day began since which no pass has ended with the day mended or put
-    /// back: what stands of the day then is what that rewrite has left.
+    /// Whether a rewrite of this day began since which no pass has mended it: what stands of the day
+    /// may be what that rewrite has left.
     pub async fn is_half_rewritten(
         &self,
         dataset: &DatasetName,
         day: Day,
     ) -> Result<bool, LedgerError> {
         let passes = self.passes(dataset, day, DateTime::UNIX_EPOCH).await?;
-        let ended_well = |pass: &PassRecord| {
-            let end = pass.end.as_ref();
-            end.is_some_and(|end| WELL.contains(&end.outcome.as_str()))
-        };
-        let since = (passes.iter().rev()).take_while(|pass| !ended_well(pass));
-        Ok(since.into_iter().any(|pass| pass.kind == PassKind::Rewrite))
+        let is_well = |pass: &PassRecord| pass.end.as_ref().is_some_and(|end| end.outcome == WELL);
+        let mut since = passes.iter().rev().take_while(|pass| !is_well(pass));
+        Ok(since.any(|pass| pass.kind == PassKind::Rewrite))
     }
 
     /// The passes of a dataset that have not ended, the oldest first.

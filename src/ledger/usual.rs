@@ -92,19 +92,21 @@ impl Ledger {
             .await?)
     }
 
-    /// Notes the rows of a day's files that stand on another day, in place of those noted before.
+    /// Notes the rows of a day's files that stand on another day. They take the place of those noted
+    /// before only if the day's files are `all` known: a file that cannot be read has strays still.
     pub async fn set_strays(
         &self,
         dataset: &DatasetName,
         file_day: Day,
         strays: &[(RowKey, Day)],
+        all: bool,
     ) -> Result<(), LedgerError> {
         let forget = Statement::new(
             "delete from ledger_strays where dataset = $1 and file_day = $2",
             vec![dataset.as_str().into(), file_day.into()],
         );
         let chunks = strays.chunks(STRAYS_PER_STATEMENT);
-        let statements = std::iter::once(forget)
+        let statements = (all.then_some(forget).into_iter())
             .chain(chunks.map(|chunk| add_strays(dataset, file_day, chunk)))
             .collect();
         let act = format!("note strays of {dataset} on {file_day}");

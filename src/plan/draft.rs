@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use crate::compare::gather::Columns;
-use crate::compare::{CatalogFinding, ExpectedRow, FileSeen, Findings};
+use crate::compare::{CatalogFinding, Doubt, ExpectedRow, FileSeen, Findings};
 use crate::model::{DatasetDay, DatasetId, Day, Entry, EntryKey, PublishedRow, RowKey};
 
 use super::{Action, Strategy, WhyPublish, WhyPurge, WhyRecatalog};
@@ -119,7 +119,8 @@ impl Draft {
         draft
     }
 
-    /// What would wipe the day and write it new. Under a doubt there is nothing to do.
+    /// What would wipe the day and write it new. Under a doubt there is nothing to do, but that
+    /// chained keys are unknown matters to nobody who writes others.
     #[must_use]
     pub fn rewrite(
         findings: &Findings,
@@ -128,7 +129,8 @@ impl Draft {
         with: Drafting<'_>,
     ) -> Self {
         let mut draft = Self::empty(findings, with, Strategy::Rewrite);
-        if findings.doubts.is_empty() {
+        let is_chain = |doubt: &Doubt| matches!(doubt, Doubt::Chain(_));
+        if findings.doubts.iter().all(is_chain) {
             if with.native {
                 draft.actions = publish(expected, WhyPublish::Rewrite, &findings.target, with);
             }
@@ -159,12 +161,9 @@ impl Draft {
         let certain = |row: &&ExpectedRow| findings.files[row.file as usize].certain;
         let missing: Vec<ExpectedRow> = findings.missing.iter().filter(certain).cloned().collect();
         let missing = publish(&missing, WhyPublish::Missing, target, with);
-        let far = publish(
-            &findings.misdated_missing,
-            WhyPublish::Missing,
-            target,
-            with,
-        );
+        let far = findings.misdated_missing.iter();
+        let far: Vec<ExpectedRow> = far.filter(certain).cloned().collect();
+        let far = publish(&far, WhyPublish::Missing, target, with);
         let altered = (findings.altered.iter())
             .filter(|altered| findings.files[altered.expected.file as usize].certain)
             .map(|altered| Action::Publish {

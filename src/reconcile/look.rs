@@ -50,6 +50,11 @@ impl Candidate {
     pub(super) fn keys(&self) -> &FileKeys {
         &self.tried[self.chosen]
     }
+
+    /// Whether it is a file of this day, and has rows that stand far from it.
+    fn has_strays_of(&self, day: Day) -> bool {
+        self.source.file.day == day && !self.keys().misdated.is_empty()
+    }
 }
 
 /// The portal's side: every key, and whole rows where they were read anyway.
@@ -121,8 +126,11 @@ impl Looking<'_> {
         let mut files = self.derive_all(&mut side).await;
         let published = self.published().await?;
         let (mut differ, mut altered) = difference(&files, &published);
-        if !(differ.missing.is_empty() && differ.unexpected.is_empty()) {
-            self.choose_variants(&mut files, &mut side, &published.keys)
+        let is_whole = differ.missing.is_empty() && differ.unexpected.is_empty();
+        let day = self.target.day;
+        let is_open = |file: &Candidate| !is_whole || file.has_strays_of(day);
+        if files.iter().any(is_open) {
+            self.choose_variants(&mut files, &mut side, &published.keys, is_open)
                 .await?;
             (differ, altered) = difference(&files, &published);
         }
@@ -158,7 +166,9 @@ impl Looking<'_> {
         };
         let vouched = self.vouched(&files).await?;
         differ.unexpected.retain(|key| !vouched.contains(key));
-        let far = self.misdated(&files, &mut findings).await?;
+        let far = self
+            .misdated(&files, side.doubts.is_empty(), &mut findings)
+            .await?;
         let wanted = Wanted::new(&differ, &altered, &far);
         let resembling = self
             .fill_in(&files, wanted, &differ.unexpected, &mut findings)
@@ -237,16 +247,23 @@ impl Looking<'_> {
         files
     }
 
-    /// Tries the other variants of every file that does not stand whole under the likeliest.
+    /// Tries the other variants of the files that are `open`, those that do not stand whole under
+    /// the likeliest among them.
     async fn choose_variants(
         &self,
         files: &mut [Candidate],
         side: &mut LakeSide,
         published: &KeySet,
+        is_open: impl Fn(&Candidate) -> bool,
     ) -> Result<(), LookError> {
-        let policy = self.policy().await?;
         let variants = self.variants();
+        let (ledger, dataset) = (&self.world.ledger, &self.target.dataset);
+        let half_rewritten = ledger.is_half_rewritten(&dataset.name, self.target.day);
+        let half_rewritten = half_rewritten.await.map_err(LookError::ledger)?;
         for (index, file) in files.iter_mut().enumerate() {
+            if !is_open(file) {
+                continue;
+            }
             for &variant in variants.iter().skip(1) {
                 let asked = self.asked(index, &file.source);
                 let gathered = self
@@ -259,21 +276,13 @@ impl Looking<'_> {
                     Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
                 }
             }
-            file.chosen = keys::choose(&file.tried, published, policy);
+            file.chosen = keys::choose(&file.tried, published, dataset.keys);
+            // A rewrite writes today's keys. What one has left that failed is no file of old.
+            if half_rewritten && !keys::stands_whole(file.keys(), published) {
+                file.chosen = keys::choose(&file.tried, published, KeyPolicy::Migrate);
+            }
         }
         Ok(())
-    }
-
-    /// What is to become of older keys. A rewrite writes today's; where one failed, what stands is
-    /// what it has left, and not what a publisher of old has made.
-    async fn policy(&self) -> Result<KeyPolicy, LookError> {
-        let (ledger, dataset) = (&self.world.ledger, &self.target.dataset);
-        let half_rewritten = ledger.is_half_rewritten(&dataset.name, self.target.day);
-        if half_rewritten.await.map_err(LookError::ledger)? {
-            Ok(KeyPolicy::Migrate)
-        } else {
-            Ok(dataset.keys)
-        }
     }
 
     async fn published(&self) -> Result<Published, LookError> {
@@ -321,6 +330,7 @@ impl Looking<'_> {
     async fn misdated(
         &self,
         files: &[Candidate],
+        all_known: bool,
         findings: &mut Findings,
     ) -> Result<Vec<Misdated>, LookError> {
         let own: Vec<&Candidate> = (files.iter())
@@ -347,7 +357,7 @@ impl Looking<'_> {
         let places: Vec<(RowKey, Day)> = places.into_iter().collect();
         let (ledger, dataset) = (&self.world.ledger, &self.target.dataset.name);
         ledger
-            .set_strays(dataset, self.target.day, &places)
+            .set_strays(dataset, self.target.day, &places, all_known)
             .await
             .map_err(LookError::ledger)?;
         findings.misdated = (rows.iter())

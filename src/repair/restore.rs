@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::archive::ArchivedDay;
 use crate::catalog::CatalogChange;
-use crate::ledger::{LeaseAnswer, PassKind, PassRecord, RESTORED};
+use crate::ledger::{LeaseAnswer, PassKind, PassRecord};
 use crate::model::{Coverage, DatasetDay, EntryKey, PublishedRow, RowKey};
 use crate::reconcile::{LookError, World, published_rows};
 use crate::socrata::Table;
@@ -102,7 +102,7 @@ pub async fn restore(
         &mut restored,
     )
     .await;
-    let outcome = if done.is_ok() { RESTORED } else { "failed" };
+    let outcome = if done.is_ok() { "restored" } else { "failed" };
     let now = world.clock.now();
     let ended = world
         .ledger
