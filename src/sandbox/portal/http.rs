@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::admission::throttled;
 use super::faults::{Fault, Hint, Operation};
 use super::read::http_date;
-use super::reply::Reply;
+use super::reply::{Reply, STALE_FLAG};
 use super::routes::{self, Call, param};
 use super::transport::{Delivery, Line, body};
 use super::{Arrival, Portal, RequestRecord};
@@ -143,6 +143,7 @@ impl Portal {
             reply_bytes: 0,
             effects: None,
             replica: None,
+            says_stale: false,
             fault: None,
             user: None,
         };
@@ -162,6 +163,8 @@ impl Portal {
         record.reply_bytes = reply.body.len();
         record.effects = reply.effects;
         record.replica = reply.replica;
+        let stale = |(name, value): &(&str, String)| *name == STALE_FLAG && value == "true";
+        record.says_stale = reply.headers.iter().any(stale);
         if let Some(witness) = &witness {
             witness.answered(&record);
         }

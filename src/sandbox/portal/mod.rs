@@ -226,6 +226,8 @@ pub struct RequestRecord {
     pub effects: Option<WriteEffects>,
     /// The replica that answered a read.
     pub replica: Option<usize>,
+    /// Whether the reply says of itself that it is out of date.
+    pub says_stale: bool,
     /// The fault that met it.
     pub fault: Option<Fault>,
     /// The user that was logged in.

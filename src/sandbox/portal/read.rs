@@ -21,7 +21,7 @@ use super::cell::Cell;
 use super::decimal::Decimal;
 use super::faults::{CutAt, Fault};
 use super::metadata;
-use super::reply::Reply;
+use super::reply::{Reply, STALE_FLAG};
 use super::rowid::RowIds;
 use super::soql::{self, Answer, Query, SoqlError};
 use super::store::{Row, Schema, State, Table};
@@ -214,7 +214,7 @@ impl Portal {
         let mut reply = Reply::json(200, &Value::Object(fields));
         reply.replica = Some(replica);
         let flag = self.freshness(&table, state, options.lies).out_of_date;
-        reply.header("x-soda2-data-out-of-date", flag.to_string())
+        reply.header(STALE_FLAG, flag.to_string())
     }
 
     /// Answers `/api/views/{id}.json`.
@@ -448,7 +448,7 @@ impl Freshness {
             _ => self.out_of_date,
         };
         reply.headers.extend([
-            ("x-soda2-data-out-of-date", out_of_date.to_string()),
+            (STALE_FLAG, out_of_date.to_string()),
             ("x-soda2-truth-last-modified", self.modified.clone()),
             ("x-soda2-secondary-last-modified", self.modified.clone()),
             ("last-modified", self.modified.clone()),

@@ -35,6 +35,9 @@ pub(super) struct Reply {
     pub effects: Option<WriteEffects>,
 }
 
+/// The header by which a read says whether it is out of date.
+pub(super) const STALE_FLAG: &str = "x-soda2-data-out-of-date";
+
 const JSON: &str = "application/json;charset=utf-8";
 
 impl Reply {

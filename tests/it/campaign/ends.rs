@@ -4,24 +4,24 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::damage::Class;
-use super::oracle::{Oracle, Scene};
+use super::oracle::{Oracle, Scene, tells_the_truth};
 use crate::support::city::{Rows, difference};
 
 /// How long a replica may call itself up to date that is not, at most.
 const FLAGS_LAG: Duration = Duration::from_millis(20);
 
 impl Oracle {
-    /// Whether liars alone answered the last look: between the metadata it begins and ends with,
-    /// and after. Nothing tells what they say from the truth.
+    /// Whether of the answers to the last look only liars' could be believed: between the metadata it
+    /// begins and ends with, and after. Nothing tells what they say from the truth.
     fn heard_only_liars(&self) -> bool {
         let liars = self.seen.lock().unwrap().liars.clone();
         let (mut brackets, mut lies) = (0, 0);
         for request in self.scene.portal.requests().iter().rev() {
             match request.replica {
-                Some(replica) if !liars.contains(&replica) => return false,
                 None if request.path.starts_with("/api/views/") => brackets += 1,
-                Some(_) => lies += 1,
-                None => {}
+                Some(replica) if liars.contains(&replica) => lies += 1,
+                _ if tells_the_truth(request, &liars) => return false,
+                _ => {}
             }
             if brackets == 2 {
                 return lies > 0;

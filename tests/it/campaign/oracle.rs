@@ -88,6 +88,14 @@ fn asks_for_all(query: &str, rows: usize) -> bool {
     !query.contains(" in (") && (first || query.contains("count(*)"))
 }
 
+/// Whether the reply is that of a replica that does not lie, whole, and is not told to be out of
+/// date: such a reply is thrown away by whoever hears it.
+pub(super) fn tells_the_truth(request: &RequestRecord, liars: &BTreeSet<usize>) -> bool {
+    let honest = (request.replica).is_some_and(|replica| !liars.contains(&replica));
+    let whole = matches!(request.fault, None | Some(Fault::DeletesAfter { .. }));
+    honest && whole && !request.says_stale
+}
+
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) violations: Vec<Violation>,
@@ -251,9 +259,7 @@ impl Witness for Oracle {
         let thread = thread::current().id();
         let mut seen = self.seen.lock().unwrap();
         let wrote = seen.under_way.remove(&thread);
-        let honest = (request.replica).is_some_and(|replica| !seen.liars.contains(&replica));
-        let whole = matches!(request.fault, None | Some(Fault::DeletesAfter { .. }));
-        if honest && whole {
+        if tells_the_truth(request, &seen.liars) {
             seen.answered_truly(thread);
         }
         drop(seen);

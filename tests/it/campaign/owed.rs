@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sodalake::sandbox::city::Table;
-use sodalake::sandbox::portal::{Fault, ReplicaOptions, Replicas, Rule};
+use sodalake::sandbox::portal::{CutAt, Fault, Faults, ReplicaOptions, Replicas, Rule};
 
 use super::bench::Bench;
 use super::play::Case;
@@ -81,6 +81,22 @@ impl<'a> Rival<'a> {
             .unwrap();
     }
 
+    fn adds_a_row(&self) {
+        let mut row = self.bench.vouched(TABLE)[self.row()].clone();
+        row.insert("row_id".into(), "f".repeat(32).into());
+        let (portal, at) = (&self.bench.city.stage.portal, chrono::Utc::now());
+        portal
+            .upsert_directly(TABLE.spec().id, vec![row], at)
+            .unwrap();
+    }
+
+    async fn asks_for_the_shape(&self) {
+        let stage = &self.bench.city.stage;
+        let url = format!("{}/api/views/{}.json", stage.url(), TABLE.spec().id);
+        let answer = self.client.get(url).send().await.unwrap();
+        assert!(answer.status().is_success());
+    }
+
     /// Whether the oracle blames a look that ends now and finds nothing.
     fn is_blamed(&self) -> bool {
         self.bench.city.stage.portal.set_witness(None);
@@ -142,5 +158,57 @@ async fn rows_that_a_rival_took_are_owed_once_an_honest_replica_told_of_all_that
             let what = format!("{query} by {replica}, put back: {is_put_back}");
             assert_eq!(rival.is_blamed(), blamed, "{what}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_is_blamed_for_what_it_was_told_by_one_that_could_be_believed() {
+    /// The place of the replica that is behind and says so.
+    const BEHIND: usize = 2;
+    let bench = Bench::set_up().await;
+    let (portal, stuck) = (&bench.city.stage.portal, ReplicaOptions::stuck());
+    let liar = ReplicaOptions {
+        lies: true,
+        ..stuck.clone()
+    };
+    let script = Script {
+        seed: 1,
+        table: TABLE,
+        rewrite: false,
+        breakages: Vec::new(),
+        wound: None,
+        rules: Vec::new(),
+        replicas: Replicas {
+            each: vec![ReplicaOptions::default(), liar, stuck],
+            flag_lag_ms: 0,
+        },
+    };
+    let cut = Fault::Cut {
+        at: CutAt::InString,
+    };
+    for (replica, fault, blamed) in [
+        (0, None, true),
+        (0, Some(cut), false),
+        (BEHIND, None, false),
+        (LIAR, None, false),
+    ] {
+        let rival = Rival::begin(&bench, &script).await;
+        rival.adds_a_row();
+        loop {
+            portal.clear_requests();
+            rival.asks_for_the_shape().await;
+            if rival.ask(COUNT).await != LIAR {
+                continue;
+            }
+            let faults = fault.clone().map(|fault| Faults::next(1, fault));
+            portal.set_faults(faults.unwrap_or_default());
+            let by = rival.ask(KEYS).await;
+            portal.set_faults(Faults::default());
+            rival.asks_for_the_shape().await;
+            if by == replica {
+                break;
+            }
+        }
+        assert_eq!(rival.is_blamed(), blamed, "{replica} {fault:?}");
     }
 }
