@@ -92,7 +92,10 @@ fn asks_for_all(query: &str, rows: usize) -> bool {
 /// date: such a reply is thrown away by whoever hears it.
 pub(super) fn tells_the_truth(request: &RequestRecord, liars: &BTreeSet<usize>) -> bool {
     let honest = (request.replica).is_some_and(|replica| !liars.contains(&replica));
-    let whole = matches!(request.fault, None | Some(Fault::DeletesAfter { .. }));
+    let whole = matches!(
+        request.fault,
+        None | Some(Fault::DeletesAfter { .. } | Fault::TouchesAfter { .. } | Fault::Drip { .. })
+    );
     honest && whole && !request.says_stale
 }
 
