@@ -38,16 +38,6 @@ const AFTER_FAILURES: Duration = Duration::from_mins(15);
 /// Most that a run waits for others to begin before it.
 const JITTER: Duration = Duration::from_secs(20);
 
-/// How long a run waits that falls due so often. Where it would be less than a turn of the loop it
-/// is nothing: the loop would come too late, and find it due anew.
-fn wait(dataset: &DatasetName, schedule: Schedule, interval: Duration) -> Duration {
-    let most = JITTER.min(interval / 10);
-    if most < TURN {
-        return Duration::ZERO;
-    }
-    jitter(dataset, schedule, most)
-}
-
 /// An audit's days on the queue at once, for each dataset.
 const STRETCH: i64 = 16;
 
@@ -102,6 +92,16 @@ pub(super) fn target(settings: &Settings, entry: &Queued) -> Option<DatasetDay> 
         dataset: Arc::clone(&found.dataset),
         day: entry.day,
     })
+}
+
+/// How long a run waits that falls due so often. Where it would be less than a turn of the loop it
+/// is nothing: the loop would come too late, and find it due anew.
+fn wait(dataset: &DatasetName, schedule: Schedule, interval: Duration) -> Duration {
+    let most = JITTER.min(interval / 10);
+    if most < TURN {
+        return Duration::ZERO;
+    }
+    jitter(dataset, schedule, most)
 }
 
 impl Daemon {

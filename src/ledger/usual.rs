@@ -21,7 +21,7 @@ pub struct Usual {
 /// Strays added by one statement, well below what either database takes as parameters.
 const STRAYS_PER_STATEMENT: usize = 1_000;
 
-fn add_strays(dataset: &DatasetName, file_day: Day, strays: &[(RowKey, Day)]) -> Statement {
+fn insertion(dataset: &DatasetName, file_day: Day, strays: &[(RowKey, Day)]) -> Statement {
     let mut params: Vec<Param> = vec![dataset.as_str().into(), file_day.into()];
     let mut places = Vec::with_capacity(strays.len());
     for (key, day) in strays {
@@ -92,22 +92,41 @@ impl Ledger {
             .await?)
     }
 
-    /// Notes the rows of a day's files that stand on another day. They take the place of those noted
-    /// before only if the day's files are `all` known: a file that cannot be read has strays still.
+    /// Notes the rows of a day's files that stand on another day, in place of those noted before.
     pub async fn set_strays(
         &self,
         dataset: &DatasetName,
         file_day: Day,
         strays: &[(RowKey, Day)],
-        all: bool,
     ) -> Result<(), LedgerError> {
         let forget = Statement::new(
             "delete from ledger_strays where dataset = $1 and file_day = $2",
             vec![dataset.as_str().into(), file_day.into()],
         );
+        self.note_strays(dataset, file_day, Some(forget), strays)
+            .await
+    }
+
+    /// Notes more of them, beside those noted before.
+    pub async fn add_strays(
+        &self,
+        dataset: &DatasetName,
+        file_day: Day,
+        strays: &[(RowKey, Day)],
+    ) -> Result<(), LedgerError> {
+        self.note_strays(dataset, file_day, None, strays).await
+    }
+
+    async fn note_strays(
+        &self,
+        dataset: &DatasetName,
+        file_day: Day,
+        before: Option<Statement>,
+        strays: &[(RowKey, Day)],
+    ) -> Result<(), LedgerError> {
         let chunks = strays.chunks(STRAYS_PER_STATEMENT);
-        let statements = (all.then_some(forget).into_iter())
-            .chain(chunks.map(|chunk| add_strays(dataset, file_day, chunk)))
+        let statements = (before.into_iter())
+            .chain(chunks.map(|chunk| insertion(dataset, file_day, chunk)))
             .collect();
         let act = format!("note strays of {dataset} on {file_day}");
         self.database.transaction(&act, statements).await?;

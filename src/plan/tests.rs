@@ -444,6 +444,18 @@ fn a_file_never_published_is_entered_once_its_rows_are_published() {
 }
 
 #[test]
+fn of_a_file_that_is_not_certain_no_row_is_published_wherever_it_stands() {
+    let mut found = Findings {
+        missing: vec![expected(1)],
+        misdated_missing: vec![expected(2)],
+        ..findings()
+    };
+    assert_eq!(draft(&found).size().publish, 2);
+    found.files[0].certain = false;
+    assert_eq!(draft(&found).size().publish, 0);
+}
+
+#[test]
 fn a_digest_names_portal_day_and_every_step() {
     let digest = |found: &Findings| draft(found).digest();
     assert_eq!(

@@ -51,9 +51,9 @@ impl Candidate {
         &self.tried[self.chosen]
     }
 
-    /// Whether it is a file of this day, and has rows that stand far from it.
-    fn has_strays_of(&self, day: Day) -> bool {
-        self.source.file.day == day && !self.keys().misdated.is_empty()
+    /// Whether it is a file of this day.
+    fn is_of(&self, day: Day) -> bool {
+        self.source.file.day == day
     }
 }
 
@@ -128,7 +128,8 @@ impl Looking<'_> {
         let (mut differ, mut altered) = difference(&files, &published);
         let is_whole = differ.missing.is_empty() && differ.unexpected.is_empty();
         let day = self.target.day;
-        let is_open = |file: &Candidate| !is_whole || file.has_strays_of(day);
+        let has_strays = |file: &Candidate| file.is_of(day) && !file.keys().misdated.is_empty();
+        let is_open = |file: &Candidate| !is_whole || has_strays(file);
         if files.iter().any(is_open) {
             self.choose_variants(&mut files, &mut side, &published.keys, is_open)
                 .await?;
@@ -166,9 +167,7 @@ impl Looking<'_> {
         };
         let vouched = self.vouched(&files).await?;
         differ.unexpected.retain(|key| !vouched.contains(key));
-        let far = self
-            .misdated(&files, side.doubts.is_empty(), &mut findings)
-            .await?;
+        let far = self.misdated(&files, &mut findings).await?;
         let wanted = Wanted::new(&differ, &altered, &far);
         let resembling = self
             .fill_in(&files, wanted, &differ.unexpected, &mut findings)
@@ -190,6 +189,7 @@ impl Looking<'_> {
             findings.doubts.push(Doubt::Unvouched);
         }
         findings.doubts.splice(0..0, side.doubts);
+        self.note_strays(&files, &findings).await?;
         Ok(findings)
     }
 
@@ -247,8 +247,7 @@ impl Looking<'_> {
         files
     }
 
-    /// Tries the other variants of the files that are `open`, those that do not stand whole under
-    /// the likeliest among them.
+    /// Tries the other variants of every file that is open, and chooses the one it stands under.
     async fn choose_variants(
         &self,
         files: &mut [Candidate],
@@ -325,41 +324,19 @@ impl Looking<'_> {
 }
 
 impl Looking<'_> {
-    /// Looks up the day's misdated rows by key, and remembers on which days they stand: under every
-    /// recipe, or what stands there under an older one would be nobody's before today's stands.
+    /// Looks up the day's misdated rows by key. Returns those that are missing.
     async fn misdated(
         &self,
         files: &[Candidate],
-        all_known: bool,
         findings: &mut Findings,
     ) -> Result<Vec<Misdated>, LookError> {
-        let own: Vec<&Candidate> = (files.iter())
-            .filter(|file| file.source.file.day == self.target.day)
-            .collect();
-        let rows: Vec<Misdated> = (own.iter())
-            .flat_map(|file| file.keys().misdated.clone())
-            .collect();
+        let own = files.iter().filter(|file| file.is_of(self.target.day));
+        let rows: Vec<Misdated> = own.flat_map(|file| file.keys().misdated.clone()).collect();
+        if rows.is_empty() {
+            return Ok(rows);
+        }
         let keys: Vec<RowKey> = rows.iter().map(|row| row.key.clone()).collect();
-        let present = match &keys[..] {
-            [] => BTreeSet::new(),
-            keys => self.world.socrata.keys_present(&self.table, keys).await?,
-        };
-        let stand: BTreeSet<(u32, u32)> = (rows.iter())
-            .filter(|row| present.contains(&row.key))
-            .map(|row| (row.file, row.ordinal))
-            .collect();
-        let any = own.iter().flat_map(|file| &file.tried);
-        let places: BTreeSet<(RowKey, Day)> = (any.flat_map(|keys| &keys.misdated))
-            .filter(|row| !stand.contains(&(row.file, row.ordinal)))
-            .chain(&rows)
-            .map(|row| (row.key.clone(), row.day))
-            .collect();
-        let places: Vec<(RowKey, Day)> = places.into_iter().collect();
-        let (ledger, dataset) = (&self.world.ledger, &self.target.dataset.name);
-        ledger
-            .set_strays(dataset, self.target.day, &places, all_known)
-            .await
-            .map_err(LookError::ledger)?;
+        let present = self.world.socrata.keys_present(&self.table, &keys).await?;
         findings.misdated = (rows.iter())
             .map(|row| MisdatedRow {
                 row: row.clone(),
@@ -370,6 +347,33 @@ impl Looking<'_> {
             .into_iter()
             .filter(|row| !present.contains(&row.key))
             .collect())
+    }
+
+    /// Remembers on which days the day's misdated rows stand, so that they are vouched for there:
+    /// under every recipe, until the row stands under the one it is expected under. What was
+    /// remembered before is forgotten only if there is no doubt: a file that could not be read has
+    /// such rows still.
+    async fn note_strays(&self, files: &[Candidate], findings: &Findings) -> Result<(), LookError> {
+        let place = |row: &Misdated| (row.file, row.ordinal);
+        let stand: BTreeSet<(u32, u32)> = (findings.misdated.iter())
+            .filter(|found| found.published)
+            .map(|found| place(&found.row))
+            .collect();
+        let tried = (files.iter().filter(|file| file.is_of(self.target.day)))
+            .flat_map(|file| &file.tried)
+            .flat_map(|keys| &keys.misdated);
+        let strays: BTreeSet<(RowKey, Day)> = (findings.misdated.iter().map(|found| &found.row))
+            .chain(tried.filter(|row| !stand.contains(&place(row))))
+            .map(|row| (row.key.clone(), row.day))
+            .collect();
+        let strays: Vec<(RowKey, Day)> = strays.into_iter().collect();
+        let (ledger, dataset) = (&self.world.ledger, &self.target.dataset.name);
+        let noted = if findings.doubts.is_empty() {
+            ledger.set_strays(dataset, self.target.day, &strays).await
+        } else {
+            ledger.add_strays(dataset, self.target.day, &strays).await
+        };
+        noted.map_err(LookError::ledger)
     }
 
     async fn catalogued(

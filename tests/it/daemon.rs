@@ -15,7 +15,7 @@ use sodalake::sandbox::city::{Breakage, Table};
 use sodalake::sandbox::portal::{Fault, Faults, Operation, PortalOptions, Rule};
 use url::Url;
 
-use crate::support::city::TestCity;
+use crate::support::city::{Rows, TestCity};
 use crate::support::postgres;
 use crate::support::program::config;
 use crate::support::running::{Running, until};
@@ -43,6 +43,19 @@ async fn city(more: &str) -> TestCity {
         &[("SODALAKE__RAILS__RECHECK_AFTER", "2s")],
     )
     .await
+}
+
+/// The dataset that breaks.
+const TABLE: Table = Table::RadarCounts;
+
+/// A day of it whose file's last rows are not published.
+async fn broken_city(more: &str) -> (TestCity, Rows) {
+    let city = city(more).await;
+    let whole = city.rows(TABLE);
+    let base = city.bases(TABLE, lately()).remove(0);
+    city.damage(Breakage::TailLost, TABLE, lately(), &base);
+    assert_ne!(city.rows(TABLE), whole);
+    (city, whole)
 }
 
 const RECHECK: (&str, &str) = ("SODALAKE__RAILS__RECHECK_AFTER", "2s");
@@ -108,25 +121,20 @@ async fn it_says_when_it_is_ready_looks_by_itself_and_ends_when_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_day_is_found_waited_for_and_mended_by_itself() {
-    let city = city("").await;
-    let day = lately();
-    let base = city.bases(Table::RadarCounts, day).remove(0);
-    let whole = city.rows(Table::RadarCounts);
-    city.damage(Breakage::TailLost, Table::RadarCounts, day, &base);
-    assert_ne!(city.rows(Table::RadarCounts), whole);
+    let (city, whole) = broken_city("").await;
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
     daemon.logs("repaired radar-counts", 1).await;
-    assert_eq!(city.rows(Table::RadarCounts), whole);
+    assert_eq!(city.rows(TABLE), whole);
 
     // A fault that purges must persist for two seconds: it waits on the queue, not in a worker.
     let camera = Table::CameraCounts;
     let whole = city.rows(camera);
-    city.try_damage(Breakage::OtherSpelling, camera, day)
+    city.try_damage(Breakage::OtherSpelling, camera, lately())
         .unwrap();
     daemon.logs("must persist for 2s", 1).await;
     daemon.logs("repaired camera-counts", 1).await;
     assert_eq!(city.rows(camera), whole);
-    let again = city.check(camera, day, Depth::Content).await;
+    let again = city.check(camera, lately(), Depth::Content).await;
     assert_eq!(again.state, State::InStep);
     daemon.signal("INT").await;
     assert_eq!(daemon.ended().await.code(), Some(0));
@@ -134,20 +142,15 @@ async fn a_broken_day_is_found_waited_for_and_mended_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn observing_changes_nothing_until_a_reload_says_repair() {
-    let city = city("").await;
+    let (city, whole) = broken_city("").await;
     change_settings(&city, "mode = \"repair\"", "mode = \"observe\"");
-    let day = lately();
-    let table = Table::RadarCounts;
-    let base = city.bases(table, day).remove(0);
-    let whole = city.rows(table);
-    city.damage(Breakage::TailLost, table, day, &base);
-    let broken = city.rows(table);
+    let broken = city.rows(TABLE);
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
     until("the finding", async || {
-        (state(&city, table, day).await? == "differs").then_some(())
+        (state(&city, TABLE, lately()).await? == "differs").then_some(())
     })
     .await;
-    assert_eq!(city.rows(table), broken);
+    assert_eq!(city.rows(TABLE), broken);
 
     // A file that is wrong changes nothing, and says what is wrong.
     change_settings(&city, "mode = \"observe\"", "mode = \"destroy\"");
@@ -162,7 +165,7 @@ async fn observing_changes_nothing_until_a_reload_says_repair() {
     daemon.signal("HUP").await;
     daemon.logs("mode: \"observe\" is now \"repair\"", 1).await;
     daemon.logs("repaired radar-counts", 1).await;
-    assert_eq!(city.rows(table), whole);
+    assert_eq!(city.rows(TABLE), whole);
     for password in ["writer-password", "reader-password"] {
         assert!(!daemon.log().contains(password));
     }
@@ -193,15 +196,10 @@ async fn a_write(city: &TestCity) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_killed_in_a_repair_goes_on_after_its_restart() {
-    let city = city("").await;
-    let day = lately();
-    let table = Table::RadarCounts;
-    let base = city.bases(table, day).remove(0);
-    let whole = city.rows(table);
-    city.damage(Breakage::TailLost, table, day, &base);
+    let (city, whole) = broken_city("").await;
     city.stage.portal.set_faults(writes(Fault::Reset));
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
-    let name = table.dataset_name().parse().unwrap();
+    let name = TABLE.dataset_name().parse().unwrap();
     until("a repair under way", async || {
         let unfinished = city.world.ledger.unfinished(&name).await.unwrap();
         (!unfinished.is_empty()).then_some(())
@@ -214,7 +212,7 @@ async fn one_that_is_killed_in_a_repair_goes_on_after_its_restart() {
     // Its claim and its lease are taken over at once: on this machine it is certainly gone.
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
     daemon.logs("repaired radar-counts", 1).await;
-    assert_eq!(city.rows(table), whole);
+    assert_eq!(city.rows(TABLE), whole);
     until("an empty queue", async || is_quiet(&city).await).await;
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code(), Some(0));
@@ -222,13 +220,8 @@ async fn one_that_is_killed_in_a_repair_goes_on_after_its_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_end_it_finishes_the_write_in_hand_and_begins_no_other() {
-    let city = city("socrata.chunk_rows = 2\n").await;
-    let day = lately();
-    let table = Table::RadarCounts;
-    let base = city.bases(table, day).remove(0);
-    let whole = city.rows(table);
-    city.damage(Breakage::TailLost, table, day, &base);
-    let broken = city.rows(table).len();
+    let (city, whole) = broken_city("socrata.chunk_rows = 2\n").await;
+    let broken = city.rows(TABLE).len();
     assert!(broken + 2 < whole.len(), "more than one write is needed");
     city.stage
         .portal
@@ -239,23 +232,19 @@ async fn asked_to_end_it_finishes_the_write_in_hand_and_begins_no_other() {
     daemon.signal("TERM").await;
     daemon.tells("STOPPING=1").await;
     assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
-    assert_eq!((written(&city), city.rows(table).len()), (1, broken + 2));
+    assert_eq!((written(&city), city.rows(TABLE).len()), (1, broken + 2));
 
     city.stage.portal.set_faults(Faults::default());
     let mut daemon = Running::ready(&city, &[RECHECK]).await;
     daemon.logs("repaired radar-counts", 1).await;
-    assert_eq!(city.rows(table), whole);
+    assert_eq!(city.rows(TABLE), whole);
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_twice_to_end_it_leaves_even_a_write_without_its_reply() {
-    let city = city("").await;
-    let day = lately();
-    let table = Table::RadarCounts;
-    let base = city.bases(table, day).remove(0);
-    city.damage(Breakage::TailLost, table, day, &base);
+    let (city, _) = broken_city("").await;
     city.stage
         .portal
         .set_faults(writes(Fault::Stall { after_bytes: 0 }));
@@ -267,7 +256,7 @@ async fn asked_twice_to_end_it_leaves_even_a_write_without_its_reply() {
     daemon.tells("STATUS=ending").await;
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await.code(), Some(130), "{}", daemon.log());
-    let name = table.dataset_name().parse().unwrap();
+    let name = TABLE.dataset_name().parse().unwrap();
     let unfinished = city.world.ledger.unfinished(&name).await.unwrap();
     assert_eq!(unfinished.len(), 1, "the next pass resolves it");
 }

@@ -4,6 +4,7 @@ mod catalog;
 mod connection;
 mod ledger;
 mod outbox;
+mod passes;
 mod queue;
 mod upgrade;
 

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 use sodalake::compare::Depth;
 use sodalake::expected::{Counter, FileText, Line, Variant};
+use sodalake::ledger::{PassKind, PassRecord};
 use sodalake::model::{KeyRecipe, LakePath};
 use sodalake::reconcile::{self, Asked, Report, State};
 use sodalake::sandbox::city::{Breakage, Table};
@@ -56,6 +57,12 @@ async fn rewrite(city: &TestCity) -> Report {
         ..Asked::default()
     };
     reconcile::repair(&city.world, &city.writers, &target, Depth::Keys, &asked).await
+}
+
+async fn is_half_rewritten(city: &TestCity) -> bool {
+    let dataset = Table::RadarCounts.dataset_name().parse().unwrap();
+    let half = city.world.ledger.is_half_rewritten(&dataset, wednesday());
+    half.await.unwrap()
 }
 
 /// Takes half of the day's radar rows away. Returns how many.
@@ -133,6 +140,7 @@ async fn a_gap_that_a_failed_rewrite_has_left_calls_no_older_recipe_back() {
     let failed = rewrite(&city).await;
     assert_eq!(failed.state, State::Unconfirmed, "{:?}", failed.why);
     city.stage.portal.set_faults(Faults::default());
+    assert!(is_half_rewritten(&city).await);
     let left = keys(&city, Table::RadarCounts);
     assert!((1..chained.len()).contains(&left.len()));
     assert!(left.iter().all(|key| chained.contains(key)));
@@ -142,6 +150,30 @@ async fn a_gap_that_a_failed_rewrite_has_left_calls_no_older_recipe_back() {
         .await;
     assert_eq!(repaired.state, State::Repaired, "{:?}", repaired.why);
     assert_eq!(keys(&city, Table::RadarCounts), current);
+    assert!(!is_half_rewritten(&city).await);
+}
+
+/// One that failed before it purged anything has left the day as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_older_day_stays_in_step_when_a_rewrite_of_it_failed() {
+    let (city, _, chained) = chained_city(&[]).await;
+    let begun = PassRecord {
+        id: uuid::Uuid::now_v7(),
+        dataset: Table::RadarCounts.dataset_name().parse().unwrap(),
+        day: wednesday(),
+        kind: PassKind::Rewrite,
+        started_at: city.world.clock.now(),
+        digest: String::new(),
+        summary: Json::Null,
+        end: None,
+    };
+    city.world.ledger.begin_pass(&begun).await.unwrap();
+    assert!(is_half_rewritten(&city).await);
+    let report = city
+        .repair(Table::RadarCounts, wednesday(), Depth::Keys)
+        .await;
+    assert_eq!(report.state, State::InStep, "{:?}", report.why);
+    assert_eq!(keys(&city, Table::RadarCounts), chained);
 }
 
 /// Nobody knows the chained keys behind a row that cannot be made.
@@ -172,6 +204,27 @@ async fn an_older_day_of_which_a_row_cannot_be_made_is_left_alone_but_for_a_rewr
     assert!(rows.iter().all(|key| current.contains(key)));
 }
 
+/// The key of the tenth entry of a radar file.
+fn tenth_key(path: &str, bytes: &[u8], keys: KeyRecipe) -> String {
+    let text = FileText {
+        path: &LakePath(path.into()),
+        bytes,
+        companion: None,
+    };
+    let variant = Variant {
+        keys,
+        counter: Counter::Shared,
+    };
+    let mut tenth = None;
+    let each = &mut |line: Line<'_>| match line {
+        Line::Row(row) if row.ordinal == 9 => tenth = Some(row.key.to_string()),
+        _ => {}
+    };
+    let recipe = sodalake::expected::recipe(Table::RadarCounts.recipe()).unwrap();
+    recipe.derive(&text, variant, each).unwrap();
+    tenth.unwrap()
+}
+
 /// A row of the file stands on a day far from it, under an older key: the lake vouches for it until
 /// the row stands there under today's.
 #[tokio::test(flavor = "multi_thread")]
@@ -185,29 +238,8 @@ async fn a_stray_under_an_older_key_is_vouched_for_until_todays_stands() {
     json["data"][9]["curDateTime"] = "2020-10-16 12:07:00-05:00".into();
     let bytes = json.to_string().into_bytes();
     std::fs::write(&file, &bytes).unwrap();
-    let tenth = |bytes, keys| {
-        let text = FileText {
-            path: &LakePath(path.into()),
-            bytes,
-            companion: None,
-        };
-        let variant = Variant {
-            keys,
-            counter: Counter::Shared,
-        };
-        let mut tenth = None;
-        let each = &mut |line: Line<'_>| match line {
-            Line::Row(row) if row.ordinal == 9 => tenth = Some(row.key.to_string()),
-            _ => {}
-        };
-        let recipe = sodalake::expected::recipe(table.recipe()).unwrap();
-        recipe.derive(&text, variant, each).unwrap();
-        tenth.unwrap()
-    };
-    let (was, stray) = (
-        tenth(&before, KeyRecipe::Row),
-        tenth(&bytes, KeyRecipe::Chained),
-    );
+    let was = tenth_key(path, &before, KeyRecipe::Row);
+    let stray = tenth_key(path, &bytes, KeyRecipe::Chained);
     let id = table.spec().id;
     let some = city.stage.portal.rows(id).swap_remove(0);
     let row = some.into_iter().chain([
@@ -220,14 +252,21 @@ async fn a_stray_under_an_older_key_is_vouched_for_until_todays_stands() {
         .upsert_directly(id, vec![row.collect()], written_at());
     published.unwrap();
 
-    // Also once every row of the file's own day stands, and no other.
-    for _ in 0..2 {
+    let id_of_was = [was.as_str()];
+    let changes: [&dyn Fn(); 3] = [
+        &|| {},
+        // Now every row of the file's own day stands, and no other.
+        &|| _ = city.stage.portal.delete_directly(id, &id_of_was).unwrap(),
+        &|| std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap(),
+    ];
+    for change in changes {
+        change();
         city.check(table, wednesday(), Depth::Keys).await;
         let report = city.repair(table, far, Depth::Keys).await;
         assert_eq!(report.state, State::InStep, "{:?}", report.counts);
         assert!(keys(&city, table).contains(&stray));
-        city.stage.portal.delete_directly(id, &[&was]).unwrap();
     }
+    std::fs::write(&file, &bytes).unwrap();
 
     let mended = city.repair(table, wednesday(), Depth::Keys).await;
     assert_eq!(mended.state, State::Repaired, "{:?}", mended.why);

@@ -21,6 +21,30 @@ const COUNT: &str = "$select=count(*)";
 const KEYS: &str = "$select=row_id&$order=row_id&$limit=5000";
 const ONE_KEY: &str = "$select=row_id&$order=row_id&$limit=1";
 
+/// A replica that is stuck, and says that it is up to date.
+fn liar() -> ReplicaOptions {
+    ReplicaOptions {
+        lies: true,
+        ..ReplicaOptions::stuck()
+    }
+}
+
+/// A day on which nothing is broken.
+fn healthy(rules: Vec<Rule>, each: Vec<ReplicaOptions>) -> Script {
+    Script {
+        seed: 1,
+        table: TABLE,
+        rewrite: false,
+        breakages: Vec::new(),
+        wound: None,
+        rules,
+        replicas: Replicas {
+            each,
+            flag_lag_ms: 0,
+        },
+    }
+}
+
 struct Rival<'a> {
     bench: &'a Bench,
     case: Case<'a>,
@@ -110,23 +134,8 @@ impl<'a> Rival<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_a_rival_took_are_owed_once_an_honest_replica_told_of_all_that_are_left() {
     let bench = Bench::set_up().await;
-    let liar = ReplicaOptions {
-        stuck: true,
-        lies: true,
-        ..ReplicaOptions::default()
-    };
-    let script = Script {
-        seed: 1,
-        table: TABLE,
-        rewrite: false,
-        breakages: Vec::new(),
-        wound: None,
-        rules: vec![Rule::always(Fault::DeletesAfter { rows: 1 })],
-        replicas: Replicas {
-            each: vec![ReplicaOptions::default(), liar],
-            flag_lag_ms: 0,
-        },
-    };
+    let rules = vec![Rule::always(Fault::DeletesAfter { rows: 1 })];
+    let script = healthy(rules, vec![ReplicaOptions::default(), liar()]);
     for (query, replica, blamed) in [
         (COUNT, 0, true),
         (KEYS, 0, true),
@@ -166,23 +175,9 @@ async fn a_look_is_blamed_for_what_it_was_told_by_one_that_could_be_believed() {
     /// The place of the replica that is behind and says so.
     const BEHIND: usize = 2;
     let bench = Bench::set_up().await;
-    let (portal, stuck) = (&bench.city.stage.portal, ReplicaOptions::stuck());
-    let liar = ReplicaOptions {
-        lies: true,
-        ..stuck.clone()
-    };
-    let script = Script {
-        seed: 1,
-        table: TABLE,
-        rewrite: false,
-        breakages: Vec::new(),
-        wound: None,
-        rules: Vec::new(),
-        replicas: Replicas {
-            each: vec![ReplicaOptions::default(), liar, stuck],
-            flag_lag_ms: 0,
-        },
-    };
+    let portal = &bench.city.stage.portal;
+    let each = vec![ReplicaOptions::default(), liar(), ReplicaOptions::stuck()];
+    let script = healthy(Vec::new(), each);
     let cut = Fault::Cut {
         at: CutAt::InString,
     };
