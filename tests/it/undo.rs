@@ -50,6 +50,10 @@ async fn restore(city: &TestCity, table: Table, pass: Uuid) {
         let target = city.target(table, day.header.day);
         let restored = repair::restore(&city.world, &city.writers, &target, day, None).await;
         assert!(restored.unwrap().is_whole());
+        let (ledger, name) = (&city.world.ledger, &target.dataset.name);
+        let passes = ledger.passes(name, target.day, written_at()).await.unwrap();
+        let end = passes.last().and_then(|pass| pass.end.as_ref());
+        assert_eq!(end.map(|end| &end.outcome[..]), Some("restored"));
     }
 }
 

@@ -88,8 +88,8 @@ fn asks_for_all(query: &str, rows: usize) -> bool {
     !query.contains(" in (") && (first || query.contains("count(*)"))
 }
 
-/// Whether the reply is that of a replica that does not lie, whole, and is not told to be out of
-/// date: such a reply is thrown away by whoever hears it.
+/// Whether the reply is whole, and that of a replica which neither lies nor says that it is out of
+/// date: what is cut off or out of date is thrown away by whoever hears it.
 pub(super) fn tells_the_truth(request: &RequestRecord, liars: &BTreeSet<usize>) -> bool {
     let honest = (request.replica).is_some_and(|replica| !liars.contains(&replica));
     let whole = matches!(
