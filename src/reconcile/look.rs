@@ -13,9 +13,7 @@ use crate::compare::gather::{self, Asked, Columns, FileKeys, Misdated, Placed};
 use crate::compare::keys::{self, KeyDifference};
 use crate::compare::{Depth, Doubt, FileRows, FileSeen, Findings, MisdatedRow, Repeated, catalog};
 use crate::expected::{DeriveError, FileText, Recipe, Variant};
-use crate::model::{
-    Dataset, DatasetDay, Day, Entry, KeyPolicy, KeySet, Md5Key, PublishedRow, RowKey,
-};
+use crate::model::{Dataset, DatasetDay, Day, Entry, KeyPolicy, KeySet, PublishedRow, RowKey};
 use crate::socrata::{Freshness, Table};
 
 use super::detail::Wanted;
@@ -298,17 +296,18 @@ impl Looking<'_> {
                 freshness: Some(read.freshness),
             });
         }
-        let mut rows: Vec<(Md5Key, u64)> = Vec::new();
-        let mut texts = Vec::new();
-        let mut each = |row: PublishedRow| match row.key {
-            Some(RowKey::Md5(key)) => {
-                let cells = self.columns.published(&row.fields);
-                rows.push((key, gather::digest(&cells)));
-            }
-            Some(RowKey::Text(text)) => texts.push(text),
-            None => {}
+        let digest = |row: PublishedRow| {
+            let cells = self.columns.published(&row.fields);
+            Some((row.key?, gather::digest(&cells)))
         };
-        let read = self.world.socrata.rows(&self.table, day, &mut each).await?;
+        let read = self.world.socrata.rows(&self.table, day, &digest).await?;
+        let (mut rows, mut texts) = (Vec::new(), Vec::new());
+        for (key, digest) in read.kept {
+            match key {
+                RowKey::Md5(key) => rows.push((key, digest)),
+                RowKey::Text(text) => texts.push(text),
+            }
+        }
         rows.sort_unstable();
         rows.dedup_by_key(|(key, _)| *key);
         let (md5, digests) = rows.into_iter().unzip();

@@ -211,13 +211,9 @@ pub(crate) async fn published_rows(
         return world.socrata.rows_by_key(table, keys).await;
     }
     let wanted: BTreeSet<&RowKey> = keys.iter().collect();
-    let mut rows = Vec::with_capacity(keys.len());
-    let mut keep = |row: PublishedRow| {
-        if row.key.as_ref().is_some_and(|key| wanted.contains(key)) {
-            rows.push(row);
-        }
-    };
-    world.socrata.rows(table, day, &mut keep).await?;
+    let is_wanted = |key: &RowKey| wanted.contains(key);
+    let keep = |row: PublishedRow| row.key.as_ref().is_some_and(is_wanted).then_some(row);
+    let mut rows = world.socrata.rows(table, day, &keep).await?.kept;
     let found: BTreeSet<&RowKey> = rows.iter().filter_map(|row| row.key.as_ref()).collect();
     let elsewhere: Vec<RowKey> = keys
         .iter()

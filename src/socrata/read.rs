@@ -72,10 +72,12 @@ pub struct PublishedKeys {
     pub requests: u64,
 }
 
-/// How the reading of a day's rows went.
+/// What was kept of a day's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DayRead {
-    /// Rows handed over.
+pub struct DayRead<T> {
+    /// What was kept, in the portal's order.
+    pub kept: Vec<T>,
+    /// Rows read.
     pub rows: u64,
     /// As [`PublishedKeys::repeated`].
     pub repeated: Vec<(Option<RowKey>, Vec<String>)>,
@@ -164,7 +166,7 @@ impl Reader {
     /// If they could not be read whole, fresh, and from one version of the data.
     pub async fn keys(&self, table: &Table, day: Day) -> Result<PublishedKeys, ReadError> {
         let look = Look::new(&self.portal, &table.id, format!("keys of {day}"));
-        let mut scan = Scan::new(look, table, day, Depth::Keys);
+        let mut scan = Scan::<()>::new(look, table, day, Depth::Keys);
         let harvest = scan.carry_out().await?;
         Ok(PublishedKeys {
             keys: harvest.keys,
@@ -177,25 +179,22 @@ impl Reader {
         })
     }
 
-    /// Every row of the day, whole, in the portal's order. Nothing is handed over before all of
-    /// it is read and proven; until then pages are held compressed.
+    /// Reads every row of the day, whole, and returns what `keep` makes of them. It sees rows as they
+    /// come, those of an attempt that comes to nothing among them.
     ///
     /// # Errors
     /// If they could not be read whole, fresh, and from one version of the data.
-    pub async fn rows(
+    pub async fn rows<T>(
         &self,
         table: &Table,
         day: Day,
-        each: &mut (dyn FnMut(PublishedRow) + Send),
-    ) -> Result<DayRead, ReadError> {
+        keep: &(dyn Fn(PublishedRow) -> Option<T> + Sync),
+    ) -> Result<DayRead<T>, ReadError> {
         let look = Look::new(&self.portal, &table.id, format!("rows of {day}"));
-        let mut scan = Scan::new(look, table, day, Depth::Rows);
+        let mut scan = Scan::new(look, table, day, Depth::Rows(keep));
         let harvest = scan.carry_out().await?;
-        harvest.rows(table, each).map_err(|why| {
-            let (id, what) = scan.look.name();
-            ReadError::Contradiction { id, what, why }
-        })?;
         Ok(DayRead {
+            kept: harvest.kept,
             rows: harvest.tally.rows,
             repeated: harvest.repeated,
             newest: harvest.tally.newest,

@@ -2,7 +2,7 @@
 //!
 //! Pages follow the key (`key > 'last'`), never an offset, which skips and repeats rows when
 //! others write. The scan stands between two brackets of metadata and counts that must be equal,
-//! and must yield exactly the rows counted. Whole rows are held back, compressed, until all of
+//! and must yield exactly the rows counted. What is made of whole rows is held back until all of
 //! that is proven, so that nobody sees rows of a scan that came to nothing.
 //!
 //! Where the next page begins is looked up at a page's end before the page is read, so that the
@@ -12,12 +12,8 @@
 //! texts are encrypted counters: their order means nothing here, only the last one is passed back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
 
 use chrono::{DateTime, Utc};
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 
 use super::failure::ReadError;
 use super::look::{Look, Setback, Tally};
@@ -27,32 +23,39 @@ use super::table::{self, Table};
 use crate::model::{Day, KeySet, Md5Key, PublishedRow, RowKey, TableShape};
 
 /// How much of each row is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(super) enum Depth<'a, T> {
     Keys,
-    Rows,
+    /// All of it, of which this keeps what it wants.
+    Rows(&'a (dyn Fn(PublishedRow) -> Option<T> + Sync)),
 }
 
-pub(super) struct Scan<'a> {
+pub(super) struct Scan<'a, T> {
     pub(super) look: Look<'a>,
-    rows: DayRows<'a>,
+    rows: DayRows<'a, T>,
 }
 
 /// The rows that are scanned.
-#[derive(Clone, Copy)]
-struct DayRows<'a> {
+struct DayRows<'a, T> {
     table: &'a Table,
     day: Day,
-    depth: Depth,
+    depth: Depth<'a, T>,
 }
 
 /// What a proven scan brought in.
-pub(super) struct Harvest {
+pub(super) struct Harvest<T> {
     pub(super) tally: Tally,
     pub(super) keys: KeySet,
     /// Keys on several rows, and rows without a key, with the `:id`s of the rows.
     pub(super) repeated: Vec<(Option<RowKey>, Vec<String>)>,
-    pages: Vec<Vec<u8>>,
+    /// What was kept of whole rows, in the order served.
+    pub(super) kept: Vec<T>,
+}
+
+/// What the pages of one attempt brought in, before anything is proven.
+struct Taken<T> {
+    order: Order,
+    kept: Vec<T>,
+    newest: Option<DateTime<Utc>>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -61,14 +64,14 @@ struct Bracket {
     tally: Tally,
 }
 
-impl<'a> Scan<'a> {
-    pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, depth: Depth) -> Self {
+impl<'a, T> Scan<'a, T> {
+    pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, depth: Depth<'a, T>) -> Self {
         let rows = DayRows { table, day, depth };
         Self { look, rows }
     }
 
     /// Scans until an attempt succeeds, or too many came to nothing.
-    pub(super) async fn carry_out(&mut self) -> Result<Harvest, ReadError> {
+    pub(super) async fn carry_out(&mut self) -> Result<Harvest<T>, ReadError> {
         loop {
             match self.attempt().await {
                 Ok(harvest) => return Ok(harvest),
@@ -77,28 +80,28 @@ impl<'a> Scan<'a> {
         }
     }
 
-    async fn attempt(&mut self) -> Result<Harvest, Setback> {
+    async fn attempt(&mut self) -> Result<Harvest<T>, Setback> {
         let shape = self.shape().await?;
         let tally = self.tally().await?;
         let before = Bracket { shape, tally };
-        let (order, pages, newest) = self.pages(&before.tally).await?;
+        let taken = self.pages(&before.tally).await?;
         let tally = self.tally().await?;
         let shape = self.shape().await?;
         let after = Bracket { shape, tally };
         if before != after {
             return Err(Setback::changed("counts or metadata changed meanwhile"));
         }
-        if self.rows.depth == Depth::Rows && newest != after.tally.newest {
+        if matches!(self.rows.depth, Depth::Rows(_)) && taken.newest != after.tally.newest {
             return Err(Setback::contradicts(
                 "the newest row is not the newest counted",
             ));
         }
-        let (keys, repeated) = order.finish(&after.tally)?;
+        let (keys, repeated) = taken.order.finish(&after.tally)?;
         Ok(Harvest {
             tally: after.tally,
             keys,
             repeated,
-            pages,
+            kept: taken.kept,
         })
     }
 
@@ -116,17 +119,18 @@ impl<'a> Scan<'a> {
     }
 
     async fn tally(&mut self) -> Result<Tally, Setback> {
-        let DayRows { table, day, .. } = self.rows;
-        self.look.tally(&table.key(), table.day_filter(day)).await
+        let DayRows { table, day, .. } = &self.rows;
+        self.look.tally(&table.key(), table.day_filter(*day)).await
     }
 
-    async fn pages(
-        &mut self,
-        tally: &Tally,
-    ) -> Result<(Order, Vec<Vec<u8>>, Option<DateTime<Utc>>), Setback> {
+    async fn pages(&mut self, tally: &Tally) -> Result<Taken<T>, Setback> {
         let Self { look, rows } = self;
         let limit = look.portal.page_rows();
-        let (mut order, mut pages, mut newest) = (Order::of(rows.table), Vec::new(), None);
+        let mut taken = Taken {
+            order: Order::of(rows.table),
+            kept: Vec::new(),
+            newest: None,
+        };
         let first = rows.page_query(None, limit);
         let mut answer = look.ask(rows.operation(), &first).await?;
         for asked in 1u64.. {
@@ -138,21 +142,16 @@ impl<'a> Scan<'a> {
                     let query = rows.page_query(Some(guess.as_deref()?), limit);
                     Some(look.ask(rows.operation(), &query).await)
                 },
-                async {
-                    if rows.depth == Depth::Rows {
-                        pages.push(pack(body));
-                    }
-                    rows.take(body, &mut order, &mut newest)
-                },
+                async { rows.take(body, &mut taken) },
             );
             let received = received.map_err(Setback::Contradicts)?;
-            if order.len() > tally.rows || received > limit {
+            if taken.order.len() > tally.rows || received > limit {
                 return Err(Setback::contradicts("more rows than were counted"));
             }
             if received < limit {
                 break;
             }
-            let last = order.last();
+            let last = taken.order.last();
             answer = match ahead {
                 Some(ahead) if guess == last => ahead?,
                 _ => {
@@ -161,32 +160,34 @@ impl<'a> Scan<'a> {
                 }
             };
         }
-        Ok((order, pages, newest))
+        Ok(taken)
     }
 }
 
-impl DayRows<'_> {
+impl<T> DayRows<'_, T> {
     fn operation(&self) -> &'static str {
         match self.depth {
             Depth::Keys => "keys",
-            Depth::Rows => "rows",
+            Depth::Rows(_) => "rows",
         }
     }
 
-    fn take(
-        &self,
-        body: &[u8],
-        order: &mut Order,
-        newest: &mut Option<DateTime<Utc>>,
-    ) -> Result<u64, String> {
+    fn take(&self, body: &[u8], taken: &mut Taken<T>) -> Result<u64, String> {
         let Table {
             key_column, shape, ..
         } = self.table;
+        let Taken {
+            order,
+            kept,
+            newest,
+        } = taken;
         match self.depth {
             Depth::Keys => page::keys(body, key_column, &mut |line| order.take(line.key, line.sid)),
-            Depth::Rows => page::rows(body, key_column, shape, &mut |row| {
+            Depth::Rows(keep) => page::rows(body, key_column, shape, &mut |row| {
                 *newest = (*newest).max(Some(row.updated_at));
-                order.take(row.key, Some(row.sid.into()))
+                order.take(row.key.clone(), Some(row.sid.as_str().into()))?;
+                kept.extend(keep(row));
+                Ok(())
             }),
         }
     }
@@ -206,7 +207,7 @@ impl DayRows<'_> {
         let select = match self.depth {
             Depth::Keys if self.table.is_keyed() => key,
             Depth::Keys => format!(":id,{key}"),
-            Depth::Rows => self.table.whole_row(),
+            Depth::Rows(_) => self.table.whole_row(),
         };
         let day = self.table.day_filter(self.day);
         let filter = match last {
@@ -220,24 +221,6 @@ impl DayRows<'_> {
             order: Some(by.into_owned()),
             limit: Some(limit),
         }
-    }
-}
-
-impl Harvest {
-    /// Hands out the rows of a scan that read them whole.
-    pub(super) fn rows(
-        &self,
-        table: &Table,
-        each: &mut (dyn FnMut(PublishedRow) + Send),
-    ) -> Result<(), String> {
-        for packed in &self.pages {
-            let body = unpack(packed).map_err(|error| error.to_string())?;
-            page::rows(&body, &table.key_column, &table.shape, &mut |row| {
-                each(row);
-                Ok(())
-            })?;
-        }
-        Ok(())
     }
 }
 
@@ -346,16 +329,4 @@ fn by_key(rows: Vec<(Option<RowKey>, Box<str>)>) -> Result<Sorted, Setback> {
     let keys = groups.keys().flatten().cloned().collect();
     let repeats = |(key, sids): &(Option<RowKey>, Vec<String>)| key.is_none() || sids.len() > 1;
     Ok((keys, groups.into_iter().filter(repeats).collect()))
-}
-
-fn pack(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let packed = encoder.write_all(body).and_then(|()| encoder.finish());
-    packed.expect("writing to memory does not fail")
-}
-
-fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    GzDecoder::new(packed).read_to_end(&mut body)?;
-    Ok(body)
 }
