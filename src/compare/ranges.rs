@@ -9,7 +9,7 @@ use super::gather::Placed;
 use crate::model::Md5Key;
 
 /// Rows that are grouped together: few enough to stay in a cache meanwhile.
-const RUN: usize = 1 << 17;
+const RUN: usize = 1 << 16;
 
 /// Rows of a range that are sorted together: few enough to be moved about one by one.
 const GROUP: usize = 8;
@@ -59,6 +59,8 @@ pub struct Gathering {
     rows: FileRows,
     /// Rows that are not grouped yet.
     open: Vec<FileRow>,
+    /// How many of these begin with each byte.
+    counts: [usize; 256],
 }
 
 impl Gathering {
@@ -72,11 +74,13 @@ impl Gathering {
         Self {
             rows,
             open: Vec::new(),
+            counts: [0; 256],
         }
     }
 
     /// Takes one more row; `ordinal` is its place in the file's `data`, from 0.
     pub fn push(&mut self, key: Md5Key, ordinal: u32) {
+        self.counts[usize::from(key.0[0])] += 1;
         self.open.push(FileRow { key, ordinal });
         if self.open.len() == RUN {
             self.close();
@@ -93,11 +97,12 @@ impl Gathering {
     }
 
     fn close(&mut self) {
+        let Self { rows, open, counts } = self;
         let mut run = Vec::new();
         let first_byte = |row: &FileRow| usize::from(row.key.0[0]);
-        group(self.open.iter().copied(), 256, first_byte, &mut run);
-        self.rows.runs.push(run);
-        self.open.clear();
+        group(open.drain(..), counts, first_byte, &mut run);
+        rows.runs.push(run);
+        counts.fill(0);
     }
 }
 
@@ -108,28 +113,29 @@ impl FileRow {
     }
 }
 
-/// Puts the rows into `into`, those of one group together, by ascending group.
+/// Puts the rows into `into`, those of one group together, by ascending group. Where `counts` told how
+/// many each group has, it tells then where the group ends.
 fn group<T: Copy>(
-    rows: impl Iterator<Item = T> + Clone,
-    groups: usize,
+    rows: impl Iterator<Item = T>,
+    counts: &mut [usize],
     group: impl Fn(&T) -> usize,
     into: &mut Vec<T>,
 ) {
-    let mut place = vec![0; groups + 1];
-    rows.clone().for_each(|row| place[group(&row) + 1] += 1);
-    for group in 0..groups {
-        place[group + 1] += place[group];
+    let mut begin = 0;
+    for count in counts.iter_mut() {
+        begin += std::mem::replace(count, begin);
     }
-    let Some(any) = rows.clone().next() else {
+    let mut rows = rows.peekable();
+    let Some(any) = rows.peek().copied() else {
         into.clear();
         return;
     };
-    into.resize(place[groups], any);
-    rows.for_each(|row| {
-        let place = &mut place[group(&row)];
+    into.resize(begin, any);
+    for row in rows {
+        let place = &mut counts[group(&row)];
         into[*place] = row;
         *place += 1;
-    });
+    }
 }
 
 /// The rows of several files, ascending by key, file and place in the file, range by range.
@@ -139,6 +145,8 @@ pub(super) struct Ranges<'a> {
     /// The first bytes of keys whose ranges are still to come.
     bytes: std::ops::RangeInclusive<u8>,
     range: Vec<Placed>,
+    /// How many rows each group of the range has, then where it ends.
+    groups: Vec<usize>,
 }
 
 impl<'a> Ranges<'a> {
@@ -151,6 +159,7 @@ impl<'a> Ranges<'a> {
             rest: files.iter().flat_map(runs).collect(),
             bytes: 0..=u8::MAX,
             range: Vec::new(),
+            groups: Vec::new(),
         }
     }
 
@@ -159,28 +168,33 @@ impl<'a> Ranges<'a> {
         let byte = self.bytes.next()?;
         let these: Vec<(u32, &[FileRow])> = (self.rest.iter_mut())
             .map(|(file, rest)| {
-                let count = rest.partition_point(|row| row.key.0[0] <= byte);
+                // Its rows are read next anyway; a binary search would jump about behind them.
+                let count = rest.iter().take_while(|row| row.key.0[0] == byte).count();
                 let (these, others) = rest.split_at(count);
                 *rest = others;
                 (*file, these)
             })
             .collect();
+        let Self { range, groups, .. } = self;
         let rows =
             (these.iter()).flat_map(|&(file, rows)| rows.iter().map(move |row| row.of(file)));
         let count: usize = these.iter().map(|(_, rows)| rows.len()).sum();
         let bits = (count / GROUP).next_power_of_two().ilog2().max(1);
-        let number = |row: &Placed| usize::try_from((row.key.first_half() << 8) >> (64 - bits));
-        group(
-            rows,
-            1 << bits,
-            |row| number(row).unwrap_or_default(),
-            &mut self.range,
-        );
-        for group in self.range.chunk_by_mut(|a, b| number(a) == number(b)) {
-            group.sort_unstable_by(|a, b| {
+        let number = |row: &Placed| {
+            let number = (row.key.first_half() << 8) >> (64 - bits);
+            usize::try_from(number).expect("groups are few")
+        };
+        groups.clear();
+        groups.resize(1 << bits, 0);
+        rows.clone().for_each(|row| groups[number(&row)] += 1);
+        group(rows, groups, number, range);
+        let mut begin = 0;
+        for &end in &*groups {
+            range[begin..end].sort_unstable_by(|a, b| {
                 let halves = (a.key.first_half(), b.key.first_half());
                 halves.0.cmp(&halves.1).then_with(|| a.cmp(b))
             });
+            begin = end;
         }
         Some(&self.range)
     }
