@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use indexmap::IndexSet;
 
 use super::json::{Entries, Kind, Raw};
 use super::rows::{Fault, Field, Fields, Made, entries, list, open, shape, walk};
@@ -343,7 +342,7 @@ impl<'a> Readers<'a> {
 /// The device addresses in the order in which they were first met: the first has the number 1. Null
 /// is an address like any other.
 struct Addresses<'a> {
-    met: IndexSet<Id<'a>, RandomState>,
+    numbers: HashMap<Id<'a>, u32, RandomState>,
 }
 
 impl<'a> Addresses<'a> {
@@ -351,7 +350,7 @@ impl<'a> Addresses<'a> {
     /// address comes several times.
     fn for_rows<const F: usize>(data: &Entries<'_, F>) -> Self {
         Self {
-            met: IndexSet::with_capacity_and_hasher(data.len() / 3, RandomState::default()),
+            numbers: HashMap::with_capacity_and_hasher(data.len() / 3, RandomState::default()),
         }
     }
 
@@ -390,8 +389,9 @@ impl<'a> Addresses<'a> {
 
     /// The number of this address, the next one if it is new.
     fn number_of(&mut self, id: Id<'a>) -> u32 {
-        let (place, _) = self.met.insert_full(id);
-        u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1)
+        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        let next = next.saturating_add(1);
+        *self.numbers.entry(id).or_insert(next)
     }
 }
 
