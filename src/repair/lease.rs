@@ -164,6 +164,25 @@ impl<'a> Lease<'a> {
         if self.stop.is_asked() {
             return Err(RepairError::Stopped);
         }
+        self.renew().await
+    }
+
+    /// Waits for a step that may last longer than the lease does, which is held again and again
+    /// meanwhile. Being asked to end is heard after the step.
+    ///
+    /// # Errors
+    /// If another has the lease, or had it in between. The step is waited for no longer then.
+    pub async fn hold_through<T>(&self, step: impl Future<Output = T>) -> Result<T, RepairError> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            match tokio::time::timeout(self.term.lasts / 3, &mut step).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.renew().await?,
+            }
+        }
+    }
+
+    async fn renew(&self) -> Result<(), RepairError> {
         let (now, instant) = (self.world.clock.now(), Instant::now());
         let lost = |holder| RepairError::LeaseLost {
             name: self.name.clone(),

@@ -388,13 +388,13 @@ impl<'a> Steps<'a> {
             program: program.clone(),
             what,
         };
-        let status = tokio::process::Command::new(program)
+        let running = tokio::process::Command::new(program)
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
-            .status()
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+            .status();
+        let status = self.lease.hold_through(running).await?;
+        let status = status.map_err(|error| failed(error.to_string()))?;
         if !status.success() {
             return Err(failed(status.to_string()));
         }

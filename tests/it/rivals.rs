@@ -1,10 +1,16 @@
 //! Two at once: two programs of ours on one ledger, one of them killed or asleep; and a publisher
 //! that is not ours and keeps putting wrong rows back.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sodalake::compare::Depth;
+use sodalake::ledger::LeaseAnswer;
 use sodalake::plan::Guard;
-use sodalake::reconcile::State;
+use sodalake::reconcile::{Clock, State};
+use sodalake::repair::{Lease, RepairError};
 use sodalake::sandbox::city::{Breakage, Place, Table};
 
 use crate::killed::effects::{Act, Interference};
@@ -32,6 +38,64 @@ async fn stopped_half_way(scene: &Scene) -> Program {
     program.stands_still().await;
     assert!(program.is_stopped());
     program
+}
+
+/// A clock by tokio's time, which leaps to the next timer while nobody works.
+struct Leaping {
+    begun: DateTime<Utc>,
+    since: tokio::time::Instant,
+}
+
+impl Clock for Leaping {
+    fn now(&self) -> DateTime<Utc> {
+        self.begun + self.since.elapsed()
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_held_for_as_long_as_a_step_lasts() {
+    const HOUR: Duration = Duration::from_hours(1);
+    const MINUTE: Duration = Duration::from_mins(1);
+    let mut city = TestCity::around(wednesday(), "").await;
+    tokio::time::pause();
+    city.world.clock = Arc::new(Leaping {
+        begun: Utc::now(),
+        since: tokio::time::Instant::now(),
+    });
+    let TestCity { world, writers, .. } = &city;
+    let target = city.target(TABLE, wednesday());
+    let lease = Lease::take(world, writers, &target).await.unwrap().unwrap();
+    let name = format!("repair/{}", target.dataset.name);
+    let rival = async || {
+        tokio::time::sleep(MINUTE).await;
+        let asked = world.ledger.lease(&name, "rival", world.clock.now(), HOUR);
+        asked.await.unwrap()
+    };
+    let (mut refused, mut step) = (0, pin!(lease.hold_through(tokio::time::sleep(HOUR))));
+    loop {
+        tokio::select! {
+            done = &mut step => break done.unwrap(),
+            answer = rival() => assert!(matches!(answer, LeaseAnswer::HeldBy { .. }), "{answer:?}"),
+        }
+        refused += 1;
+    }
+    assert!(refused > 30, "a rival asked {refused} times");
+
+    // Who is asked to end ends behind the step.
+    writers.stop.ask();
+    lease.hold_through(tokio::time::sleep(HOUR)).await.unwrap();
+    let held = lease.hold().await;
+    assert!(matches!(held, Err(RepairError::Stopped)), "{held:?}");
+
+    // A step of which nobody holds the lease any more is not waited for.
+    tokio::time::sleep(HOUR).await;
+    let taken = rival().await;
+    assert!(matches!(taken, LeaseAnswer::Granted { .. }), "{taken:?}");
+    let lost = lease.hold_through(std::future::pending::<()>()).await;
+    assert!(
+        matches!(lost, Err(RepairError::LeaseLost { .. })),
+        "{lost:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@
 pub mod effects;
 mod faults;
 pub mod process;
+mod publisher;
 mod restore;
 pub mod scene;
 
@@ -69,14 +70,42 @@ pub fn shuffled<T>(mut places: Vec<T>) -> Vec<T> {
     places
 }
 
-/// One kill: what was broken, what stood, what came of it.
+/// Has `kill` kill before and within each of so many effects, in an order of chance, as far as is
+/// asked for. It tells whether the program came to so many, or what came of it that must not be.
+async fn killed_at_any_effect(
+    what: &str,
+    length: u64,
+    mut kill: impl AsyncFnMut(Act, u64) -> Result<bool, String>,
+) {
+    let asked = Length::asked_for();
+    let every = (1..=length).flat_map(|at| [(Act::Kill, at), (Act::Torn, at)]);
+    let (mut killed, mut failures) = (0, Vec::new());
+    for (act, at) in shuffled(every.collect()) {
+        if !asked.goes_on(killed, SAMPLE) {
+            break;
+        }
+        match kill(act, at).await {
+            Ok(was) => killed += u64::from(was),
+            Err(why) => {
+                killed += 1;
+                failures.push(why);
+            }
+        }
+    }
+    println!(
+        "{what}: {length} effects, killed before or within one {killed} times, {} survived",
+        killed - failures.len() as u64
+    );
+    assert!(killed >= SAMPLE.min(length), "killed {killed} times");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Kills of a repair: what was broken, what stood, what came of it.
 struct Walk {
     scene: Scene,
     rewrite: bool,
-    /// Kills so far, and those among them after which a purge had to be waited for.
-    killed: u64,
+    /// Kills after which a purge had to be waited for.
     waited: u64,
-    failures: Vec<String>,
 }
 
 impl Walk {
@@ -84,9 +113,7 @@ impl Walk {
         Self {
             scene: Scene::new(backend).await,
             rewrite,
-            killed: 0,
             waited: 0,
-            failures: Vec::new(),
         }
     }
 
@@ -106,7 +133,7 @@ impl Walk {
     }
 
     /// Kills at one effect, unless the program ends before it comes to so many.
-    async fn kill(&mut self, act: Act, at: u64) {
+    async fn kill(&mut self, act: Act, at: u64) -> Result<bool, String> {
         let before = self.scene.break_day().await;
         let ran = self
             .scene
@@ -114,17 +141,14 @@ impl Walk {
             .await;
         if ran.signal != Some(SIGKILL) {
             assert_eq!(ran.code, Some(0), "{ran:?}");
-            return;
+            return Ok(false);
         }
-        self.killed += 1;
         let what = ran.effects.last().cloned().unwrap_or_default();
-        let checked = match self.scene.holds(&before, self.rewrite).await {
-            Ok(()) => self.finished(&ran).await,
-            broken => broken,
-        };
-        if let Err(why) = checked {
-            self.failures.push(format!("{act:?} at {what}: {why}"));
-        }
+        let broken = |why: String| format!("{act:?} at {what}: {why}");
+        let holds = self.scene.holds(&before, self.rewrite).await;
+        holds.map_err(broken)?;
+        self.finished(&ran).await.map_err(broken)?;
+        Ok(true)
     }
 
     /// The next pass, and its end.
@@ -144,30 +168,12 @@ impl Walk {
 }
 
 async fn killed_anywhere(backend: Backend, rewrite: bool) {
-    let asked = Length::asked_for();
     let mut walk = Walk::new(backend, rewrite).await;
     let length = walk.length().await;
-    let every = (1..=length).flat_map(|at| [(Act::Kill, at), (Act::Torn, at)]);
-    for (act, at) in shuffled(every.collect()) {
-        if !asked.goes_on(walk.killed, SAMPLE) {
-            break;
-        }
-        walk.kill(act, at).await;
-    }
-    let Walk {
-        killed,
-        waited,
-        failures,
-        ..
-    } = walk;
     let strategy = if rewrite { "rewrite" } else { "mend" };
-    println!(
-        "{backend:?}, {strategy}: {length} effects, killed before or within one {killed} times, \
-         {} survived, {waited} waited for a purge in doubt",
-        killed - failures.len() as u64
-    );
-    assert!(killed >= SAMPLE.min(length), "killed {killed} times");
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let what = format!("{backend:?}, {strategy}");
+    killed_at_any_effect(&what, length, async |act, at| walk.kill(act, at).await).await;
+    println!("{} of them waited for a purge in doubt", walk.waited);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 use super::effects::{Act, Interference};
 use super::scene::{Backend, Scene, Standing};
-use super::{Length, REPAIR, SAMPLE, SIGKILL, shuffled};
+use super::{REPAIR, SIGKILL, killed_at_any_effect};
 
 struct Undone {
     scene: Scene,
@@ -92,28 +92,9 @@ impl Undone {
 }
 
 async fn killed_anywhere(backend: Backend) {
-    let asked = Length::asked_for();
     let (undone, length) = Undone::new(backend).await;
-    let every = (1..=length).flat_map(|at| [(Act::Kill, at), (Act::Torn, at)]);
-    let (mut killed, mut failures) = (0, Vec::new());
-    for (act, at) in shuffled(every.collect()) {
-        if !asked.goes_on(killed, SAMPLE) {
-            break;
-        }
-        match undone.kill(act, at).await {
-            Ok(was) => killed += u64::from(was),
-            Err(why) => {
-                killed += 1;
-                failures.push(why);
-            }
-        }
-    }
-    println!(
-        "{backend:?}, restore: {length} effects, killed before or within one {killed} times, {} survived",
-        killed - failures.len() as u64
-    );
-    assert!(killed >= SAMPLE.min(length), "killed {killed} times");
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let kill = async |act, at| undone.kill(act, at).await;
+    killed_at_any_effect(&format!("{backend:?}, restore"), length, kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

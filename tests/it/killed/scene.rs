@@ -161,9 +161,14 @@ impl Scene {
 
     /// The healthy day broken by every fault, the ledger as new; what stands then.
     pub async fn break_day(&self) -> Standing {
+        self.break_day_by(&FAULTS).await
+    }
+
+    /// The same by these faults alone.
+    pub async fn break_day_by(&self, faults: &[Breakage]) -> Standing {
         self.heal();
         let mut free: BTreeSet<String> = self.city.bases(TABLE, wednesday()).into_iter().collect();
-        for fault in FAULTS {
+        for &fault in faults {
             let broken = free.iter().find(|base| {
                 let place = Place {
                     table: TABLE,
