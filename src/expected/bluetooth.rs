@@ -244,6 +244,9 @@ fn frame<'a, const F: usize>(
     Ok((entries, readers))
 }
 
+/// Addresses that are read together before any of them is looked up.
+const TOGETHER: usize = 64;
+
 /// Long enough for an address (a MAC address in base 64 has 24 characters).
 const SHORT: usize = 24;
 
@@ -373,11 +376,14 @@ impl<'a> Addresses<'a> {
     /// rows: the table is larger than a processor's nearer caches, and look-ups that follow each
     /// other closely wait for memory together and not each for itself.
     fn number_all<const F: usize>(mut self, data: &Entries<'a, F>, address: usize) -> Numbers {
-        let number = |entry: Result<[Option<Raw<'a>>; F], Kind>| {
-            let id = Id::of(entry.ok()?[address]?)?;
-            Some(self.number_of(id))
-        };
-        Numbers(data.iter().map(number).collect())
+        let mut ids = data.field(address).map(|raw| Id::of(raw?));
+        let (mut numbers, mut some) = (Vec::with_capacity(data.len()), Vec::new());
+        while numbers.len() < data.len() {
+            some.extend(ids.by_ref().take(TOGETHER));
+            let number = |id: Option<Id<'a>>| Some(self.number_of(id?));
+            numbers.extend(some.drain(..).map(number));
+        }
+        Numbers(numbers)
     }
 
     fn number(&mut self, field: Field<'a>) -> Result<u32, Fault> {

@@ -76,6 +76,14 @@ impl<'a, const F: usize> Entries<'a, F> {
         self.list.len()
     }
 
+    /// One field of every entry, by the place of its name.
+    pub fn field(&self, slot: usize) -> impl Iterator<Item = Option<Raw<'a>>> {
+        self.list.iter().map(move |entry| match entry {
+            Entry::Object(fields) => Some(fields[slot]?.raw(self.text)),
+            Entry::Other(_) => None,
+        })
+    }
+
     /// Every entry's fields in the order of their names, or what it is if it is no object.
     pub fn iter(&self) -> impl Iterator<Item = Result<[Option<Raw<'a>>; F], Kind>> {
         self.list.iter().map(|entry| match entry {
