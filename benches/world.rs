@@ -3,8 +3,9 @@
 //! real binary with their memory.
 //!
 //! `cargo bench --bench world` prints a Markdown line per bar; a word behind `--` chooses: `keys`,
-//! `writes`, `looks`, `large`, `clean`, `daemon`; `days=3` makes a shorter look. All but memory is measured by
-//! the clock, so the machine should be quiet; curl is needed.
+//! `writes`, `looks`, `large`, `clean`, `daemon`; `days=3` makes a shorter look, `looks=6000` a
+//! longer watch of the daemon. All but memory is measured by the clock, so the machine should be
+//! quiet; curl is needed.
 
 #[path = "support/small.rs"]
 mod small;
@@ -37,11 +38,7 @@ fn main() {
         writes(&runtime, 100_000);
     }
     if chosen(&words, "looks") {
-        let days = words.iter().find_map(|word| word.strip_prefix("days="));
-        looks(
-            &runtime,
-            days.map_or(30, |days| days.parse().expect("a number of days")),
-        );
+        looks(&runtime, given(&words, "days=").unwrap_or(30));
     }
     if chosen(&words, "large") {
         large(&runtime, 1_000_000, "content", 256);
@@ -57,8 +54,14 @@ fn main() {
         }
     }
     if chosen(&words, "daemon") {
-        daemon(&runtime, 1_500);
+        daemon(&runtime, given(&words, "looks=").unwrap_or(1_500));
     }
+}
+
+/// The number that a word gives.
+fn given(words: &[String], name: &str) -> Option<u64> {
+    let number = words.iter().find_map(|word| word.strip_prefix(name))?;
+    Some(number.parse().expect("a number"))
 }
 
 /// Every key of a day, beside curl asking the same and throwing it away.

@@ -240,7 +240,7 @@ impl Keys {
         for part in &self.parts {
             match *part {
                 Part::UnixSeconds => {
-                    let _ = write!(self.text, "{}", moment.unix);
+                    let _ = write!(self.text, "{}", moment.unix());
                 }
                 Part::Column(column) => {
                     let text = values[column].text();

@@ -204,7 +204,8 @@ fn usual_time(text: &str) -> Option<NaiveDateTime> {
         return None;
     }
     let two = |at: usize| {
-        let [tens, ones] = [bytes[at], bytes[at + 1]].map(|digit| digit.wrapping_sub(b'0'));
+        let digit = |at: usize| bytes[at].wrapping_sub(b'0');
+        let (tens, ones) = (digit(at), digit(at + 1));
         (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
     };
     let year = i32::try_from(two(0)? * 100 + two(2)?).ok()?;

@@ -21,16 +21,18 @@ use super::json::{Kind, Raw};
 pub(super) struct Moment {
     /// The wall time, in whole seconds.
     pub wall: NaiveDateTime,
-    /// Seconds since 1970 of the true instant; without an offset the wall time is UTC.
-    pub unix: i64,
+    /// Seconds east of UTC; none without an offset.
+    offset: i32,
 }
 
 impl Moment {
     fn new(wall: NaiveDateTime, offset: i32) -> Self {
-        Self {
-            wall,
-            unix: wall.and_utc().timestamp() - i64::from(offset),
-        }
+        Self { wall, offset }
+    }
+
+    /// Seconds since 1970 of the true instant; without an offset the wall time is UTC.
+    pub fn unix(&self) -> i64 {
+        self.wall.and_utc().timestamp() - i64::from(self.offset)
     }
 
     /// Reads a JSON value.
@@ -155,8 +157,8 @@ fn usual(text: &str) -> Option<Moment> {
 
 /// The number that two ASCII digits spell.
 #[inline]
-fn two_digits(digits: [u8; 2]) -> Option<u32> {
-    let [tens, ones] = digits.map(|digit| digit.wrapping_sub(b'0'));
+fn two_digits([tens, ones]: [u8; 2]) -> Option<u32> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
 }
 
@@ -370,5 +372,5 @@ fn since_1970(number: f64) -> Option<Moment> {
     )]
     let unix = whole as i64;
     let wall = DateTime::from_timestamp(unix, 0)?.naive_utc();
-    Some(Moment { wall, unix })
+    Some(Moment::new(wall, 0))
 }

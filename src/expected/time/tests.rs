@@ -12,7 +12,7 @@ fn read(json: &str) -> Option<(String, i64)> {
     moment.write(&mut text);
     let same = Moment::publish(document.root, &mut published);
     assert_eq!((same.as_ref(), &published), (Ok(&moment), &text));
-    Some((text, moment.unix))
+    Some((text, moment.unix()))
 }
 
 /// What arrow 0.17.0 makes of a JSON value, and the instant it means. 48,675 odd forms were
