@@ -166,7 +166,7 @@ impl Recipe for Summary {
             for (field, slot) in as_is.into_iter().zip(&mut values[2..]) {
                 field.put(slot);
             }
-            let moment = as_is[SUMMARY_TIME].put_time(&mut values[9], &mut fields.text)?;
+            let moment = as_is[SUMMARY_TIME].put_time(&mut values[9])?;
             Ok(Made::Row(moment))
         })
     }
@@ -194,8 +194,8 @@ impl Recipe for Matched {
             for (field, slot) in as_is.into_iter().zip(&mut values[3..7]) {
                 field.put(slot);
             }
-            let moment = start.put_time(&mut values[7], &mut fields.text)?;
-            end.put_time(&mut values[8], &mut fields.text)?;
+            let moment = start.put_time(&mut values[7])?;
+            end.put_time(&mut values[8])?;
             put_text(&mut values[9], moment.day_name());
             Ok(Made::Row(moment))
         })
@@ -223,8 +223,8 @@ impl Recipe for Unmatched {
             let address = numbers.of(fields, UNMATCHED_ADDRESS)?;
             let [host, field, _, device] = fields.all()?;
             readers.put_name(device, &mut values[2])?;
-            let moment = host.put_time(&mut values[0], &mut fields.text)?;
-            field.put_time(&mut values[1], &mut fields.text)?;
+            let moment = host.put_time(&mut values[0])?;
+            field.put_time(&mut values[1])?;
             put_int(&mut values[3], address);
             Ok(Made::Row(moment))
         })

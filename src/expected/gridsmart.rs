@@ -153,7 +153,7 @@ fn street(device: Raw<'_>, name: &str) -> Result<Wtf8Buf, String> {
 
 fn make(
     camera: &Result<Camera, String>,
-    fields: &mut Fields<'_, { FIELDS.len() }>,
+    fields: &Fields<'_, { FIELDS.len() }>,
     values: &mut [Value],
 ) -> Result<Made, Fault> {
     let Some(direction) = direction(fields.one(ZONE_APPROACH)?.raw) else {
@@ -162,7 +162,7 @@ fn make(
     let camera = camera.as_ref().map_err(|what| Fault::File(what.clone()))?;
     let [time, _, turn, heavy, measures @ ..] = fields.all()?;
     put_value(&mut values[0], &camera.atd_device_id);
-    let moment = time.put_time(&mut values[1], &mut fields.text)?;
+    let moment = time.put_time(&mut values[1])?;
     put_value(&mut values[2], &camera.intersection_name);
     put_text(&mut values[3], direction);
     match movement(turn.raw) {

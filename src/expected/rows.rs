@@ -7,7 +7,7 @@
 use std::array;
 
 use super::json::{Document, Entries, Kind, Raw};
-use super::text::{Keys, put, put_text};
+use super::text::{Keys, put};
 use super::time::Moment;
 use super::{DeriveError, DerivedRow, Facts, FileOutcome, FileText, Line, Unpublishable, Variant};
 use crate::model::{LakePath, Value};
@@ -94,11 +94,14 @@ impl Field<'_> {
     }
 
     /// Publishes the value's wall time.
-    pub fn put_time(self, slot: &mut Value, text: &mut String) -> Result<Moment, Fault> {
-        let moment = Moment::publish(self.raw, text);
-        let moment = moment.map_err(|why| Fault::Row(format!("{} {why}", self.name)))?;
-        put_text(slot, text);
-        Ok(moment)
+    pub fn put_time(self, slot: &mut Value) -> Result<Moment, Fault> {
+        let mut text = match std::mem::replace(slot, Value::Null) {
+            Value::Text(old) => old,
+            _ => String::new(),
+        };
+        let moment = Moment::publish(self.raw, &mut text);
+        *slot = Value::Text(text);
+        moment.map_err(|why| Fault::Row(format!("{} {why}", self.name)))
     }
 }
 
@@ -109,8 +112,6 @@ pub(super) struct Fields<'a, const N: usize> {
     found: [Option<Raw<'a>>; N],
     /// The entry's place in `data`, from 0.
     pub ordinal: u32,
-    /// Space for making texts.
-    pub text: String,
 }
 
 impl<'a, const N: usize> Fields<'a, N> {
@@ -136,19 +137,18 @@ impl<'a, const N: usize> Fields<'a, N> {
 /// Calls `make` with the fields of every row, in order.
 pub(super) fn entries<'a, const N: usize>(
     data: &Entries<'a, N>,
-    mut make: impl FnMut(u32, Result<&mut Fields<'a, N>, Fault>) -> Result<(), DeriveError>,
+    mut make: impl FnMut(u32, Result<&Fields<'a, N>, Fault>) -> Result<(), DeriveError>,
 ) -> Result<(), DeriveError> {
     let mut fields = Fields {
         names: data.names,
         found: [None; N],
         ordinal: 0,
-        text: String::new(),
     };
     for (ordinal, entry) in (0..).zip(data.iter()) {
         fields.ordinal = ordinal;
         let read = entry.map(|found| {
             fields.found = found;
-            &mut fields
+            &fields
         });
         let not_object = |kind: Kind| format!("the row is {}, not an object", kind.name());
         make(ordinal, read.map_err(|kind| Fault::Row(not_object(kind))))?;
@@ -204,7 +204,7 @@ pub(super) fn walk<'a, const N: usize>(
     variant: Variant,
     data: &Entries<'a, N>,
     each: &mut dyn FnMut(Line<'_>),
-    mut make: impl FnMut(&mut Fields<'a, N>, &mut [Value]) -> Result<Made, Fault>,
+    mut make: impl FnMut(&Fields<'a, N>, &mut [Value]) -> Result<Made, Fault>,
 ) -> Result<FileOutcome, DeriveError> {
     let mut rows = Rows {
         keys: Keys::new(facts, variant.keys, file)?,

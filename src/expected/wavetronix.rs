@@ -76,12 +76,12 @@ impl Recipe for Radar {
     }
 }
 
-fn make(fields: &mut Fields<'_, { FIELDS.len() }>, values: &mut [Value]) -> Result<Made, Fault> {
+fn make(fields: &Fields<'_, { FIELDS.len() }>, values: &mut [Value]) -> Result<Made, Fault> {
     let all = fields.all()?;
     for (field, slot) in all.into_iter().zip(values.iter_mut()) {
         field.put(slot);
     }
-    let moment = all[TIME].put_time(&mut values[TIME], &mut fields.text)?;
+    let moment = all[TIME].put_time(&mut values[TIME])?;
     for (number, slot) in moment.parts().into_iter().zip(&mut values[8..14]) {
         put_int(slot, number);
     }
