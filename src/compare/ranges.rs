@@ -113,8 +113,8 @@ impl FileRow {
     }
 }
 
-/// Puts the rows into `into`, those of one group together, by ascending group. Where `counts` told how
-/// many each group has, it tells then where the group ends.
+/// Puts the rows into `into`, those of one group together, by ascending group. `counts` says how many
+/// each group has, and afterwards where it ends.
 fn group<T: Copy>(
     rows: impl Iterator<Item = T>,
     counts: &mut [usize],

@@ -93,7 +93,7 @@ impl Field<'_> {
         put(slot, self.raw);
     }
 
-    /// Publishes the value's wall time.
+    /// Publishes the value's wall time. What `slot` holds after an error means nothing.
     pub fn put_time(self, slot: &mut Value) -> Result<Moment, Fault> {
         let mut text = match std::mem::replace(slot, Value::Null) {
             Value::Text(old) => old,

@@ -301,7 +301,7 @@ impl Looking<'_> {
             Some((row.key?, gather::digest(&cells)))
         };
         let read = self.world.socrata.rows(&self.table, day, &digest).await?;
-        let (mut rows, mut texts) = (Vec::new(), Vec::new());
+        let (mut rows, mut texts) = (Vec::with_capacity(read.kept.len()), Vec::new());
         for (key, digest) in read.kept {
             match key {
                 RowKey::Md5(key) => rows.push((key, digest)),

@@ -21,11 +21,12 @@ pub(super) async fn whole_day(
     seen: &Look,
 ) -> Result<(Vec<PublishedRow>, Vec<ExpectedRow>), LookError> {
     let target = &seen.findings.target;
+    let read = world.socrata.rows(&seen.table, target.day, &Some).await?;
+    let mut published = read.kept;
     let strays = world.ledger.strays(&target.dataset.name, target.day).await;
     let strays: BTreeSet<RowKey> = strays.map_err(LookError::ledger)?.into_iter().collect();
-    let is_stray = |key: &RowKey| strays.contains(key);
-    let near = |row: PublishedRow| (!row.key.as_ref().is_some_and(is_stray)).then_some(row);
-    let published = world.socrata.rows(&seen.table, target.day, &near).await?;
+    let far = |row: &PublishedRow| row.key.as_ref().is_some_and(|key| strays.contains(key));
+    published.retain(|row| !far(row));
     let looking = Looking {
         world,
         target,
@@ -45,6 +46,6 @@ pub(super) async fn whole_day(
     looking.fill_in(&files, wanted, &[], &mut findings).await?;
     match findings.doubts.into_iter().next() {
         Some(doubt) => Err(LookError::Doubtful(doubt)),
-        None => Ok((published.kept, findings.missing)),
+        None => Ok((published, findings.missing)),
     }
 }

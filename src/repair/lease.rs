@@ -28,6 +28,10 @@ use super::{RepairError, Stop, Writers, holder};
 /// How long a lease lasts without being held again, at least.
 const LASTS: Duration = Duration::from_mins(15);
 
+/// How often a lease is held again during a step: so often that a ledger which cannot be reached for
+/// some minutes does not cost it.
+const RENEWED: Duration = Duration::from_secs(10);
+
 /// The lease of one dataset, ours.
 pub struct Lease<'a> {
     name: String,
@@ -168,16 +172,16 @@ impl<'a> Lease<'a> {
     }
 
     /// Waits for a step that may last longer than the lease does, which is held again and again
-    /// meanwhile. Being asked to end is heard after the step.
-    ///
-    /// # Errors
-    /// If another has the lease, or had it in between. The step is waited for no longer then.
-    pub async fn hold_through<T>(&self, step: impl Future<Output = T>) -> Result<T, RepairError> {
+    /// meanwhile. What is under way is waited for whatever becomes of the lease, and also if we are
+    /// asked to end: [`Lease::hold`] tells so before the next step.
+    pub async fn hold_through<T>(&self, step: impl Future<Output = T>) -> T {
         let mut step = std::pin::pin!(step);
         loop {
-            match tokio::time::timeout(self.term.lasts / 3, &mut step).await {
-                Ok(done) => return Ok(done),
-                Err(_) => self.renew().await?,
+            if let Ok(done) = tokio::time::timeout(RENEWED, &mut step).await {
+                return done;
+            }
+            if let Err(error) = self.renew().await {
+                tracing::warn!(lease = %self.name, "failed to hold the lease while a step goes on: {error}");
             }
         }
     }

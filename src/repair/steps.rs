@@ -393,7 +393,7 @@ impl<'a> Steps<'a> {
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .status();
-        let status = self.lease.hold_through(running).await?;
+        let status = self.lease.hold_through(running).await;
         let status = status.map_err(|error| failed(error.to_string()))?;
         if !status.success() {
             return Err(failed(status.to_string()));

@@ -3,7 +3,7 @@
 //! Pages follow the key (`key > 'last'`), never an offset, which skips and repeats rows when
 //! others write. The scan stands between two brackets of metadata and counts that must be equal,
 //! and must yield exactly the rows counted. What is made of whole rows is held back until all of
-//! that is proven, so that nobody sees rows of a scan that came to nothing.
+//! that is proven, so that nobody is given anything of a scan that came to nothing.
 //!
 //! Where the next page begins is looked up at a page's end before the page is read, so that the
 //! portal makes the next one meanwhile. It is a guess: reading the page proves it, or it is asked anew.

@@ -21,7 +21,7 @@ use super::json::{Kind, Raw};
 pub(super) struct Moment {
     /// The wall time, in whole seconds.
     pub wall: NaiveDateTime,
-    /// Seconds east of UTC; none without an offset.
+    /// Seconds east of UTC; 0 where no offset is written.
     offset: i32,
 }
 

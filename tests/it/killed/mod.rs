@@ -71,7 +71,7 @@ pub fn shuffled<T>(mut places: Vec<T>) -> Vec<T> {
 }
 
 /// Has `kill` kill before and within each of so many effects, in an order of chance, as far as is
-/// asked for. It tells whether the program came to so many, or what came of it that must not be.
+/// asked for. `kill` tells whether the program came to so many, or what came of it that must not be.
 async fn killed_at_any_effect(
     what: &str,
     length: u64,
