@@ -2,7 +2,7 @@
 //! that is not ours and keeps putting wrong rows back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sodalake::compare::Depth;
@@ -73,8 +73,9 @@ async fn ask_for_the_lease(world: &World) -> LeaseAnswer {
 async fn the_lease_is_held_again_while_the_publisher_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (begun, end) = (folder.path().join("begun"), folder.path().join("end"));
+    // It ends with the test, also where that fails and takes the folder away.
     let script = format!(
-        "touch {}; until [ -e {} ]; do sleep 0.02; done",
+        "touch {0}; until [ -e {1} ] || [ ! -e {0} ]; do sleep 0.02; done",
         begun.display(),
         end.display()
     );
@@ -93,8 +94,9 @@ async fn the_lease_is_held_again_while_the_publisher_runs() {
         while !begun.exists() {
             tokio::time::sleep(pause).await;
         }
-        let first = held_until().await;
+        let (first, asked) = (held_until().await, Instant::now());
         while held_until().await == first {
+            assert!(asked.elapsed() < Duration::from_mins(1), "until {first}");
             tokio::time::sleep(pause).await;
         }
         std::fs::write(&end, "").unwrap();
