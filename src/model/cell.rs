@@ -203,14 +203,17 @@ fn usual_time(text: &str) -> Option<NaiveDateTime> {
     if marks != *b"--T::" {
         return None;
     }
-    let two = |at: usize| {
-        let digit = |at: usize| bytes[at].wrapping_sub(b'0');
-        let (tens, ones) = (digit(at), digit(at + 1));
-        (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
-    };
+    let two = |at: usize| two_digits([bytes[at], bytes[at + 1]]);
     let year = i32::try_from(two(0)? * 100 + two(2)?).ok()?;
     let date = NaiveDate::from_ymd_opt(year, two(5)?, two(8)?)?;
     date.and_hms_opt(two(11)?, two(14)?, two(17)?)
+}
+
+/// The number that two ASCII digits spell.
+#[inline]
+pub(crate) fn two_digits([tens, ones]: [u8; 2]) -> Option<u32> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
 }
 
 fn any_time(text: &str) -> Option<NaiveDateTime> {

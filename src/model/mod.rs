@@ -13,6 +13,7 @@ mod row;
 mod sides;
 pub mod text;
 
+pub(crate) use cell::two_digits;
 pub use cell::{Cell, CellError, ColumnType, Decimal};
 pub use dataset::{Dataset, DatasetDay, DatasetId, DatasetName, KeyPolicy, NameError};
 pub use day::{Day, DayError, DayRange};

@@ -14,7 +14,7 @@ use super::failure::ReadError;
 use super::look::{Freshness, Look, Setback, Tally, count};
 use super::page;
 use super::portal::Portal;
-use super::scan::{Depth, Scan};
+use super::scan::{Reading, Scan};
 use super::soql::{Query, encoded, literal};
 use super::table::{self, DayColumn, Table};
 use crate::model::{DatasetId, Day, DayRange, KeySet, PublishedRow, RowKey, TableShape};
@@ -166,7 +166,7 @@ impl Reader {
     /// If they could not be read whole, fresh, and from one version of the data.
     pub async fn keys(&self, table: &Table, day: Day) -> Result<PublishedKeys, ReadError> {
         let look = Look::new(&self.portal, &table.id, format!("keys of {day}"));
-        let mut scan = Scan::<()>::new(look, table, day, Depth::Keys);
+        let mut scan = Scan::<()>::new(look, table, day, Reading::Keys);
         let harvest = scan.carry_out().await?;
         Ok(PublishedKeys {
             keys: harvest.keys,
@@ -191,7 +191,7 @@ impl Reader {
         keep: &(dyn Fn(PublishedRow) -> Option<T> + Sync),
     ) -> Result<DayRead<T>, ReadError> {
         let look = Look::new(&self.portal, &table.id, format!("rows of {day}"));
-        let mut scan = Scan::new(look, table, day, Depth::Rows(keep));
+        let mut scan = Scan::new(look, table, day, Reading::Rows(keep));
         let harvest = scan.carry_out().await?;
         Ok(DayRead {
             kept: harvest.kept,

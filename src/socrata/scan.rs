@@ -23,7 +23,7 @@ use super::table::{self, Table};
 use crate::model::{Day, KeySet, Md5Key, PublishedRow, RowKey, TableShape};
 
 /// How much of each row is read.
-pub(super) enum Depth<'a, T> {
+pub(super) enum Reading<'a, T> {
     Keys,
     /// All of it, of which this keeps what it wants.
     Rows(&'a (dyn Fn(PublishedRow) -> Option<T> + Sync)),
@@ -38,7 +38,7 @@ pub(super) struct Scan<'a, T> {
 struct DayRows<'a, T> {
     table: &'a Table,
     day: Day,
-    depth: Depth<'a, T>,
+    reading: Reading<'a, T>,
 }
 
 /// What a proven scan brought in.
@@ -65,8 +65,12 @@ struct Bracket {
 }
 
 impl<'a, T> Scan<'a, T> {
-    pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, depth: Depth<'a, T>) -> Self {
-        let rows = DayRows { table, day, depth };
+    pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, reading: Reading<'a, T>) -> Self {
+        let rows = DayRows {
+            table,
+            day,
+            reading,
+        };
         Self { look, rows }
     }
 
@@ -91,7 +95,7 @@ impl<'a, T> Scan<'a, T> {
         if before != after {
             return Err(Setback::changed("counts or metadata changed meanwhile"));
         }
-        if matches!(self.rows.depth, Depth::Rows(_)) && taken.newest != after.tally.newest {
+        if matches!(self.rows.reading, Reading::Rows(_)) && taken.newest != after.tally.newest {
             return Err(Setback::contradicts(
                 "the newest row is not the newest counted",
             ));
@@ -166,9 +170,9 @@ impl<'a, T> Scan<'a, T> {
 
 impl<T> DayRows<'_, T> {
     fn operation(&self) -> &'static str {
-        match self.depth {
-            Depth::Keys => "keys",
-            Depth::Rows(_) => "rows",
+        match self.reading {
+            Reading::Keys => "keys",
+            Reading::Rows(_) => "rows",
         }
     }
 
@@ -181,9 +185,11 @@ impl<T> DayRows<'_, T> {
             kept,
             newest,
         } = taken;
-        match self.depth {
-            Depth::Keys => page::keys(body, key_column, &mut |line| order.take(line.key, line.sid)),
-            Depth::Rows(keep) => page::rows(body, key_column, shape, &mut |row| {
+        match self.reading {
+            Reading::Keys => {
+                page::keys(body, key_column, &mut |line| order.take(line.key, line.sid))
+            }
+            Reading::Rows(keep) => page::rows(body, key_column, shape, &mut |row| {
                 *newest = (*newest).max(Some(row.updated_at));
                 order.take(row.key.clone(), Some(row.sid.as_str().into()))?;
                 kept.extend(keep(row));
@@ -204,10 +210,10 @@ impl<T> DayRows<'_, T> {
     /// The query of the page behind the row `last`, or of the first page.
     fn page_query(&self, last: Option<&str>, limit: u64) -> Query {
         let (key, by) = (self.table.key(), soql::column(self.column()));
-        let select = match self.depth {
-            Depth::Keys if self.table.is_keyed() => key,
-            Depth::Keys => format!(":id,{key}"),
-            Depth::Rows(_) => self.table.whole_row(),
+        let select = match self.reading {
+            Reading::Keys if self.table.is_keyed() => key,
+            Reading::Keys => format!(":id,{key}"),
+            Reading::Rows(_) => self.table.whole_row(),
         };
         let day = self.table.day_filter(self.day);
         let filter = match last {

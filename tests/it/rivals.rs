@@ -45,15 +45,6 @@ struct Leaping {
     since: tokio::time::Instant,
 }
 
-impl Leaping {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            begun: Utc::now(),
-            since: tokio::time::Instant::now(),
-        })
-    }
-}
-
 impl Clock for Leaping {
     fn now(&self) -> DateTime<Utc> {
         self.begun + self.since.elapsed()
@@ -109,7 +100,10 @@ async fn the_lease_is_held_again_while_the_publisher_runs() {
 async fn a_step_under_way_is_waited_for_whatever_becomes_of_the_lease() {
     let mut city = TestCity::around(wednesday(), "").await;
     tokio::time::pause();
-    city.world.clock = Leaping::new();
+    city.world.clock = Arc::new(Leaping {
+        begun: Utc::now(),
+        since: tokio::time::Instant::now(),
+    });
     let TestCity { world, writers, .. } = &city;
     let target = city.target(TABLE, wednesday());
     let lease = Lease::take(world, writers, &target).await.unwrap().unwrap();

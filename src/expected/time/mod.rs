@@ -15,6 +15,7 @@ use chrono::{
 };
 
 use super::json::{Kind, Raw};
+use crate::model::two_digits;
 
 /// A point of time as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +154,6 @@ fn usual(text: &str) -> Option<Moment> {
         date.and_time(time),
         signed(bytes[19], two(20)?, two(23)?)?,
     ))
-}
-
-/// The number that two ASCII digits spell.
-#[inline]
-fn two_digits([tens, ones]: [u8; 2]) -> Option<u32> {
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
 }
 
 /// The number that these ASCII digits spell; `None` if one is not a digit.

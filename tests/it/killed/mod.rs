@@ -11,14 +11,16 @@ mod publisher;
 mod restore;
 pub mod scene;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use sodalake::sandbox::city::Breakage;
 
 use self::effects::{Act, Interference};
 use self::process::Ran;
-use self::scene::{Backend, Scene};
+use self::scene::{Backend, FAULTS, Scene};
 
 /// Kills per test where only a sample is asked for.
 const SAMPLE: u64 = 8;
@@ -100,18 +102,20 @@ async fn killed_at_any_effect(
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Kills of a repair: what was broken, what stood, what came of it.
+/// Kills of a repair: of what is broken each time, and how it is mended.
 struct Walk {
-    scene: Scene,
+    scene: Arc<Scene>,
+    faults: &'static [Breakage],
     rewrite: bool,
     /// Kills after which a purge had to be waited for.
     waited: u64,
 }
 
 impl Walk {
-    async fn new(backend: Backend, rewrite: bool) -> Self {
+    fn of(scene: Arc<Scene>, faults: &'static [Breakage], rewrite: bool) -> Self {
         Self {
-            scene: Scene::new(backend).await,
+            scene,
+            faults,
             rewrite,
             waited: 0,
         }
@@ -124,7 +128,7 @@ impl Walk {
 
     /// The uninterrupted repair; how many effects it has.
     async fn length(&self) -> u64 {
-        let before = self.scene.break_day().await;
+        let before = self.scene.break_day_by(self.faults).await;
         assert_ne!(&before, self.scene.healthy());
         let ran = self.scene.run(&self.line(), &Interference::default()).await;
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -134,7 +138,7 @@ impl Walk {
 
     /// Kills at one effect, unless the program ends before it comes to so many.
     async fn kill(&mut self, act: Act, at: u64) -> Result<bool, String> {
-        let before = self.scene.break_day().await;
+        let before = self.scene.break_day_by(self.faults).await;
         let ran = self
             .scene
             .run(&self.line(), &Interference::of(act, at))
@@ -168,7 +172,8 @@ impl Walk {
 }
 
 async fn killed_anywhere(backend: Backend, rewrite: bool) {
-    let mut walk = Walk::new(backend, rewrite).await;
+    let scene = Arc::new(Scene::new(backend).await);
+    let mut walk = Walk::of(scene, &FAULTS, rewrite);
     let length = walk.length().await;
     let strategy = if rewrite { "rewrite" } else { "mend" };
     let what = format!("{backend:?}, {strategy}");

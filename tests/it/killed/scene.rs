@@ -30,7 +30,7 @@ const SETTINGS: &str = "rails.max_orphan_rows_per_day = 1000\n\
     socrata.chunk_rows = 30\n\
     socrata.request_timeout = \"30s\"";
 /// What is broken, each in another file: together they need every step that a repair has.
-const FAULTS: [Breakage; 6] = [
+pub const FAULTS: [Breakage; 6] = [
     Breakage::OtherSpelling,
     Breakage::TailLost,
     Breakage::StaleValues,
