@@ -395,8 +395,8 @@ impl<'a> Addresses<'a> {
 
     /// The number of this address, the next one if it is new.
     fn number_of(&mut self, id: Id<'a>) -> u32 {
-        let next = u32::try_from(self.numbers.len() + 1).unwrap_or(u32::MAX);
-        *self.numbers.entry(id).or_insert(next)
+        let met = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        *self.numbers.entry(id).or_insert(met.saturating_add(1))
     }
 }
 
