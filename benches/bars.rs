@@ -1,10 +1,11 @@
-//! The bars of docs/performance.md that are ratios: each pair measured in turns in one run.
+//! The benchmarks of docs/performance.md that are ratios: each pair is measured alternately in one
+//! run.
 //!
-//! `cargo bench --bench bars` prints a Markdown line per bar; a word behind `--` chooses:
-//! `derive`, `compare`, `growth`; `write=FILE` writes the `unmatched` file that is measured.
-//! `benches/measure` runs this and the comparisons with other
-//! programs. Work on one thread is measured by the time that thread was on a processor, so that
-//! neighbours on the machine do not count; work on two is measured by the clock.
+//! `cargo bench --bench bars` prints a Markdown line per target. A word after `--` selects
+//! `derive`, `compare` or `growth`; `write=FILE` writes the measured `unmatched` file.
+//! `benches/measure` runs this and the comparisons with other programs. Work on one thread is
+//! measured by that thread's CPU time, so that other load on the machine does not count. Work on
+//! two threads is measured by wall-clock time.
 
 mod support;
 #[path = "support/turns.rs"]
@@ -34,11 +35,11 @@ fn main() {
     };
     if let Some(file) = words.iter().find_map(|word| word.strip_prefix("write=")) {
         let lake = Lake::of(Table::DeviceReads);
-        let text = lake.texts().next().expect("there is a file");
+        let text = lake.texts().next().expect("the lake has a file");
         return fs::write(file, text.bytes).expect("the file can be written");
     }
     println!("| what | measured | bar |\n|---|---|---|");
-    // First: memory that others gave back would hide what it takes.
+    // Run this first: memory freed by other parts would hide what it takes.
     if chosen(&words, "compare") {
         compare(1);
         compare(30);
@@ -54,7 +55,7 @@ fn main() {
     }
 }
 
-/// The texts whose MD5s are the rows' keys.
+/// The texts whose MD5s are the row keys.
 fn key_texts(lake: &Lake) -> Vec<String> {
     let facts = lake.recipe.facts();
     let place = |name: &&str| facts.columns.iter().position(|column| column == name);
@@ -71,12 +72,12 @@ fn key_texts(lake: &Lake) -> Vec<String> {
 
 fn derive_and_key(lake: &Lake) {
     let texts = key_texts(lake);
-    // A small file is read several times over, or the clock would be too coarse.
+    // A small file is read several times, because the clock is too coarse for one time.
     let times = 1 + 200_000 / texts.len();
     let again = |work: &mut dyn FnMut()| (0..times).for_each(|_| work());
     let mut scan = || {
         for text in lake.texts() {
-            let scanned: IgnoredAny = serde_json::from_slice(text.bytes).expect("it is JSON");
+            let scanned: IgnoredAny = serde_json::from_slice(text.bytes).expect("the file is JSON");
             black_box(scanned);
         }
     };
@@ -96,7 +97,8 @@ fn derive_and_key(lake: &Lake) {
                 contents: false,
             };
             black_box(
-                gather::gather(lake.recipe, &text, VARIANT, asked).expect("it can be derived"),
+                gather::gather(lake.recipe, &text, VARIANT, asked)
+                    .expect("the file can be derived"),
             );
         }
     };
@@ -112,18 +114,18 @@ fn derive_and_key(lake: &Lake) {
     let (rows, bare) = (texts.len(), scan + hash);
     let name = lake.recipe.facts().name;
     println!(
-        "| derive + key, {name}, {rows} rows | {derive:.0} ms against scan {scan:.0} + MD5 {hash:.0} ms ({times} times over): {:.2} | 2.5 |",
+        "| derive + key, {name}, {rows} rows | {derive:.0} ms against scan {scan:.0} + MD5 {hash:.0} ms (read {times} times): {:.2} | 2.5 |",
         derive / bare
     );
     println!(
-        "| the same as a look keeps it | {keep:.0} ms: {:.2} | |",
+        "| the same, keeping what a check needs | {keep:.0} ms: {:.2} | |",
         keep / bare
     );
 }
 
 fn two_days_on_two_cores(lake: &Lake) {
     let one = || lake.derive(|line| _ = black_box(line));
-    let [after, beside] = medians(
+    let [after, parallel] = medians(
         by_clock,
         [
             &mut || {
@@ -139,12 +141,12 @@ fn two_days_on_two_cores(lake: &Lake) {
         ],
     );
     println!(
-        "| two days on two cores | {after:.0} ms one after the other, {beside:.0} ms side by side: {:.2} | 1.8 |",
-        after / beside
+        "| two days on two cores | {after:.0} ms one after the other, {parallel:.0} ms in parallel: {:.2} | 1.8 |",
+        after / parallel
     );
 }
 
-/// Keys of which one in a thousand is another than on the other side.
+/// Keys, of which one in a thousand differs from the other side.
 fn keys(side: &str) -> impl Iterator<Item = Md5Key> {
     (0..KEYS).map(move |n| {
         let text = if n % 1_000 == 0 {
@@ -156,11 +158,12 @@ fn keys(side: &str) -> impl Iterator<Item = Md5Key> {
     })
 }
 
-/// Ten million expected rows in so many files, against as many published keys. What a look does is
-/// timed: gathering each file's rows, which come in no order, and comparing them range by range.
+/// Compares ten million expected rows in `files` files with as many published keys. Measures what a
+/// check does: gathering the rows of each file, which are in no order, and comparing them range by
+/// range.
 fn compare(files: u32) {
-    // From here on the peak is counted anew.
-    fs::write("/proc/self/clear_refs", "5").expect("Linux lets it");
+    // Reset the peak of memory use.
+    fs::write("/proc/self/clear_refs", "5").expect("Linux allows it");
     let before = peak_bytes();
     let mut published = Vec::with_capacity(KEYS as usize);
     published.extend(keys("published"));
@@ -171,7 +174,7 @@ fn compare(files: u32) {
         let mut rows = Gathering::of(file);
         let mut ordinals = 0..KEYS.div_ceil(files);
         loop {
-            // So many at a time that the keys alone take no memory to speak of.
+            // Few enough at a time that the keys themselves take little memory.
             let some: Vec<(u32, Md5Key)> = (ordinals.by_ref())
                 .zip(expected.by_ref())
                 .take(10_000)
@@ -180,7 +183,7 @@ fn compare(files: u32) {
                 let mut finished = None;
                 let mut rows = Some(rows);
                 gather += on_processor(&mut || finished = rows.take().map(Gathering::finish));
-                return finished.expect("it was gathered once");
+                return finished.expect("the file was gathered at least once");
             }
             gather += on_processor(&mut || some.iter().for_each(|(at, key)| rows.push(*key, *at)));
         }
@@ -193,7 +196,7 @@ fn compare(files: u32) {
             black_box(row);
         }));
     });
-    let found = found.expect("it was compared");
+    let found = found.expect("the keys were compared");
     assert_eq!(found.expected, u64::from(KEYS));
     assert_eq!(found.missing.len(), KEYS as usize / 1_000);
     assert_eq!(found.unexpected.len(), KEYS as usize / 1_000);
@@ -202,17 +205,21 @@ fn compare(files: u32) {
         "| compare 10 million keys of {files} files with 10 million published | {:.0} ms: gather {gather:.0}, compare {compare:.0} | 1/5 of DuckDB |",
         gather + compare
     );
-    println!("| the same: bytes at the peak, for a key on both sides | {each} | 40 |");
+    println!("| the same: peak bytes per key on both sides | {each} | 40 |");
 }
 
-/// Cost against rows, as a table and as `rows milliseconds` lines for `benches/plot`.
+/// Cost by number of rows, as a table and as `rows milliseconds` lines for
+/// `benches/plot_growth.py`.
 fn growth(lake: &Lake) {
-    let text = lake.texts().next().expect("there is a file");
-    let whole = std::str::from_utf8(text.bytes).expect("it is UTF-8");
-    let opened = whole.find("\"data\": [").expect("rows have a list") + "\"data\": [".len();
+    let text = lake.texts().next().expect("the lake has a file");
+    let whole = std::str::from_utf8(text.bytes).expect("the file is UTF-8");
+    let opened = whole
+        .find("\"data\": [")
+        .expect("the file has a list of rows")
+        + "\"data\": [".len();
     let closed = whole
         .find("}], \"devices\"")
-        .expect("readers follow the rows")
+        .expect("the list of readers follows the rows")
         + 1;
     let rows: Vec<&str> = whole[opened..closed].split_inclusive("}, ").collect();
     let mut points = String::new();
@@ -235,7 +242,7 @@ fn growth(lake: &Lake) {
                 let derived = lake
                     .recipe
                     .derive(&sized, VARIANT, &mut |line| _ = black_box(line));
-                assert_eq!(derived.expect("it is whole").rows, count as u64);
+                assert_eq!(derived.expect("the file is complete").rows, count as u64);
             }
         });
         #[expect(

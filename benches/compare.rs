@@ -1,5 +1,5 @@
-//! Sets of keys, a million on each side: gathering a file's rows, telling what differs, and deciding
-//! under which recipe a file stands.
+//! Sets of keys, a million on each side: gathering a file's rows, finding the differences, and
+//! choosing a file's key scheme.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use sodalake::compare::gather::FileKeys;
 use sodalake::compare::keys::{choose, difference};
 use sodalake::compare::{FileRows, Gathering};
 use sodalake::expected::{Counter, FileOutcome, Variant};
-use sodalake::model::{KeyPolicy, KeyRecipe, KeySet, Md5Key};
+use sodalake::model::{KeyPolicy, KeyScheme, KeySet, Md5Key};
 
 const ROWS: u32 = 1_000_000;
 
@@ -29,13 +29,13 @@ fn gathered(keys: &[Md5Key]) -> FileRows {
     rows.finish()
 }
 
-/// All but one in a thousand of the expected keys, and as many others.
+/// All but one in a thousand of the expected keys, and as many other ones.
 fn published() -> KeySet {
     let other = |n| if n % 1_000 == 0 { "other" } else { "row" };
     KeySet::of((0..ROWS).map(|n| key(other(n), n)).collect(), Vec::new())
 }
 
-fn candidate(keys: KeyRecipe) -> FileKeys {
+fn candidate(keys: KeyScheme) -> FileKeys {
     FileKeys {
         variant: Variant {
             keys,
@@ -63,11 +63,11 @@ fn compare(c: &mut Criterion) {
 }
 
 fn decisions(c: &mut Criterion) {
-    let candidates = [KeyRecipe::Row, KeyRecipe::Chained].map(candidate);
+    let candidates = [KeyScheme::Row, KeyScheme::Chained].map(candidate);
     let published = published();
     let mut group = c.benchmark_group("decisions");
     group.sample_size(10);
-    group.bench_function("choose a recipe", |b| {
+    group.bench_function("choose a key scheme", |b| {
         b.iter(|| black_box(choose(&candidates, &published, KeyPolicy::Accept)));
     });
     group.finish();

@@ -1,4 +1,5 @@
-//! Lake bytes to rows and keys: every recipe over a real-sized day, and what a look keeps of it.
+//! Derives rows and keys from lake files: every recipe on a day of realistic size, and what a check
+//! keeps of it.
 
 mod support;
 
@@ -38,7 +39,9 @@ fn gathered(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 for text in lake.texts() {
-                    black_box(gather(lake.recipe, &text, VARIANT, asked).expect("it is whole"));
+                    black_box(
+                        gather(lake.recipe, &text, VARIANT, asked).expect("the file is complete"),
+                    );
                 }
             });
         });

@@ -1,5 +1,5 @@
-"""DuckDB on the same work, one thread: the keys of an `unmatched` file in SQL, and ten million
-keys compared both ways. Usage: duckdb_keys.py FILE [keys]. Prints Markdown lines like `bars`."""
+"""Measures the same work in DuckDB on one thread: the keys of an `unmatched` file in SQL, and a
+comparison of ten million keys in both directions. Usage: duckdb_keys.py FILE [keys]. Prints Markdown lines like `bars`."""
 
 import statistics
 import sys
@@ -10,7 +10,7 @@ import duckdb
 TURNS = 3
 KEYS = 10_000_000
 
-# The file as the recipe sees it: rows, readers' names, and addresses numbered as they come.
+# The data that the recipe uses: rows, readers' names, and addresses numbered in order of appearance.
 FILE = """
 with whole as (select data, devices from read_json(?, maximum_object_size = 1000000000{columns})),
 rows as (select unnest(data) as r, generate_subscripts(data, 1) as n from whole),
@@ -26,14 +26,14 @@ known as (select r, name, number from rows
 COLUMNS = """, columns = {{
   data: 'STRUCT(host_timestamp VARCHAR, {more} dev_addr VARCHAR, device_id VARCHAR)[]',
   devices: 'STRUCT(device_id VARCHAR, device_name VARCHAR)[]'}}"""
-# As one writes it at first: DuckDB finds out what the file holds.
+# The simplest query: DuckDB infers the types in the file.
 AS_IT_COMES = (
     FILE.format(columns="")
     + """
 select md5(strftime(r.host_timestamp, '%Y-%m-%dT%H:%M:%S') || name || number) as key from known
 """
 )
-# The keys and nothing else, their time cut out of its text unread.
+# Only the keys. The time is cut out of its text without parsing.
 KEYS_ALONE = (
     FILE.format(columns=COLUMNS.format(more=""))
     + """
@@ -41,7 +41,7 @@ select md5(replace(substr(r.host_timestamp, 1, 19), ' ', 'T') || name || number)
 """
 )
 SUM = "select count(*), bit_xor(hash(key)) from made"
-# What a derivation makes: rows with their keys, both times read and written.
+# The same result as a derivation: rows with their keys, with both times parsed and formatted.
 ROWS_AND_KEYS = (
     FILE.format(columns=COLUMNS.format(more="field_timestamp VARCHAR,"))
     + """
@@ -53,7 +53,7 @@ select *, md5(host_read_time || name || number) as key from (
 """
 )
 QUERIES = {
-    "keys, types left to it": AS_IT_COMES,
+    "keys, types inferred": AS_IT_COMES,
     "keys, fields and types given": KEYS_ALONE,
     "rows and keys, fields and types given": ROWS_AND_KEYS,
 }
@@ -62,9 +62,9 @@ QUERIES = {
 def timed(work):
     times = []
     for _ in range(TURNS):
-        begun = time.process_time()
+        started = time.process_time()
         work()
-        times.append((time.process_time() - begun) * 1000)
+        times.append((time.process_time() - started) * 1000)
     return statistics.median(times)
 
 

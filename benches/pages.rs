@@ -1,6 +1,6 @@
-//! The status page of two years of five datasets, from records to markup.
+//! Renders the status page for two years of five datasets.
 
-#[path = "../tests/it/pages/two_years.rs"]
+#[path = "../tests/it/program/pages/two_years.rs"]
 mod two_years;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,5 +1,5 @@
-"""Draws how milliseconds grow, both scales logarithmic, with a line of slope one beside it.
-Usage: plot_growth.py POINTS SVG WHAT, a point a line: so many of what, and milliseconds."""
+"""Plots milliseconds against size on logarithmic scales, next to a line of slope one.
+Usage: plot_growth.py POINTS SVG WHAT. POINTS has a size and milliseconds per line."""
 
 import math
 import sys

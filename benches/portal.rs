@@ -1,7 +1,7 @@
-//! Keys, rows and a survey of a day of 100,000 rows, read from the stand-in portal over HTTP.
+//! Reads keys, rows and a survey of a day with 100,000 rows from the stand-in portal over HTTP.
 
 #[path = "support/small.rs"]
-#[expect(dead_code, reason = "what other benchmarks write with")]
+#[expect(dead_code, reason = "used by other benchmarks for writing")]
 mod small;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -11,7 +11,7 @@ use sodalake::model::DayRange;
 const ROWS: u32 = 100_000;
 
 fn reads(c: &mut Criterion) {
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let small = runtime.block_on(small(ROWS));
     let (reader, table) = (&small.reader, &small.table);
     let mut group = c.benchmark_group("portal");

@@ -1,18 +1,18 @@
-//! The bars of docs/performance.md that need a portal: reading and writing over HTTP against the
-//! stand-in portal, each beside a bare client that asks or sends the same, and whole looks by the
-//! real binary with their memory.
+//! The benchmarks of docs/performance.md that need a portal: reading and writing over HTTP with the
+//! stand-in portal, each compared with a minimal client that sends the same requests, and whole
+//! checks by the real binary with their memory use.
 //!
-//! `cargo bench --bench world` prints a Markdown line per bar; a word behind `--` chooses: `keys`,
-//! `writes`, `looks`, `large`, `clean`, `daemon`; `days=3` makes a shorter look, `looks=6000` a
-//! longer watch of the daemon. All but memory is measured by the clock, so the machine should be
-//! quiet; curl is needed.
+//! `cargo bench --bench world` prints a Markdown line per target. A word after `--` selects `keys`,
+//! `writes`, `looks` (whole checks), `large`, `clean` or `daemon`. `days=3` makes the checks
+//! shorter, and `looks=6000` makes the daemon run longer. Everything but memory is measured by
+//! wall-clock time, so the machine should be idle. curl must be installed.
 
 #[path = "support/small.rs"]
 mod small;
 #[path = "support/stage.rs"]
 mod stage;
 #[path = "support/turns.rs"]
-#[expect(dead_code, reason = "what other benchmarks measure by")]
+#[expect(dead_code, reason = "used by other benchmarks for measuring")]
 mod turns;
 
 use std::fs;
@@ -29,7 +29,7 @@ fn main() {
     let Some(words) = words() else {
         return;
     };
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     println!("| what | measured | bar |\n|---|---|---|");
     if chosen(&words, "keys") {
         keys(&runtime, 1_000_000);
@@ -58,13 +58,14 @@ fn main() {
     }
 }
 
-/// The number that a word gives.
+/// The number given as `name`, such as `days=3`.
 fn given(words: &[String], name: &str) -> Option<u64> {
     let number = words.iter().find_map(|word| word.strip_prefix(name))?;
-    Some(number.parse().expect("a number"))
+    Some(number.parse().expect("it is a number"))
 }
 
-/// Every key of a day, beside curl asking the same and throwing it away.
+/// Reads every key of a day. Compared with curl, which sends the same requests and discards the
+/// answers.
 fn keys(runtime: &tokio::runtime::Runtime, rows: u32) {
     let small = runtime.block_on(small(rows));
     let mut read = || {
@@ -82,11 +83,11 @@ fn keys(runtime: &tokio::runtime::Runtime, rows: u32) {
         "| keys of a day of {rows} rows, {requests} requests | {ours:.0} ms against curl {bare:.0} ms: {:.2} | 1.3 |",
         ours / bare
     );
-    let each = f64::from(u32::try_from(wire).expect("it is not that much")) / f64::from(rows);
-    println!("| the same: bytes on the wire for a row | {each:.1} | 24 |");
+    let each = f64::from(u32::try_from(wire).expect("the bytes fit in 32 bits")) / f64::from(rows);
+    println!("| the same: bytes on the wire per row | {each:.1} | 24 |");
 }
 
-/// Publishing and purging rows, beside a bare client that sends the same bodies in a loop.
+/// Publishes and purges rows. Compared with a minimal client that sends the same bodies in a loop.
 fn writes(runtime: &tokio::runtime::Runtime, rows: u32) {
     let small = runtime.block_on(small(1));
     let new: Vec<Map<String, Value>> = (1..=rows).map(row).collect();
@@ -103,7 +104,7 @@ fn writes(runtime: &tokio::runtime::Runtime, rows: u32) {
     };
     let upserts = bodies(new.iter().map(|row| json!(row).to_string()).collect());
     let deletes = bodies(deleted.iter().map(Value::to_string).collect());
-    let bare = reqwest::Client::builder().no_proxy().build();
+    let bare = sodalake::outgoing::client(sodalake::outgoing::Wire::Plain).build();
     let bare = bare.expect("a client can be had");
     let url = format!("{}/resource/{ID}.json", small.serving.url);
     let post = |bodies: &[String]| {
@@ -111,9 +112,13 @@ fn writes(runtime: &tokio::runtime::Runtime, rows: u32) {
             for body in bodies {
                 let request = bare.post(&url).basic_auth("writer", Some("secret"));
                 let request = request.header("content-type", "application/json");
-                let answer = request.body(body.clone()).send().await.expect("it answers");
+                let answer = request
+                    .body(body.clone())
+                    .send()
+                    .await
+                    .expect("the portal answers");
                 assert!(answer.status().is_success(), "{}", answer.status());
-                answer.bytes().await.expect("it answers whole");
+                answer.bytes().await.expect("the answer is complete");
             }
         });
     };
@@ -126,17 +131,17 @@ fn writes(runtime: &tokio::runtime::Runtime, rows: u32) {
             .count()
     };
     small.portal.clear_requests();
-    // Rows that are published stand until they are purged, by whichever of the two.
+    // Published rows remain until they are purged, by either client.
     let [publish, purge, bare_publish, bare_purge] = medians(
         by_clock,
         [
             &mut || {
                 let done = runtime.block_on(small.writer.upsert(&small.table, &new));
-                assert_eq!(done.expect("it is written").created, u64::from(rows));
+                assert_eq!(done.expect("the rows are written").created, u64::from(rows));
             },
             &mut || {
                 let done = runtime.block_on(small.writer.delete(&small.table, &gone));
-                assert_eq!(done.expect("it is written").deleted, u64::from(rows));
+                assert_eq!(done.expect("the rows are written").deleted, u64::from(rows));
             },
             &mut || post(&upserts),
             &mut || post(&deletes),
@@ -148,14 +153,14 @@ fn writes(runtime: &tokio::runtime::Runtime, rows: u32) {
         ("purge", purge, bare_purge),
     ] {
         println!(
-            "| {what} {rows} rows, {each} requests of {CHUNK_ROWS} | {ours:.0} ms against {bare:.0} ms: {:.2} of its speed | 0.8 |",
+            "| {what} {rows} rows, {each} requests of {CHUNK_ROWS} rows | {ours:.0} ms against {bare:.0} ms: {:.2} of its speed | 0.8 |",
             bare / ours
         );
     }
 }
 
-/// A look at five datasets over so many days, beside the larger of what must be done for it: curl
-/// fetching the same from the portal, and a bare scan of the lake's bytes on all cores.
+/// Checks five datasets over a number of days. Compared with the larger of two parts of that work:
+/// curl reading the same from the portal, and a bare scan of the lake's bytes on all cores.
 fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
     let scale = Scale {
         intersections: 40,
@@ -176,7 +181,7 @@ fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
         let scan = by_clock(&mut || built.scan());
         *time = look.millis;
         println!(
-            "| look at {days} days of 5 datasets, {} rows, depth {depth}, {} requests | {:.0} ms against curl {fetch:.0}, scan {scan:.0} ms: {:.2}; {} MB at the peak | {} |",
+            "| check {days} days of 5 datasets, {} rows, depth {depth}, {} requests | {:.0} ms against curl {fetch:.0}, scan {scan:.0} ms: {:.2}; peak {} MB | {} |",
             built.rows,
             asked.len(),
             look.millis,
@@ -191,8 +196,8 @@ fn looks(runtime: &tokio::runtime::Runtime, days: u64) {
     );
 }
 
-/// A survey of days that were looked at and are in step, with so many times the demo's rows. Returns
-/// the milliseconds it kept processors busy.
+/// Surveys days that were checked and are in sync, with `times` the demo's rows. Returns the CPU
+/// time in milliseconds.
 fn clean(runtime: &tokio::runtime::Runtime, days: u64, times: u32) -> u64 {
     let demo = Scale::demo();
     let scale = Scale {
@@ -210,7 +215,7 @@ fn clean(runtime: &tokio::runtime::Runtime, days: u64, times: u32) -> u64 {
     let asked = built.stage.portal.requests();
     let bytes: usize = asked.iter().map(|request| request.reply_bytes).sum();
     println!(
-        "| survey of {days} clean days of 5 datasets, {} rows | {} ms on processors, {} requests, {bytes} bytes answered | no row term |",
+        "| survey of {days} days in sync of 5 datasets, {} rows | {} ms CPU time, {} requests, {bytes} bytes of answers | independent of rows |",
         built.rows,
         survey.busy_millis,
         asked.len(),
@@ -222,23 +227,23 @@ fn summer() -> Day {
     "2019-06-01".parse().expect("it is a day")
 }
 
-/// The daemon's memory while it looks at the last month again and again.
+/// Measures the daemon's memory while it checks the last month repeatedly.
 fn daemon(runtime: &tokio::runtime::Runtime, looks: u64) {
     let days = 30;
     let first = Day::of(chrono::Utc::now().naive_utc()).plus(-32);
     let built = runtime.block_on(Built::of(Scale::demo(), &CityTable::ALL, first, days));
     for (done, bytes) in runtime.block_on(built.run(days, looks)) {
         println!(
-            "| daemon after {done} looks at dataset-days | {} MB resident | flat |",
+            "| daemon after {done} checks of dataset-days | {} MB resident | flat |",
             bytes / 1_000_000
         );
     }
 }
 
-/// A look at one large day of camera counts, and the memory it takes.
+/// Checks one large day of camera counts, and measures the memory it takes.
 fn large(runtime: &tokio::runtime::Runtime, rows: u32, depth: &str, megabytes: u32) {
     let scale = Scale {
-        // A camera's file has some 2,600 rows at most.
+        // A camera's file has at most about 2,600 rows.
         intersections: rows / 2_000,
         camera_rows: 2_000,
         ..Scale::demo()
@@ -246,7 +251,7 @@ fn large(runtime: &tokio::runtime::Runtime, rows: u32, depth: &str, megabytes: u
     let built = runtime.block_on(Built::of(scale, &[CityTable::CameraCounts], summer(), 1));
     let look = built.check(depth);
     println!(
-        "| look at a day of {} rows, depth {depth} | {:.0} ms, {} MB at the peak | {megabytes} MB |",
+        "| check a day of {} rows, depth {depth} | {:.0} ms, peak {} MB | {megabytes} MB |",
         built.rows,
         look.millis,
         look.peak_bytes / 1_000_000

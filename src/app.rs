@@ -1,7 +1,8 @@
 //! Builds the world and the writers from the settings.
 //!
-//! The two are built apart: looking needs no secret that can write, so `check`, `plan`, `derive`
-//! and `explain` never come near [`writers`].
+//! The two are built apart: checking needs no secret that can write, so `check`, `plan`, `derive`
+//! and `explain` never come near [`writers`]. With `socrata.read_as = "login"` the reading client
+//! sends the login, and still cannot write.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use anyhow::{Context as _, Result};
 use crate::archive::{Archive, ArchiveWriter};
 use crate::catalog::{Catalog, CatalogWriter};
 use crate::lake::Lake;
+use crate::lease::{self, Waits};
 use crate::ledger::Ledger;
-use crate::reconcile::{Clock, SystemClock, World};
-use crate::repair::{self, Stop, Writers};
+use crate::reconcile::{Clock, SharedClock, SystemClock, World};
+use crate::repair::{Stop, Writers};
 use crate::settings::Settings;
 use crate::socrata::{Portal, Reader, Writer};
 
@@ -25,23 +27,26 @@ pub async fn world(settings: Arc<Settings>) -> Result<World> {
     world_at(settings, Arc::new(SystemClock)).await
 }
 
-/// The same by another clock.
+/// The same by another clock, as long as the ledger's server has none.
 ///
 /// # Errors
 /// As [`world`].
 pub async fn world_at(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<World> {
     let (lake, catalog) = lakeside(&settings).await?;
-    let portal = Portal::open(&settings.socrata).context("open the portal")?;
+    let portal = Portal::open(&settings.socrata).context("cannot open the portal")?;
     let ledger = ledger(&settings).await?;
-    Ok(World {
+    let world = World {
         settings,
         lake,
         catalog,
         socrata: Reader::new(Arc::clone(&portal)),
         portal,
         ledger,
-        clock,
-    })
+        clock: Arc::new(SharedClock::new(clock)),
+        waits: Waits::default(),
+    };
+    world.time().await.context("read the ledger's clock")?;
+    Ok(world)
 }
 
 /// Opens only the lake and its catalog, which is all that deriving rows needs.
@@ -49,9 +54,9 @@ pub async fn world_at(settings: Arc<Settings>, clock: Arc<dyn Clock>) -> Result<
 /// # Errors
 /// If one of them cannot be opened as the settings say.
 pub async fn lakeside(settings: &Settings) -> Result<(Lake, Catalog)> {
-    let lake = Lake::open(&settings.lake).context("open the lake")?;
+    let lake = Lake::open(&settings.lake).context("cannot open the lake")?;
     let catalog = Catalog::open(&settings.catalog, settings.timezone).await;
-    Ok((lake, catalog.context("open the catalog")?))
+    Ok((lake, catalog.context("cannot open the catalog")?))
 }
 
 /// Opens only our own record.
@@ -60,7 +65,7 @@ pub async fn lakeside(settings: &Settings) -> Result<(Lake, Catalog)> {
 /// If it cannot be opened as the settings say.
 pub async fn ledger(settings: &Settings) -> Result<Ledger> {
     let ledger = Ledger::open(&settings.ledger).await;
-    ledger.context("open the ledger")
+    ledger.context("cannot open the ledger")
 }
 
 /// Opens everything that can change portal, catalog and archive.
@@ -72,9 +77,9 @@ pub async fn writers(world: &World) -> Result<Writers> {
     let catalog = CatalogWriter::open(&settings.catalog).await;
     Ok(Writers {
         portal: Writer::new(Arc::clone(&world.portal), &settings.socrata)
-            .context("open the portal for writing")?,
+            .context("cannot open the portal for writing")?,
         archive: archive_writer(settings)?,
-        catalog: catalog.context("open the catalog for writing")?,
+        catalog: catalog.context("cannot open the catalog for writing")?,
         holder: holder(),
         stop: Stop::default(),
     })
@@ -85,7 +90,7 @@ pub async fn writers(world: &World) -> Result<Writers> {
 /// # Errors
 /// If it cannot be opened as the settings say.
 pub fn archive_writer(settings: &Settings) -> Result<ArchiveWriter> {
-    ArchiveWriter::open(&settings.archive).context("open the archive for writing")
+    ArchiveWriter::open(&settings.archive).context("cannot open the archive for writing")
 }
 
 /// Opens the archive for reading.
@@ -93,10 +98,10 @@ pub fn archive_writer(settings: &Settings) -> Result<ArchiveWriter> {
 /// # Errors
 /// If it cannot be opened as the settings say.
 pub fn archive(settings: &Settings) -> Result<Archive> {
-    Archive::open(&settings.archive).context("open the archive")
+    Archive::open(&settings.archive).context("cannot open the archive")
 }
 
-/// Who types, and where: `user@host`, as it stands in the ledger beside what they did.
+/// Who types, and where: `user@host`, as it is in the ledger beside what they did.
 #[must_use]
 pub fn origin() -> String {
     let named = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
@@ -117,7 +122,7 @@ fn host() -> String {
     }
 }
 
-/// Who we are, told apart from every other running program.
+/// Who we are, distinguished from every other running program.
 pub(crate) fn holder() -> String {
-    repair::holder_name(&host())
+    lease::holder_name(&host())
 }

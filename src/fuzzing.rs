@@ -1,7 +1,7 @@
-//! Doors for whoever throws bytes at our parsers: one for each kind of foreign input. Behind each,
-//! any bytes at all must neither panic nor hang nor take memory without bound, and what is read must
-//! hold together. `tests/it/fuzz.rs` and the fuzz targets of `tests/fuzz` go through the same doors;
-//! nothing of the program does.
+//! Entry points for fuzzing our parsers, one for each kind of foreign input. For any bytes, an
+//! entry point must not panic, hang, or use unbounded memory, and what it parses must be
+//! consistent. `tests/it/safety/fuzz.rs` and the fuzz targets of `tests/fuzz` use these entry
+//! points; the program does not.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -15,16 +15,16 @@ use crate::plan::{Action, PlanFile};
 use crate::settings::Settings;
 use crate::{archive, socrata};
 
-/// One kind of foreign input.
+/// The entry point for one kind of foreign input.
 #[derive(Clone, Copy)]
 pub struct Door {
-    /// Its name, which is that of its folder of seeds.
+    /// Its name, which is also the name of its folder of seeds.
     pub name: &'static str,
-    /// Reads the bytes as that kind.
+    /// Parses the bytes as that kind of input.
     pub enter: fn(&[u8]),
 }
 
-/// Every door.
+/// Every entry point.
 pub const DOORS: [Door; 10] = [
     door("lake-gridsmart", |bytes| lake("gridsmart-agg15", bytes)),
     door("lake-summary", |bytes| lake("bluetooth-summary", bytes)),
@@ -42,7 +42,7 @@ const fn door(name: &'static str, enter: fn(&[u8])) -> Door {
     Door { name, enter }
 }
 
-/// A ready file; behind a NUL, which JSON cannot hold, its companion.
+/// A ready file. Its companion may follow after a NUL byte, which JSON cannot contain.
 fn lake(recipe: &str, bytes: &[u8]) {
     let recipe = expected::recipe(recipe).expect("the recipe is registered");
     let (own, companion) = match bytes.iter().position(|byte| *byte == 0) {
@@ -55,7 +55,7 @@ fn lake(recipe: &str, bytes: &[u8]) {
         bytes: own,
         companion: companion.map(|bytes| (&path, bytes)),
     };
-    for keys in recipe.facts().key_recipes {
+    for keys in recipe.facts().key_schemes {
         for counter in [Counter::Shared, Counter::Separate] {
             let keys = *keys;
             derive(recipe, &file, Variant { keys, counter });
@@ -68,7 +68,11 @@ fn derive(recipe: &dyn Recipe, file: &FileText<'_>, variant: Variant) {
     let columns = recipe.facts().columns.len();
     let outcome = recipe.derive(file, variant, &mut |line| match line {
         Line::Row(row) => {
-            assert_eq!(row.values.len(), columns, "a value for each column");
+            assert_eq!(
+                row.values.len(),
+                columns,
+                "there is a value for each column"
+            );
             rows += 1;
         }
         Line::Unpublishable(_) => unpublishable += 1,
@@ -78,7 +82,7 @@ fn derive(recipe: &dyn Recipe, file: &FileText<'_>, variant: Variant) {
     }
 }
 
-/// A body of the portal, as each kind of answer there is.
+/// The body of a portal's answer, parsed as each kind of answer.
 fn portal(bytes: &[u8]) {
     let columns = [
         ("record_id", "text"),
@@ -95,18 +99,18 @@ fn portal(bytes: &[u8]) {
             .into(),
         rows_updated_at: 0,
     };
-    socrata::read_as_anything(bytes, &shape, &mut |row| comes_back(&row));
+    socrata::read_as_anything(bytes, &shape, &mut |row| assert_survives_the_archive(&row));
 }
 
-/// What is read from the portal must pass the archive unchanged.
-fn comes_back(row: &PublishedRow) {
-    let line = serde_json::to_string(row).expect("a row is plain data");
-    let back: PublishedRow = serde_json::from_str(&line).expect("a line of ours reads back");
+/// A row that was read from the portal must survive the archive unchanged.
+fn assert_survives_the_archive(row: &PublishedRow) {
+    let line = serde_json::to_string(row).expect("a row can be serialized");
+    let back: PublishedRow = serde_json::from_str(&line).expect("a line that we wrote can be read");
     assert_eq!(back, *row);
 }
 
 fn settings(bytes: &[u8]) {
-    // What a *_file names is opened: not the machine's own devices.
+    // Files named by `*_file` keys are opened. Keep away from the machine's devices.
     let names_device = |text: &&str| text.contains("/dev") || text.contains("/proc");
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -138,12 +142,12 @@ fn plan(bytes: &[u8]) {
 }
 
 fn archive_file(bytes: &[u8]) {
-    archive::read_through(bytes, &mut |row| comes_back(&row.row));
+    archive::read_through(bytes, &mut |row| assert_survives_the_archive(&row.row));
 }
 
-/// The lines of an archive under a gzip that is right, so that more than its checksum is tried.
+/// The lines of an archive in a valid gzip, so that fuzzing gets past its checksum.
 fn archive_lines(bytes: &[u8]) {
     let mut packed = GzEncoder::new(Vec::new(), Compression::none());
-    packed.write_all(bytes).expect("memory takes it");
-    archive_file(&packed.finish().expect("memory takes it"));
+    packed.write_all(bytes).expect("writing to memory succeeds");
+    archive_file(&packed.finish().expect("writing to memory succeeds"));
 }

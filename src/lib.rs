@@ -1,18 +1,20 @@
-//! Sodalake keeps what a city publishes on Socrata equal to what its data lake says.
+//! Sodalake keeps the datasets a city publishes on Socrata in sync with its data lake.
 //!
 //! One pass over one dataset-day:
 //!
 //! ```text
 //! lake files ──derive──▶ expected ┐
-//! Socrata ─────read────▶ published ├─ compare ─▶ findings ─ draft ─ guards ─▶ plan ─▶ repair ─▶ look again
+//! Socrata ─────read────▶ published ├─ compare ─▶ findings ─ draft ─ guards ─▶ plan ─▶ repair ─▶ check again
 //! catalog ─────read────▶ catalogued┘                               └────────▶ refusal (held)        │
 //!                                                                          ledger ◀────────────────┘
 //! ```
 //!
-//! Pure, with no client, clock or runtime: [`model`], [`expected`], [`compare`], [`plan`], [`schedule`].
-//! Clients, which do not know one another: [`lake`], [`catalog`], [`socrata`], [`archive`],
-//! [`ledger`]; the two that are tables share [`database`]. [`reconcile`] is the pass itself, [`repair`] the only module that changes anything
-//! outside, [`app`] builds both from the [`settings`], [`cli`] is what people type.
+//! Pure modules, without client, clock or runtime: [`model`], [`expected`], [`compare`], [`plan`],
+//! [`schedule`]. Clients, which are independent of one another: [`lake`], [`catalog`], [`socrata`],
+//! [`archive`], [`ledger`]; the two that are database tables share [`database`]. [`reconcile`] is
+//! the pass itself. [`repair`] is the only module that changes anything outside. [`lease`] keeps
+//! several processes from doing the same work. [`app`] builds everything from the [`settings`], and
+//! [`cli`] is the command line.
 
 pub mod app;
 pub mod archive;
@@ -26,9 +28,11 @@ pub mod expected;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod lake;
+pub mod lease;
 pub mod ledger;
 pub mod limits;
 pub mod model;
+pub mod outgoing;
 pub mod plan;
 pub mod reconcile;
 pub mod repair;

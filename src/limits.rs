@@ -1,29 +1,29 @@
-//! How much of what lies on this machine is read at most. A file that a person names by mistake, such
-//! as a device without end, or that someone else may write, must not take all memory.
+//! Limits on how much of a local file is read. A file that an operator names by mistake, such as an
+//! endless device, or that another user can write, must not use up the memory.
 //!
-//! Limits of what comes over the wire stand with the client that reads it; all of them are listed in
-//! docs/safety.md.
+//! Limits on data from the network are in the client that reads it. docs/safety.md lists all of
+//! them.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Longest settings file, in bytes.
+/// Maximum size of a settings file, in bytes.
 pub const SETTINGS_BYTES: u64 = 1 << 20;
-/// Longest file of one secret, or of certificates, in bytes.
+/// Maximum size of a file with a secret or certificates, in bytes.
 pub const SECRET_BYTES: u64 = 1 << 20;
-/// Longest line of a plan file, in bytes: a step holds two rows at most.
+/// Maximum length of a line of a plan file, in bytes. A step has at most two rows.
 pub const PLAN_LINE_BYTES: u64 = 32 << 20;
 
-/// A text file, whole.
+/// Reads a whole text file.
 ///
 /// # Errors
-/// If it cannot be read, is longer than `most` bytes or is not UTF-8.
-pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+/// If it cannot be read, is longer than `max` bytes or is not UTF-8.
+pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(most + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > most {
-        let what = format!("it is longer than {most} bytes");
+    File::open(path)?.take(max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > max {
+        let what = format!("it is longer than {max} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(text)
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_up_to_its_limit_and_not_beyond() {
+    fn a_file_over_its_limit_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("text");
         std::fs::write(&file, "12345").unwrap();

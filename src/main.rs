@@ -1,4 +1,4 @@
-//! Reads the command line, calls the program, turns an error into an exit code; nothing else.
+//! Parses the command line, runs the command, and maps an error to an exit code; nothing else.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -8,8 +8,8 @@ use sodalake::telemetry::{Telemetry, Verbosity};
 
 fn main() -> ExitCode {
     let exit = start(cli::parse()).unwrap_or_else(|error| {
-        // Nobody is left to tell if stderr is gone too.
-        let said = format!("sodalake: failed to {error:#}");
+        // If stderr is closed too, there is nowhere left to report to.
+        let said = format!("error: {error:#}");
         let lines: Vec<_> = said.lines().map(cli::style::clean).collect();
         let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
         Exit::of(&error)

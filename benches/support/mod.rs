@@ -1,21 +1,21 @@
-//! What every benchmark works on: one day of a made-up city the size of a real one, the same at
-//! every run, without the oddities that a bare JSON parser would stop at (`NaN`).
+//! The data for all benchmarks: one day of a fictional city as large as a real one. It is the same
+//! in every run, and has no quirks such as `NaN` that a plain JSON parser would refuse.
 
 use sodalake::compare::gather::Columns;
 use sodalake::expected::{self, Counter, FileText, Line, Recipe, Variant};
-use sodalake::model::{Day, KeyRecipe, TableShape};
+use sodalake::model::{Day, KeyScheme, TableShape};
 use sodalake::sandbox::city::{City, GeneratedFile, Quirks, Scale, Table};
 
 /// The seed of the city.
 const SEED: u64 = 1;
 
-/// Today's keys, each file's addresses numbered from 1.
+/// Current keys, with the addresses of each file numbered from 1.
 pub const VARIANT: Variant = Variant {
-    keys: KeyRecipe::Row,
+    keys: KeyScheme::Row,
     counter: Counter::Separate,
 };
 
-/// The day that is measured.
+/// The day used for measurements.
 pub fn day() -> Day {
     "2019-06-05".parse().expect("it is a day")
 }
@@ -56,7 +56,7 @@ impl Lake {
         })
     }
 
-    /// Derives every row, and hands each to `each`.
+    /// Derives every row, and passes each to `each`.
     pub fn derive(&self, mut each: impl FnMut(&Line<'_>)) {
         for text in self.texts() {
             let derived = self.recipe.derive(&text, VARIANT, &mut |line| each(&line));

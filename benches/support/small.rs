@@ -1,4 +1,4 @@
-//! A stand-in portal with one small table, all of it on one day, and clients of it.
+//! A stand-in portal with one small table, all of it on one day, and clients for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 use sodalake::model::{Day, Md5Key};
 use sodalake::sandbox::portal::{ColumnType, Portal, PortalOptions, Serving, TableSpec, User};
-use sodalake::settings::SocrataSettings;
+use sodalake::settings::{ReadAs, SocrataSettings};
 use sodalake::socrata::{self, Reader, Table, Writer};
 
 pub const ID: &str = "i626-g7ub";
@@ -36,6 +36,7 @@ pub fn row(n: u32) -> Map<String, Value> {
 fn settings(serving: &Serving) -> SocrataSettings {
     SocrataSettings {
         url: serving.url.parse().expect("it is a URL"),
+        read_as: ReadAs::Anonymous,
         username: Some("writer".into()),
         password: Some("secret".into()),
         app_token: None,
@@ -48,7 +49,7 @@ fn settings(serving: &Serving) -> SocrataSettings {
     }
 }
 
-/// A portal with one table of so many rows on one day, and clients of it.
+/// A portal with one table of a given number of rows on one day, and clients for it.
 pub struct Small {
     pub portal: Portal,
     pub serving: Serving,

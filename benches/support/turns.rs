@@ -1,15 +1,15 @@
-//! Taking times in turns, and the words behind `--` that choose what is measured.
+//! Measures pieces of work alternately, and reads the words after `--` that select what to measure.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How often each of a pair is run; the medians count.
+/// How often each piece of work runs. The median counts.
 pub const TURNS: usize = 9;
 
-/// The words behind `--`; `None` unless this is `cargo bench`, which passes `--bench`: under
-/// `cargo test` there is nothing to measure.
+/// The words after `--`; `None` unless this is `cargo bench`, which passes `--bench`. Under `cargo
+/// test` nothing is measured.
 pub fn words() -> Option<Vec<String>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let is_bench = words.iter().any(|word| word == "--bench");
@@ -17,30 +17,30 @@ pub fn words() -> Option<Vec<String>> {
     is_bench.then(|| named.collect())
 }
 
-/// Whether the words choose this part; none choose all.
+/// Whether the words select this part. Without any words, all parts are selected.
 pub fn chosen(words: &[String], name: &str) -> bool {
     words.is_empty() || words.iter().any(|word| word == name)
 }
 
-/// Milliseconds that this thread was on a processor while `work` ran. The kernel is asked by a call
-/// that brings its account up to date; what `/proc` tells is as of the last tick, some 4 ms ago.
+/// This thread's CPU time while `work` ran, in milliseconds. `clock_gettime` returns the current
+/// value, while `/proc` is updated only at every tick, about 4 ms.
 pub fn on_processor(work: &mut dyn FnMut()) -> f64 {
     let now = || {
         let now = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime));
-        now.expect("time on a processor does not go back")
+        now.expect("CPU time does not decrease")
     };
-    let begun = now();
+    let started = now();
     work();
-    now().saturating_sub(begun).as_secs_f64() * 1e3
+    now().saturating_sub(started).as_secs_f64() * 1e3
 }
 
 pub fn by_clock(work: &mut dyn FnMut()) -> f64 {
-    let begun = Instant::now();
+    let started = Instant::now();
     work();
-    begun.elapsed().as_secs_f64() * 1e3
+    started.elapsed().as_secs_f64() * 1e3
 }
 
-/// The median time of each piece of work, all of them taken in turns.
+/// The median time of each piece of work. They are run alternately.
 pub fn medians<const N: usize>(
     clock: fn(&mut dyn FnMut()) -> f64,
     mut works: [&mut dyn FnMut(); N],
@@ -57,10 +57,10 @@ pub fn medians<const N: usize>(
     })
 }
 
-/// The most memory the process has taken so far.
+/// The peak memory use of the process so far, in bytes.
 pub fn peak_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has this file");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kilobytes.expect("the peak is in it") * 1024
+    kilobytes.expect("it has the peak") * 1024
 }

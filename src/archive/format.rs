@@ -1,17 +1,18 @@
-//! The form of an archive: gzip, and in it JSON lines.
+//! The format of an archive: gzip-compressed JSON lines.
 //!
 //! ```text
 //! {"header":{"format":1,"of":{"pass":"..","portal":"..","dataset":"..","day":"..",..}}}
-//! {"row":{"why":"twin","row":{"key":"..","sid":"..","created_at":"..","updated_at":"..","fields":{..}}}}
+//! {"row":{"why":"duplicate","row":{"key":"..","sid":"..","created_at":"..","updated_at":"..","fields":{..}}}}
 //! {"entry":{"entry":{"key":{..},"pointer":"..",..}}}
 //! {"mark":{"rows":20,"entries":0,"sha256":".."}}
 //! {"trailer":{"rows":1,"entries":1,"sha256":".."}}
 //! ```
 //!
-//! A checksum is that of every byte before its line, unpacked: the trailer's proves the whole, and
-//! a mark after every 20 lines proves what stands before it, so that of a damaged archive it is
-//! known which rows can be trusted. Values are kept as they are: null apart from nothing, numbers
-//! to the last digit (`serde_json` with `float_roundtrip`), text to the last blank.
+//! A checksum covers every uncompressed byte before its line. The trailer's checksum proves the
+//! whole archive. A mark after every 20 lines proves the lines before it, so that the rows of a
+//! damaged archive that can be trusted are known. Values are kept exactly: a null column is
+//! distinct from an absent one, numbers keep their last digit (`serde_json` with
+//! `float_roundtrip`), and text keeps its trailing blanks.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -26,15 +27,15 @@ use sha2::{Digest, Sha256};
 use super::{ArchiveHeader, ArchivedRow, hex};
 use crate::model::Entry;
 
-/// The form written here, and the only one read.
+/// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
-/// Longest line: a row of a portal has some kilobytes.
+/// Maximum length of a line, in bytes. A portal row has a few kilobytes.
 const MAX_LINE_BYTES: u64 = 16 << 20;
-/// An archive unpacks to at most this, and in addition this many times its size: keys do not pack,
-/// so real rows reach some 20 to 1, where gzip can do 1,000 to 1.
+/// An archive may unpack to this many bytes plus this many times its size. Keys do not compress, so
+/// real rows reach a ratio of about 20 to 1, while gzip can reach 1,000 to 1.
 const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 const MAX_UNPACKED_RATIO: u64 = 50;
-/// Lines after which a mark says that all is well so far.
+/// Number of lines between two marks.
 const LINES_PER_MARK: u64 = 20;
 
 #[derive(Serialize, Deserialize)]
@@ -47,7 +48,7 @@ enum Line<'a> {
     Row(Cow<'a, ArchivedRow>),
     Entry {
         entry: Cow<'a, Entry>,
-        /// JSON has one null for "no metadata" and "metadata that are null".
+        /// JSON has one null for both "no metadata" and "metadata that is null".
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         null_metadata: bool,
     },
@@ -55,7 +56,7 @@ enum Line<'a> {
     Trailer(Seal),
 }
 
-/// What stands before it: how many lines, and their checksum.
+/// The number of lines before it, and their checksum.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Seal {
@@ -64,7 +65,7 @@ struct Seal {
     sha256: String,
 }
 
-/// The first line alone, of any form.
+/// The first line, in any format.
 #[derive(Deserialize)]
 struct AnyHeader {
     header: AnyFormat,
@@ -75,7 +76,7 @@ struct AnyFormat {
     format: u32,
 }
 
-/// Packs an archive, line by line.
+/// Writes an archive, line by line.
 pub(super) struct Packer {
     lines: GzEncoder<Vec<u8>>,
     hash: Sha256,
@@ -146,7 +147,7 @@ impl Packer {
     }
 }
 
-/// What is wrong with an archive, as a phrase, and how many rows before it are proven.
+/// What is wrong with an archive, as a phrase, and how many rows before the damage are proven.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) what: String,
@@ -160,7 +161,7 @@ pub(super) enum Content {
     Entry(Entry),
 }
 
-/// Reads an archive, line by line. What it hands out counts only if it comes to its end.
+/// Reads an archive, line by line. What it returns counts only if it reaches the end.
 pub(super) struct Reader<'a> {
     lines: BufReader<GzDecoder<&'a [u8]>>,
     line: Vec<u8>,
@@ -188,7 +189,7 @@ impl<'a> Reader<'a> {
         if let Ok(AnyHeader { header }) = serde_json::from_slice(&reader.line)
             && header.format != FORMAT
         {
-            return Err(reader.damage(format!("it is of form {}, not {FORMAT}", header.format)));
+            return Err(reader.damage(format!("its format is {}, not {FORMAT}", header.format)));
         }
         match reader.parse()? {
             Line::Header { format: _, of } => {
@@ -196,12 +197,12 @@ impl<'a> Reader<'a> {
                 Ok((reader, of.into_owned()))
             }
             Line::Row(_) | Line::Entry { .. } | Line::Mark(_) | Line::Trailer(_) => {
-                Err(reader.damage("it does not begin with a header"))
+                Err(reader.damage("it does not start with a header"))
             }
         }
     }
 
-    /// The next row or entry; `None` after a trailer that agrees with all before it.
+    /// The next row or entry; `None` after a trailer that matches everything before it.
     pub(super) fn next(&mut self) -> Result<Option<Content>, Damage> {
         loop {
             self.read_line()?;
@@ -239,11 +240,11 @@ impl<'a> Reader<'a> {
     fn read_line(&mut self) -> Result<(), Damage> {
         self.line.clear();
         self.line_number += 1;
-        let most = self.room.min(MAX_LINE_BYTES);
+        let max = self.room.min(MAX_LINE_BYTES);
         let read = self
             .lines
             .by_ref()
-            .take(most)
+            .take(max)
             .read_until(b'\n', &mut self.line);
         let read = read.map_err(|error| self.damage(format!("it cannot be unpacked: {error}")))?;
         self.room -= read as u64;
@@ -251,33 +252,33 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         Err(self.damage(if self.room == 0 {
-            "it unpacks to more than any archive of its size".to_string()
-        } else if read as u64 == most {
+            "it unpacks to more than an archive of its size can hold".to_string()
+        } else if read as u64 == max {
             format!("it has a line over {MAX_LINE_BYTES} bytes")
         } else {
-            "it breaks off before its trailer".to_string()
+            "it ends before its trailer".to_string()
         }))
     }
 
     fn parse(&self) -> Result<Line<'static>, Damage> {
-        // The place, not the text: rows are never shown.
+        // The position, not the text: row contents are never shown.
         let place = |error: serde_json::Error| {
             let (line, column) = (self.line_number, error.column());
-            self.damage(format!("line {line} is not understood at column {column}"))
+            self.damage(format!("line {line} is invalid at column {column}"))
         };
         serde_json::from_slice(&self.line).map_err(place)
     }
 
-    /// Whether a seal says what was read before it.
+    /// Checks that a seal matches what was read before it.
     fn agree(&self, seal: &Seal, name: &str) -> Result<(), Damage> {
         if (seal.rows, seal.entries) != (self.rows, self.entries) {
             return Err(self.damage(format!(
-                "it holds {} rows and {} entries, {name} says {} and {}",
+                "it has {} rows and {} entries, but {name} says {} and {}",
                 self.rows, self.entries, seal.rows, seal.entries
             )));
         }
         if seal.sha256 != hex(&self.hash.clone().finalize()) {
-            return Err(self.damage(format!("the checksum of {name} does not fit")));
+            return Err(self.damage(format!("the checksum of {name} does not match")));
         }
         Ok(())
     }

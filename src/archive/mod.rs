@@ -1,20 +1,22 @@
-//! The archive: every row before it is purged, and the way back.
+//! The archive: stores every row before it is purged, so that it can be restored.
 //!
-//! One object per pass and dataset-day, `passes/{pass}/{dataset}_{day}.jsonl.gz`: so the archives
-//! of a pass are found by one listing, and any of them can be read with `zcat` in an emergency. It
-//! holds a header line, a line for each row and catalog entry, and a trailer with their counts and
-//! a checksum (format.rs has the details).
+//! There is one object per pass and dataset-day, `passes/{pass}/{dataset}_{day}.jsonl.gz`. The
+//! archives of a pass are therefore found by one listing, and in an emergency any of them can be
+//! read with `zcat`. An object holds a header line, a line for each row and catalog entry, and a
+//! trailer with their counts and a checksum (see format.rs).
 //!
 //! [`Archive`] reads and needs no right to write; [`ArchiveWriter`] stores and removes. Storing
-//! returns only after the object was flushed, read back whole and found equal, row by row: no row
-//! may be purged before. Reading refuses a damaged archive and says how many of its rows are
-//! proven; those it hands out only to whoever asks for them by name ([`Archive::salvage`]). When an
-//! archive may go is `repair`'s to say, for it must ask the ledger.
+//! returns only after the object was flushed, read back and compared row by row. No row may be
+//! purged before that. Reading refuses a damaged archive and reports how many of its rows are
+//! proven; [`Archive::salvage`] returns those rows. `repair` decides when an archive may be
+//! removed, because that depends on the ledger.
 
+mod folder;
 mod format;
 mod writer;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -25,120 +27,143 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+pub use self::folder::Folder;
 use self::format::{Content, Damage, Reader};
 pub use self::writer::ArchiveWriter;
 use crate::bucket::{Bucket, Target, environment};
 pub use crate::bucket::{Environment, OpenError};
+use crate::model::text::shell_word;
 use crate::model::{DatasetId, DatasetName, Day, Entry, PublishedRow};
 use crate::settings::ArchiveSettings;
 
 /// Folder of all archives.
 const FOLDER: &str = "passes";
-/// How the name of an archive ends.
+/// The end of every archive's name.
 const ENDING: &str = ".jsonl.gz";
-/// Largest archive written or read, packed: a day of 250,000 rows takes some 20 MB.
+/// Maximum size of an archive, compressed. A day of 250,000 rows takes about 20 MB.
 const MAX_OBJECT_BYTES: u64 = 256 << 20;
-/// Lines handled before other tasks have their turn.
+/// Number of lines processed before yielding to other tasks.
 const LINES_AT_A_TIME: usize = 1_000;
 
-/// What is archived, and for whom.
+/// Describes an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveHeader {
     /// The pass that is about to purge.
     pub pass: Uuid,
     /// Host of the portal.
     pub portal: String,
-    /// Our name of the dataset.
+    /// The dataset's name in the settings.
     pub dataset: DatasetName,
-    /// The portal's.
+    /// The dataset's id on the portal.
     pub id: DatasetId,
     /// The local day.
     pub day: Day,
     /// The column that holds the rows' keys.
     pub key_column: String,
-    /// The recipe in force.
+    /// The name of the recipe.
     pub recipe: String,
-    /// When the archive was made (UTC).
+    /// When the archive was created (UTC).
     pub made_at: DateTime<Utc>,
 }
 
-/// A row about to be purged or changed.
+/// A row that is about to be purged or changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchivedRow {
-    /// Why: `twin`, `orphan`, `altered`, `repeated`, `rewrite`.
+    /// Why: `duplicate`, `orphan`, `altered`, `rewrite`.
     pub why: String,
     /// The row as the portal held it.
     pub row: PublishedRow,
 }
 
-/// Proof that an archive stands.
+/// Proof that an archive was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveReceipt {
-    /// The object, from the archive's root.
+    /// Path of the object below the archive's root.
     pub path: String,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
-    /// Catalog entries in it.
+    /// Number of catalog entries.
     pub entries: u64,
-    /// Its size in bytes, packed.
+    /// Compressed size in bytes.
     pub bytes: u64,
-    /// SHA-256 of the object as stored, in lower-case hex: what `sha256sum` prints.
+    /// SHA-256 of the object as stored, in lower-case hex, as `sha256sum` prints it.
     pub sha256: String,
 }
 
-/// One archive, read back.
+/// An archive that was read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchivedDay {
-    /// What it is.
+    /// Its header.
     pub header: ArchiveHeader,
-    /// The rows, in the order they were given.
+    /// The rows, in the order they were archived.
     pub rows: Vec<ArchivedRow>,
-    /// The catalog entries, in the order they were given.
+    /// The catalog entries, in the order they were archived.
     pub entries: Vec<Entry>,
-    /// The object it was read from.
+    /// The object they were read from.
     pub receipt: ArchiveReceipt,
-    /// What is wrong with the object, as a phrase. Then the rows are those that are proven
-    /// nonetheless, and there are no entries.
+    /// What is wrong with the object, as a phrase. If it is set, `rows` holds only the proven rows,
+    /// and there are no entries.
     pub damage: Option<String>,
 }
 
 /// An archive older than `archive.keep_days`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OldArchive {
-    /// The pass that made it.
+    /// The pass that created it.
     pub pass: Uuid,
-    /// The object, from the archive's root.
+    /// Path of the object below the archive's root.
     pub path: String,
-    /// Its size in bytes, packed.
+    /// Compressed size in bytes.
     pub bytes: u64,
 }
 
 /// Why an archive could not be stored, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The archive cannot be opened: settings, or a folder that is not there.
-    #[error("open the archive")]
+    /// The archive cannot be opened: the settings are wrong, or the folder does not exist.
+    #[error("cannot open the archive")]
     Open {
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: OpenError,
     },
-    /// Another archive of that pass and dataset-day stands there, and stays.
-    #[error("store archive {path}: another one stands there")]
+    /// The folder above the archive's is missing: a store that is not mounted, perhaps. It must not be
+    /// filled by mistake, so it is not created.
+    #[error(
+        "cannot open the archive in {}: {} does not exist; mount it if it is a store, or create it: \
+         mkdir -p {}",
+        .folder.display(), .parent.display(), shell_word(&.folder.display().to_string())
+    )]
+    NoFolder {
+        /// The archive's folder.
+        folder: PathBuf,
+        /// The folder above it.
+        parent: PathBuf,
+    },
+    /// The archive's folder could not be created.
+    #[error("cannot create the archive's folder {}", .folder.display())]
+    Create {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another archive of that pass and dataset-day is there, and stays.
+    #[error("cannot store archive {path}: another archive already exists there")]
     Exists {
         /// The object.
         path: String,
     },
-    /// A row or entry that cannot be written as a line.
-    #[error("pack archive {path}")]
+    /// A row or entry could not be written as a line.
+    #[error("cannot compress archive {path}")]
     Pack {
         /// The object.
         path: String,
-        /// What is wrong.
+        /// The cause.
         source: std::io::Error,
     },
-    /// More than one object may hold.
-    #[error("archive {path}: {size} bytes are more than {limit}")]
+    /// The archive is larger than an object may be.
+    #[error("archive {path} is too large: {size} bytes, maximum {limit}")]
     TooLarge {
         /// The object.
         path: String,
@@ -147,16 +172,16 @@ pub enum ArchiveError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// It could not be written: no space, no right, no connection.
-    #[error("write archive {path}")]
+    /// The archive could not be written, for example because of a full disk or a missing right.
+    #[error("cannot write archive {path}")]
     Write {
         /// The object.
         path: String,
-        /// What the store says.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// What was read back is not what was written. The rows must not be purged.
-    #[error("read archive {path} back as it was written: {what}")]
+    /// The object that was read back is not the one that was written. The rows must not be purged.
+    #[error("archive {path} was not stored as it was written: {what}")]
     Unfaithful {
         /// The object.
         path: String,
@@ -164,59 +189,58 @@ pub enum ArchiveError {
         what: String,
     },
     /// The archives could not be listed.
-    #[error("list archives in {folder}")]
+    #[error("cannot list the archives in {folder}")]
     List {
         /// The folder.
         folder: String,
-        /// What the store says.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// The archive's folder has gone.
-    #[error("list archives in {folder}")]
+    /// The archive's folder no longer exists.
+    #[error("cannot list the archives in {folder}")]
     Gone {
         /// The folder.
         folder: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// An archive could not be read.
-    #[error("read archive {path}")]
+    #[error("cannot read archive {path}")]
     Read {
         /// The object.
         path: String,
-        /// What the store says.
+        /// The error of the store.
         source: object_store::Error,
     },
-    /// An archive that is not what was stored. Nothing of its pass is handed out.
-    #[error("trust archive {path}: {what}; {rows} rows before that are proven")]
+    /// The archive differs from what was stored. Nothing of its pass is returned.
+    #[error("archive {path} is damaged: {what}; the first {rows} rows are intact")]
     Damaged {
         /// The object.
         path: String,
         /// What is wrong.
         what: String,
-        /// Rows before the damage that a mark proves.
+        /// Number of rows before the damage that are proven by a mark.
         rows: u64,
     },
     /// An expired archive could not be removed.
-    #[error("remove archive {path}")]
+    #[error("cannot remove archive {path}")]
     Remove {
         /// The object.
         path: String,
-        /// What the store says.
+        /// The error of the store.
         source: object_store::Error,
     },
 }
 
-/// All archives, read only.
+/// All archives, read-only.
 #[derive(Clone, Debug)]
 pub struct Archive {
     bucket: Bucket,
 }
 
 impl Archive {
-    /// Opens the archive that the settings name, with credentials from the environment, the
-    /// address of an S3-compatible store (`AWS_ENDPOINT_URL`) too. Nothing is asked of a remote
-    /// store yet.
+    /// Opens the archive named in the settings. Credentials and the address of an S3-compatible
+    /// store (`AWS_ENDPOINT_URL`) come from the environment. Sends no request to a remote store.
     ///
     /// # Errors
     /// [`ArchiveError::Open`].
@@ -224,7 +248,7 @@ impl Archive {
         Self::open_with(settings, &environment())
     }
 
-    /// The same, with variables other than those of the process.
+    /// Like [`Archive::open`], with other variables than those of the process.
     ///
     /// # Errors
     /// [`ArchiveError::Open`].
@@ -242,10 +266,10 @@ impl Archive {
         Ok(Self { bucket })
     }
 
-    /// All archives of a pass, by dataset and day; none if it archived nothing.
+    /// All archives of a pass, by dataset and day. Empty if the pass archived nothing.
     ///
     /// # Errors
-    /// If they could not be listed or read, or one of them is damaged.
+    /// If they could not be listed or read, or if one of them is damaged.
     pub async fn load(&self, pass: Uuid) -> Result<Vec<ArchivedDay>, ArchiveError> {
         let days = self.salvage(pass).await?;
         let damaged = |day: &ArchivedDay| {
@@ -256,10 +280,10 @@ impl Archive {
         days.iter().find_map(damaged).map_or(Ok(days), Err)
     }
 
-    /// As [`Archive::load`], but of a damaged archive those rows that are proven nonetheless.
+    /// Like [`Archive::load`], but returns the proven rows of damaged archives.
     ///
     /// # Errors
-    /// If they could not be listed or read, or one does not even begin with its own header.
+    /// If they could not be listed or read, or if one does not begin with its own header.
     pub async fn salvage(&self, pass: Uuid) -> Result<Vec<ArchivedDay>, ArchiveError> {
         let mut objects = self.objects(&format!("{FOLDER}/{pass}")).await?;
         objects.retain(|meta| pass_of(&meta.location) == Some(pass));
@@ -271,7 +295,7 @@ impl Archive {
         Ok(days)
     }
 
-    /// Every pass that has archives here, the oldest first.
+    /// Every pass that has archives, oldest first.
     ///
     /// # Errors
     /// If they could not be listed.
@@ -291,11 +315,11 @@ impl Archive {
         if object_name(&day.header) == path {
             return Ok(day);
         }
-        let what = "its header is that of another pass, dataset or day".into();
+        let what = "its header belongs to another pass, dataset or day".into();
         Err(damaged(&path, Damage { what, rows: 0 }))
     }
 
-    /// Bytes that all archives take, packed.
+    /// Total compressed size of all archives, in bytes.
     ///
     /// # Errors
     /// If they could not be listed.
@@ -327,7 +351,8 @@ impl Archive {
     }
 }
 
-/// Where an archive lies. Names of datasets and days hold nothing that a path could stumble over.
+/// The path of an archive. Names of datasets and days contain no characters that are special in
+/// paths.
 fn object_name(header: &ArchiveHeader) -> String {
     let ArchiveHeader {
         pass, dataset, day, ..
@@ -335,7 +360,7 @@ fn object_name(header: &ArchiveHeader) -> String {
     format!("{FOLDER}/{pass}/{dataset}_{day}{ENDING}")
 }
 
-/// The pass an object is an archive of, if it is one.
+/// The pass of an archive, from the name of the object; `None` for other objects.
 fn pass_of(location: &Path) -> Option<Uuid> {
     let rest = location.as_ref().strip_prefix(FOLDER)?.strip_prefix('/')?;
     let (pass, name) = rest.split_once('/')?;
@@ -381,7 +406,7 @@ fn receipt(path: &str, packed: &[u8], rows: usize, entries: usize) -> ArchiveRec
     }
 }
 
-/// Hands every row of an object to `each`, damaged or not: see [`crate::fuzzing`].
+/// Calls `each` with every row of an object, damaged or not. See [`crate::fuzzing`].
 pub(crate) fn read_through(packed: &[u8], each: &mut dyn FnMut(&ArchivedRow)) {
     let Ok((mut reader, _)) = Reader::open(packed) else {
         return;
@@ -393,7 +418,8 @@ pub(crate) fn read_through(packed: &[u8], each: &mut dyn FnMut(&ArchivedRow)) {
     }
 }
 
-/// The content of an object: all of it, or what is proven of it. Fails without its header.
+/// The content of an object: all of it, or the rows that are proven. Fails if the header is
+/// missing.
 async fn unpack(path: &str, packed: &[u8]) -> Result<ArchivedDay, Damage> {
     let (mut reader, header) = Reader::open(packed)?;
     let (mut rows, mut entries) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Storing and removing archives.
+//! Stores and removes archives.
 
 use std::io;
 
@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, Utc};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutOptions};
 
+use super::folder::{self, Folder};
 use super::format::{Content, Packer, Reader};
 use super::{
     Archive, ArchiveError, ArchiveHeader, ArchiveReceipt, ArchivedRow, FOLDER, LINES_AT_A_TIME,
@@ -16,8 +17,8 @@ use crate::bucket::{Environment, Trouble, environment};
 use crate::model::Entry;
 use crate::settings::ArchiveSettings;
 
-/// So many bytes of an object hold its header: it is the first line, and gzip gives out what it
-/// has.
+/// Number of bytes to read for the header. It is the first line, and a truncated gzip still yields
+/// what it holds.
 const HEAD_BYTES: u64 = 64 << 10;
 
 /// All archives, with the right to store and remove them.
@@ -28,16 +29,16 @@ pub struct ArchiveWriter {
 }
 
 impl ArchiveWriter {
-    /// Opens the archive that the settings name, with credentials from the environment. Nothing is
-    /// asked of a remote store yet.
+    /// Opens the archive that the settings name, with credentials from the environment. A folder is
+    /// created if it is missing and its parent is there. Nothing is asked of a remote store yet.
     ///
     /// # Errors
-    /// [`ArchiveError::Open`].
+    /// [`ArchiveError::Open`], [`ArchiveError::NoFolder`].
     pub fn open(settings: &ArchiveSettings) -> Result<Self, ArchiveError> {
         Self::open_with(settings, &environment())
     }
 
-    /// The same, with variables other than those of the process.
+    /// Like [`ArchiveWriter::open`], with other variables than those of the process.
     ///
     /// # Errors
     /// [`ArchiveError::Open`].
@@ -45,26 +46,30 @@ impl ArchiveWriter {
         settings: &ArchiveSettings,
         environment: &Environment,
     ) -> Result<Self, ArchiveError> {
+        if let Folder::ToCreate(folder) = Folder::of(settings)? {
+            folder::create(&folder)?;
+        }
         Ok(Self {
             archive: Archive::open_with(settings, environment)?,
             keep_days: settings.keep_days,
         })
     }
 
-    /// The same archives, read only.
+    /// The same archives, read-only.
     #[must_use]
     pub fn archive(&self) -> &Archive {
         &self.archive
     }
 
-    /// Stores rows and entries, then reads the object back and compares it line by line: only when
-    /// this has returned may a row be purged. In a local folder the file is written under another
-    /// name, flushed and renamed, and its folder flushed. An archive that stands there is never
-    /// overwritten; the very same one counts as stored, for an answer may have been lost.
+    /// Stores rows and entries, then reads the object back and compares it line by line. Rows may
+    /// be purged only after this has returned. In a local folder the file is written under a
+    /// temporary name, flushed and renamed, and then the folder is flushed. An existing archive is
+    /// never overwritten. If it is identical, it counts as stored, because the answer to an earlier
+    /// request may have been lost.
     ///
     /// # Errors
-    /// If it is not certain that the archive stands. An object that was written and did not come
-    /// back as it was is removed again, if it can be.
+    /// If it is not certain that the archive is stored. If the object that was read back differs
+    /// from the one that was written, it is removed, if possible.
     pub async fn store(
         &self,
         header: &ArchiveHeader,
@@ -83,14 +88,15 @@ impl ArchiveWriter {
         let found = self.archive.fetch(&location).await?;
         let same = match found == packed {
             true => compare(&found, header, rows, entries).await,
-            false if is_new => Err(format!("{} bytes for {}", found.len(), packed.len())),
+            false if is_new => Err(format!("{} bytes instead of {}", found.len(), packed.len())),
             false => return Err(ArchiveError::Exists { path }),
         };
         match same {
             Ok(()) => Ok(receipt(&path, &packed, rows.len(), entries.len())),
             Err(what) => {
                 if is_new {
-                    // What matters is reported below; a rest is refused when it is read.
+                    // The main error is reported below. A leftover object is refused when it is
+                    // read.
                     let _ = self.archive.bucket.store.delete(&location).await;
                 }
                 Err(ArchiveError::Unfaithful { path, what })
@@ -98,7 +104,7 @@ impl ArchiveWriter {
         }
     }
 
-    /// Whether it was created; `false`: something stands there.
+    /// Returns whether the object was created; `false`: one exists.
     async fn create(&self, location: &Path, packed: &Bytes) -> Result<bool, ArchiveError> {
         let options = PutOptions::from(PutMode::Create);
         let store = &self.archive.bucket.store;
@@ -115,8 +121,8 @@ impl ArchiveWriter {
         }
     }
 
-    /// The archives made more than `archive.keep_days` days before `now`, by their own header and
-    /// by the store's word; nothing that is not an archive of ours, to its name.
+    /// The archives created more than `archive.keep_days` days before `now`, according to both
+    /// their own header and the store. Objects whose names are not those of archives are ignored.
     ///
     /// # Errors
     /// If they could not be listed, or one could not be read.
@@ -138,7 +144,7 @@ impl ArchiveWriter {
         Ok(old)
     }
 
-    /// Reads no more than the beginning: the header is the first line.
+    /// Reads only the beginning: the header is the first line.
     async fn was_made_before(
         &self,
         meta: &ObjectMeta,
@@ -161,7 +167,7 @@ impl ArchiveWriter {
         Ok(Reader::open(&head).is_ok_and(|(_, header)| ours(&header) && header.made_at < limit))
     }
 
-    /// Removes an archive for good. One that has gone already is no error.
+    /// Removes an archive permanently. Succeeds if it no longer exists.
     ///
     /// # Errors
     /// If it could not be removed.
@@ -191,8 +197,8 @@ async fn pack(
     packer.finish()
 }
 
-/// Whether the packed lines say exactly what was to be archived: a checksum would not notice a
-/// value that JSON cannot carry.
+/// Checks that the packed lines contain exactly what was to be archived. A checksum would not
+/// detect a value that JSON cannot represent.
 async fn compare(
     packed: &[u8],
     header: &ArchiveHeader,
@@ -201,7 +207,7 @@ async fn compare(
 ) -> Result<(), String> {
     let (mut reader, found) = Reader::open(packed).map_err(|damage| damage.what)?;
     if found != *header {
-        return Err("another header".into());
+        return Err("the headers differ".into());
     }
     let (mut rows_left, mut entries_left) = (rows.iter(), entries.iter());
     while let Some(content) = reader.next().map_err(|damage| damage.what)? {

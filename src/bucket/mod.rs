@@ -1,12 +1,14 @@
-//! Buckets and folders by URL: what lake and archive have in common.
+//! Buckets and folders by URL, for the lake and the archive.
 //!
-//! Takes `s3://`, `gs://`, `az://`, `file:///folder` and `memory:///` (each opening of the last is
-//! a store of its own). Credentials come from the environment, by the names that `object_store`'s
-//! builders know: `AWS_*`, `GOOGLE_*`, `AZURE_*`, or from the instance's role. Answers for four
-//! rules: nothing is sent in the clear except to this machine, a request is tried a bounded number
-//! of times, a listing is whole, and a folder must exist. What may be read or written is left to the callers.
+//! Accepts `s3://`, `gs://`, `az://`, `file:///folder` and `memory:///` (each opening of the last
+//! is a separate store). Credentials come from the environment, under the names that
+//! `object_store`'s builders know (`AWS_*`, `GOOGLE_*`, `AZURE_*`), or from the instance's role.
+//! This module enforces four rules: nothing is sent unencrypted except to this machine, a request
+//! is tried a limited number of times, a listing is complete, and a folder must exist. What to read
+//! and write is left to the callers.
 
 mod listing;
+mod unaddressable;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -23,85 +25,93 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreScheme, RetryConfig};
+use object_store::{
+    BackoffConfig, ClientConfigKey, ObjectMeta, ObjectStore, ObjectStoreExt as _,
+    ObjectStoreScheme, RetryConfig,
+};
 use url::{Host, Url};
 
 use self::listing::CheckedListings;
+use self::unaddressable::Unaddressable;
 
-/// Environment variables by name; only those of the URL's kind of store are looked at.
+/// Environment variables by name. Only those for the URL's kind of store are used.
 pub type Environment = BTreeMap<String, String>;
 
-/// Tries of one request in all: 4, within a minute.
+/// Retries of one request: 4 attempts in total, within a minute.
 const RETRIES: usize = 3;
 const RETRY_WITHIN: Duration = Duration::from_mins(1);
-/// Longest a whole request may take, and longest it may stand still. The library's own 30 seconds
-/// for the whole would cut off a large file on a slow line.
+/// Time limit of a whole request, and of a period without any data. The library's default of 30
+/// seconds for the whole request would cut off a large file on a slow connection.
 const REQUEST_WITHIN: &str = "600s";
 const STALLED_AFTER: &str = "30s";
+/// Time limit for checking whether the store responds.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// A folder that exists in no bucket.
+const NO_FOLDER: &str = "sodalake-asks-whether-you-answer";
 
-/// Why a bucket or folder cannot be opened.
+/// A bucket or folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// An address without TLS that is not this machine.
+    /// A plain HTTP address that is not on this machine.
     #[error(
-        "open {bucket}: endpoint {endpoint} sends secrets in the clear; want https, or http to loopback"
+        "cannot open {bucket}: endpoint {endpoint} would send secrets unencrypted; use https, or http to this machine"
     )]
     PlainHttp {
         /// The bucket.
         bucket: String,
-        /// The address, without what may be secret in it.
+        /// The address, without secrets.
         endpoint: String,
     },
-    /// An address that is no URL, or no web address.
-    #[error("open {bucket}: endpoint {endpoint:?} is not an http or https address")]
+    /// The address is not a URL, or not an HTTP address.
+    #[error("cannot open {bucket}: endpoint {endpoint:?} is not an http or https address")]
     Endpoint {
         /// The bucket.
         bucket: String,
-        /// What was found.
+        /// The address.
         endpoint: String,
     },
-    /// An endpoint was set for something that is not S3.
-    #[error("open {bucket}: an endpoint or region is for s3:// only")]
+    /// An endpoint or region is set for something other than S3.
+    #[error("cannot open {bucket}: only s3:// has an endpoint and a region")]
     NotS3 {
         /// The bucket.
         bucket: String,
     },
-    /// A folder that is not there, is no folder or may not be entered.
-    #[error("open folder {}", path.display())]
+    /// The folder does not exist, is not a folder or is not accessible.
+    #[error("cannot open folder {}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// Not the URL of a bucket or folder.
-    #[error("open {bucket}: want s3://, gs://, az:// or file:///folder")]
+    #[error("cannot open {bucket}: expected s3://, gs://, az:// or file:///folder")]
     Url {
-        /// The URL, without what may be secret in it.
+        /// The URL, without secrets.
         bucket: String,
     },
-    /// Refused by the library: a missing name or a credential it cannot read, for instance.
-    #[error("open {bucket}")]
+    /// Refused by the library, for example because of a missing name or an unreadable credential.
+    #[error("cannot open {bucket}")]
     Build {
         /// The bucket.
         bucket: String,
-        /// What the library says.
+        /// The library's error.
         source: object_store::Error,
     },
 }
 
-/// What an error of the library means to a caller.
+/// What a library error means to a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// There is no such object, or no such bucket.
+    /// The object or the bucket does not exist.
     Absent,
-    /// The credentials, or the rights of a local file, do not suffice.
+    /// The credentials, or the permissions of a local file, are insufficient.
     Denied,
-    /// A precondition does not hold: it is not the version that was asked for.
+    /// A precondition failed: the object is not the requested version.
     Changed,
     /// It exists already.
     Exists,
-    /// Anything else: it was not to be found out.
+    /// Anything else: the state is unknown.
     Unknown,
 }
 
@@ -114,12 +124,21 @@ pub(crate) struct Bucket {
     name: String,
 }
 
-/// A folder of this machine.
+/// A folder on this machine.
 #[derive(Clone)]
 struct Folder {
     files: LocalFileSystem,
-    /// Without symbolic links.
+    /// With symbolic links resolved.
     root: PathBuf,
+}
+
+/// The objects directly in a folder.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// Those that can be addressed.
+    pub(crate) objects: Vec<ObjectMeta>,
+    /// Names of those that no client can address.
+    pub(crate) unaddressable: Vec<String>,
 }
 
 impl fmt::Debug for Bucket {
@@ -133,14 +152,14 @@ impl fmt::Debug for Bucket {
 pub(crate) struct Target<'a> {
     /// The bucket or folder.
     pub(crate) url: &'a Url,
-    /// Address of an S3-compatible store, over that of the environment.
+    /// Address of an S3-compatible store; takes precedence over the environment.
     pub(crate) endpoint: Option<&'a Url>,
-    /// Region of the bucket, over that of the environment.
+    /// Region of the bucket; takes precedence over the environment.
     pub(crate) region: Option<&'a str>,
 }
 
-/// The variables that object stores are configured by. Names and values that are not Unicode are
-/// none of theirs.
+/// The environment variables that configure object stores. Variables whose name or value is not
+/// Unicode are left out.
 pub(crate) fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -153,7 +172,7 @@ pub(crate) fn environment() -> Environment {
 }
 
 /// A URL without user, password and query.
-fn harmless(url: &Url) -> String {
+pub(crate) fn harmless(url: &Url) -> String {
     let port = url
         .port()
         .map(|port| format!(":{port}"))
@@ -163,13 +182,13 @@ fn harmless(url: &Url) -> String {
 }
 
 impl Target<'_> {
-    /// Opens it. Nothing is asked of a remote store yet.
+    /// Opens it. No request is sent to a remote store yet.
     pub(crate) fn open(self, environment: &Environment) -> Result<Bucket, OpenError> {
         let name = harmless(self.url);
-        let unknown = |_| OpenError::Url {
+        let not_a_bucket = |_| OpenError::Url {
             bucket: name.clone(),
         };
-        let (scheme, prefix) = ObjectStoreScheme::parse(self.url).map_err(unknown)?;
+        let (scheme, prefix) = ObjectStoreScheme::parse(self.url).map_err(not_a_bucket)?;
         let is_s3 = scheme == ObjectStoreScheme::AmazonS3;
         if !is_s3 && (self.endpoint.is_some() || self.region.is_some()) {
             return Err(OpenError::NotS3 { bucket: name });
@@ -217,7 +236,7 @@ impl Target<'_> {
         }
     }
 
-    /// Whether an address is one in the clear: only to this machine that is allowed.
+    /// Whether an address uses plain HTTP, which is allowed only for this machine.
     fn is_plain(self, endpoint: Option<String>) -> Result<bool, OpenError> {
         let Some(endpoint) = endpoint else {
             return Ok(false);
@@ -241,7 +260,7 @@ impl Target<'_> {
     }
 }
 
-/// Hands a builder the variables that are its own, then our limits.
+/// Passes its own variables to a builder, and then our limits.
 macro_rules! configured {
     ($target:expr, $builder:expr, $environment:expr, $key:ident, [$($endpoint:expr),+]) => {{
         let builder = options($environment)
@@ -305,8 +324,8 @@ impl Target<'_> {
     }
 }
 
-/// The variables as the builders spell them. Those of another kind of store keep its prefix, which
-/// makes them names that a builder does not know.
+/// The variables under the names that the builders know. Variables of another kind of store keep
+/// that store's prefix, so that a builder does not recognize them.
 fn options(environment: &Environment) -> impl Iterator<Item = (String, &String)> {
     environment
         .iter()
@@ -339,7 +358,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 impl Trouble {
-    /// What this error means.
+    /// What the error means.
     pub(crate) fn of(error: &object_store::Error) -> Self {
         use object_store::Error as E;
         match error {
@@ -353,9 +372,9 @@ impl Trouble {
     }
 }
 
-/// Whether a refusal lies under an error that the library calls generic: a local file without
-/// rights, or a listing refused by S3. The type that holds the listing's status is not public, its
-/// text is (`RequestError` in `object_store` 0.14, src/client/retry.rs).
+/// Whether an error that the library calls generic is caused by a refusal: a local file without
+/// permission, or a listing refused by S3. The type with the listing's status is not public, but
+/// its text is available (`RequestError` in `object_store` 0.14, src/client/retry.rs).
 fn is_denial(error: &(dyn StdError + 'static)) -> bool {
     let io = error.downcast_ref::<io::Error>();
     let text = error.to_string();
@@ -366,12 +385,12 @@ fn is_denial(error: &(dyn StdError + 'static)) -> bool {
 }
 
 impl Bucket {
-    /// Whether it is a folder of this machine.
+    /// Whether it is a folder on this machine.
     pub(crate) fn is_folder(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// Fails if the folder itself has gone: then nothing in it is proven absent.
+    /// Fails if the folder itself no longer exists: then nothing in it is proven absent.
     pub(crate) async fn still_there(&self) -> io::Result<()> {
         match &self.folder {
             Some(folder) => tokio::fs::read_dir(&folder.root).await.map(drop),
@@ -379,8 +398,80 @@ impl Bucket {
         }
     }
 
-    /// Whether an object lies in the bucket: a symbolic link may lead out of a folder. What is not
-    /// there at all leads nowhere.
+    /// The objects directly in a folder, with the names that no client can address.
+    pub(crate) async fn list(&self, prefix: &Path) -> object_store::Result<Listed> {
+        let listing = self.store.list_with_delimiter(Some(prefix)).await;
+        match (listing, &self.folder) {
+            (Ok(listing), _) => {
+                let names = listing.extensions.get::<Unaddressable>();
+                Ok(Listed {
+                    unaddressable: names.map(|names| names.0.clone()).unwrap_or_default(),
+                    objects: listing.objects,
+                })
+            }
+            // The library gives up on a folder at the first name that it cannot represent as a
+            // path.
+            (Err(object_store::Error::InvalidPath { .. }), Some(folder)) => {
+                self.list_by_name(folder, prefix).await
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn list_by_name(&self, folder: &Folder, prefix: &Path) -> object_store::Result<Listed> {
+        let failed = |source| object_store::Error::Generic {
+            store: "local folder",
+            source: Box::new(source),
+        };
+        let root = folder.root.join(prefix.as_ref());
+        let mut entries = tokio::fs::read_dir(root).await.map_err(failed)?;
+        let mut listed = Listed {
+            objects: Vec::new(),
+            unaddressable: Vec::new(),
+        };
+        while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+            let name = entry.file_name();
+            let path = name.to_str().map(|name| format!("{prefix}/{name}"));
+            let Some(path) = path.and_then(|path| Path::parse(path).ok()) else {
+                let name = name.to_string_lossy();
+                listed.unaddressable.push(format!("{prefix}/{name}"));
+                continue;
+            };
+            if folder.files.path_to_filesystem(&path).is_err() {
+                continue; // the library is still writing this file
+            }
+            match self.store.head(&path).await {
+                Ok(meta) => listed.objects.push(meta),
+                Err(object_store::Error::NotFound { .. }) => {} // a folder, or removed since
+                Err(error) => return Err(error),
+            }
+        }
+        listed.unaddressable.sort_unstable();
+        Ok(listed)
+    }
+
+    /// Whether the bucket responds at all, even with a refusal, to a listing of a folder that does
+    /// not exist. Also `false` if it does not respond in time.
+    pub(crate) async fn answers(&self) -> bool {
+        if self.still_there().await.is_err() {
+            return false;
+        }
+        let nothing = Path::from(NO_FOLDER);
+        let asked = self.store.list_with_delimiter(Some(&nothing));
+        match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => Trouble::of(&error) == Trouble::Denied,
+            Err(_) => false,
+        }
+    }
+
+    /// Its address, without secrets.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether an object is inside the bucket: in a folder, a symbolic link may lead outside. Also
+    /// true for a file that does not exist.
     pub(crate) async fn holds(&self, path: &Path) -> object_store::Result<bool> {
         let Some(folder) = &self.folder else {
             return Ok(true);
@@ -406,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_in_the_clear_but_to_this_machine() {
+    fn nothing_is_sent_unencrypted_except_to_this_machine() {
         for endpoint in [
             "http://127.0.0.1:9000",
             "http://[::1]:9000",
@@ -445,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_store_opens_and_no_other() {
+    fn every_supported_kind_of_store_opens_and_no_other() {
         let azure = [
             ("AZURE_STORAGE_ACCOUNT_NAME", "a"),
             ("AZURE_STORAGE_ACCOUNT_KEY", "a2V5"),
@@ -489,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_file_without_rights_is_a_denial() {
+    fn a_local_file_without_permission_is_a_denial() {
         let denied = |kind| object_store::Error::Generic {
             store: "test",
             source: Box::new(io::Error::from(kind)),

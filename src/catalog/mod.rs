@@ -1,13 +1,15 @@
-//! The catalog: which files exist in which layer, and which are published. Read, and corrected.
+//! The catalog: which files exist in which layer, and which are published. It is read and
+//! corrected.
 //!
-//! It is the lake's own table, which other programs write too (docs/data.md). So nothing here
-//! creates or changes a table in PostgreSQL, an entry is removed only if it is still the one that
-//! was seen, and columns and metadata we know nothing of stay as they are. In SQLite, for a single
-//! small machine, the table is created if it is absent.
+//! The catalog is the lake's own table, which other programs write too (docs/data.md). So nothing
+//! here creates or alters a table in PostgreSQL, an entry is removed only if it is unchanged since
+//! it was read, and unknown columns and metadata are left as they are. In SQLite, for a single
+//! small machine, the table is created if it does not exist.
 //!
-//! [`Catalog`] reads, in sessions that cannot change anything; [`CatalogWriter`] is the only thing
-//! that changes the catalog. Which entries are right is decided elsewhere.
+//! [`Catalog`] reads, in sessions that cannot change anything; only [`CatalogWriter`] changes the
+//! catalog. Which entries are right is decided elsewhere.
 
+mod line;
 mod postgres;
 mod shape;
 mod sqlite;
@@ -17,32 +19,40 @@ use chrono::{DateTime, Days, SubsecRound, Utc};
 use chrono_tz::Tz;
 
 use crate::database::{
-    Access, Address, Database, DatabaseError, FieldError, Kind, Line, Param, Statement,
+    Access, Address, Database, DatabaseError, Kind, Param, Statement, earliest_and_latest,
 };
 use crate::model::{Coverage, Entry, EntryKey};
 use crate::settings::CatalogSettings;
 
+use line::Stored;
+pub use line::UnreadLine;
 pub use shape::CatalogShape;
 use table::Table;
 
-/// What could not be found out from the catalog or done to it.
+/// The catalog could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// The setting `catalog.table` names no table.
-    #[error("read catalog.table {0:?}: want table or schema.table of letters, digits and '_'")]
+    /// The setting `catalog.table` is not the name of a table.
+    #[error(
+        "catalog.table is {0:?}; expected table or schema.table, made of letters, digits and '_'"
+    )]
     Table(String),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// An entry to be removed is gone or not the one that was seen. Nothing at all was changed.
+    /// A required line cannot be read.
+    #[error("{0}")]
+    Unread(Box<UnreadLine>),
+    /// An entry to be removed no longer exists or has changed since it was read. Nothing was
+    /// changed.
     #[error(
-        "remove entry {} from the {place}: it is no longer as it was seen",
+        "cannot correct entry {} in the {place}: it changed since it was read",
         Named(entry)
     )]
     Changed {
         /// The entry.
         entry: Box<EntryKey>,
-        /// Which database.
+        /// The database.
         place: String,
     },
 }
@@ -66,11 +76,7 @@ impl std::fmt::Display for Named<'_> {
     }
 }
 
-/// The columns of an entry, in the order of [`read_entry`] and [`entry_params`].
-const COLUMNS: &str = "collection_date, repository, data_source, id_base, id_ext, \
-     pointer, collection_end, processing_date, metadata";
-
-/// Longer than any local day.
+/// At least the length of any local day.
 const LONGEST_DAY: Days = Days::new(2);
 
 async fn open(
@@ -90,22 +96,6 @@ async fn open(
     }
     let database = Database::open(&address, access).await?;
     Ok((database, table))
-}
-
-fn read_entry(line: &Line) -> Result<Entry, FieldError> {
-    Ok(Entry {
-        key: EntryKey {
-            collection_date: line.get(0)?,
-            repository: line.get(1)?,
-            data_source: line.get(2)?,
-            id_base: line.get(3)?,
-            id_ext: line.get(4)?,
-        },
-        pointer: line.maybe(5)?.unwrap_or_default(),
-        collection_end: line.maybe(6)?,
-        processing_date: line.maybe(7)?,
-        metadata: line.maybe(8)?,
-    })
 }
 
 fn entry_params(entry: &Entry) -> Vec<Param> {
@@ -143,7 +133,16 @@ fn key_params(key: &EntryKey) -> Vec<Param> {
     ]
 }
 
-/// The catalog, for reading only.
+/// The catalog's lines for a period of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalogued {
+    /// The entries, ordered by collection date, base and extension (as bytes).
+    pub entries: Vec<Entry>,
+    /// The lines that cannot be read and could be entries of that period.
+    pub unread: Vec<UnreadLine>,
+}
+
+/// The catalog, read only.
 #[derive(Debug)]
 pub struct Catalog {
     database: Database,
@@ -152,7 +151,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Connects for reading. `zone` is that of the local days which entries without an end cover.
+    /// Connects for reading. An entry without an end covers its local day in `zone`.
     pub async fn open(settings: &CatalogSettings, zone: Tz) -> Result<Self, CatalogError> {
         let (database, table) = open(settings, Access::Read).await?;
         Ok(Self {
@@ -162,14 +161,14 @@ impl Catalog {
         })
     }
 
-    /// The entries of a repository and source that cover an instant of `window`, ordered by
-    /// collection date, base and ext (as bytes).
-    pub async fn entries(
+    /// The lines of a repository and source that cover an instant of `window`, and the unreadable
+    /// lines that might.
+    pub async fn read(
         &self,
         repository: &str,
         source: &str,
         window: Coverage,
-    ) -> Result<Vec<Entry>, CatalogError> {
+    ) -> Result<Catalogued, CatalogError> {
         let sql = match self.database.kind() {
             Kind::Postgres => postgres::entries(&self.table),
             Kind::Sqlite => sqlite::entries(&self.table),
@@ -181,16 +180,46 @@ impl Catalog {
             (window.start - LONGEST_DAY).into(),
             window.start.into(),
         ];
-        let mut entries = self
+        let name = self.table.shown();
+        let lines = self
             .database
-            .query("read entries", &sql, params, read_entry)
+            .query("read entries", &sql, params, |line| {
+                Ok(line::read(line, &name, self.zone))
+            })
             .await?;
-        entries.retain(|entry| entry.coverage(self.zone).overlaps(window));
-        entries.sort_by(|a, b| order(a).cmp(&order(b)));
-        Ok(entries)
+        let mut found = Catalogued::default();
+        for line in lines {
+            match line {
+                Ok(entry) => found.entries.push(entry),
+                Err(line) => found.unread.push(*line),
+            }
+        }
+        (found.entries).retain(|entry| entry.coverage(self.zone).overlaps(window));
+        found.entries.sort_by(|a, b| order(a).cmp(&order(b)));
+        found.unread.retain(|line| line.may_cover(window));
+        found.unread.sort_by_key(ToString::to_string);
+        Ok(found)
     }
 
-    /// When the oldest entry of a repository and source begins; `None` if there is none.
+    /// The entries of a repository and source that cover an instant of `window`.
+    ///
+    /// # Errors
+    /// If the database fails, or if a line that could be one of them cannot be read.
+    pub async fn entries(
+        &self,
+        repository: &str,
+        source: &str,
+        window: Coverage,
+    ) -> Result<Vec<Entry>, CatalogError> {
+        let Catalogued { entries, unread } = self.read(repository, source, window).await?;
+        match unread.into_iter().next() {
+            Some(line) => Err(CatalogError::Unread(Box::new(line))),
+            None => Ok(entries),
+        }
+    }
+
+    /// When the oldest entry of a repository and source begins, as far as it can be read; `None` if
+    /// there is no entry.
     pub async fn oldest(
         &self,
         repository: &str,
@@ -203,11 +232,27 @@ impl Catalog {
         let params = vec![repository.into(), source.into()];
         let oldest = self
             .database
-            .query("find the oldest entry", &sql, params, |line| line.get(0));
-        Ok(oldest.await?.into_iter().next())
+            .query("read the oldest entry", &sql, params, |line| {
+                line.get::<String>(0)
+            });
+        let oldest = oldest.await?;
+        let dates = oldest.iter().filter_map(|text| earliest_and_latest(text));
+        Ok(dates.map(|(earliest, _)| earliest).min())
     }
 
-    /// What the table is like: whether it is there, its columns, its primary key, our rights.
+    /// Whether a connection pooler shares our sessions with other clients; `None` if there are no
+    /// sessions.
+    pub async fn shares_sessions(&self) -> Result<Option<bool>, CatalogError> {
+        Ok(self.database.shares_sessions().await?)
+    }
+
+    /// The database's address, without secrets.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.database.place().name
+    }
+
+    /// Describes the table: whether it exists, its columns, its unique keys, and our privileges.
     pub async fn inspect(&self) -> Result<CatalogShape, CatalogError> {
         match self.database.kind() {
             Kind::Postgres => postgres::inspect(&self.database, &self.table).await,
@@ -226,24 +271,18 @@ fn order(entry: &Entry) -> (DateTime<Utc>, &str, &str) {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogChange {
-    /// Add the entry, or bring the one with its key to it. Without metadata, those found stay.
+    /// Add the entry, or overwrite the one with the same key. If the entry has no metadata,
+    /// existing metadata are kept.
     Put(Entry),
-    /// Remove the entry if it is still this very one.
+    /// Remove the entry if it is unchanged.
     Remove(Entry),
 }
 
-/// The only thing that changes the catalog.
+/// The only type that changes the catalog.
 #[derive(Debug)]
 pub struct CatalogWriter {
     database: Database,
     table: Table,
-}
-
-/// An entry as the table holds it now.
-struct Stored {
-    entry: Entry,
-    /// The fields as they are written, in the order of [`COLUMNS`], the metadata as text.
-    fields: Vec<Param>,
 }
 
 impl CatalogWriter {
@@ -253,10 +292,11 @@ impl CatalogWriter {
         Ok(Self { database, table })
     }
 
-    /// Makes all the changes in one transaction, in their order, and tells how many lines changed.
+    /// Makes all changes in one transaction, in order, and returns the number of changed lines.
     ///
     /// # Errors
-    /// If one of them cannot be made, [`CatalogError::Changed`] included: then none is.
+    /// If one of the changes cannot be made, including [`CatalogError::Changed`]. Then none is
+    /// made.
     pub async fn apply(&self, changes: &[CatalogChange]) -> Result<u64, CatalogError> {
         let mut statements = Vec::with_capacity(changes.len());
         for change in changes {
@@ -293,36 +333,41 @@ impl CatalogWriter {
         }
     }
 
-    async fn stored(&self, key: &EntryKey) -> Result<Option<Stored>, CatalogError> {
-        let act = "read an entry";
-        let (table, params) = (&self.table, key_params(key));
-        let found = match self.database.kind() {
-            Kind::Postgres => {
-                self.database
-                    .query(act, &postgres::stored(table), params, postgres::read_stored)
-                    .await?
-            }
-            Kind::Sqlite => {
-                self.database
-                    .query(act, &sqlite::stored(table), params, sqlite::read_stored)
-                    .await?
-            }
+    async fn find_stored(&self, key: &EntryKey) -> Result<Option<Stored>, CatalogError> {
+        let sql = match self.database.kind() {
+            Kind::Postgres => postgres::select_stored(&self.table),
+            Kind::Sqlite => sqlite::select_stored(&self.table),
         };
-        let same = |stored: &Stored| stored.entry.key == micros_key(key);
-        Ok(found.into_iter().find(same))
+        let name = self.table.shown();
+        let lines = self
+            .database
+            .query("read an entry", &sql, key_params(key), |line| {
+                // The zone matters only for the end of an entry, which is not used here.
+                Ok(line::read_stored(line, &name, Tz::UTC))
+            })
+            .await?;
+        let key = micros_key(key);
+        for line in lines {
+            match line {
+                Ok(stored) if stored.entry.key == key => return Ok(Some(stored)),
+                Err(line) if line.has_key(&key) => return Err(CatalogError::Unread(line)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     async fn put(&self, entry: &Entry) -> Result<Statement, CatalogError> {
         let mut params = entry_params(entry);
-        if let Some(stored) = self.stored(&entry.key).await? {
-            // In SQLite the same instant may be written in another way.
+        if let Some(stored) = self.find_stored(&entry.key).await? {
+            // In SQLite the same instant may be written in a different format.
             params[0] = stored.fields[0].clone();
         }
         Ok(Statement::new(table::upsert(&self.name()), params).expect(1))
     }
 
     async fn remove(&self, entry: &Entry) -> Result<Statement, CatalogError> {
-        let stored = self.stored(&entry.key).await?;
+        let stored = self.find_stored(&entry.key).await?;
         let Some(stored) = stored.filter(|stored| stored.entry == micros(entry)) else {
             return Err(self.changed(entry));
         };
@@ -337,7 +382,7 @@ fn micros_key(key: &EntryKey) -> EntryKey {
     }
 }
 
-/// The entry as a database keeps it: times to the microsecond.
+/// The entry as databases store it, with times truncated to microseconds.
 fn micros(entry: &Entry) -> Entry {
     let cut = |instant: DateTime<Utc>| instant.trunc_subsecs(6);
     Entry {

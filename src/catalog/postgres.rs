@@ -1,45 +1,54 @@
-//! The catalog in PostgreSQL: only what SQL must say differently there.
+//! The catalog in PostgreSQL: the SQL that differs from SQLite.
 
-use super::table::Table;
-use super::{CatalogShape, Stored, entry_params, read_entry};
-use crate::database::{Database, DatabaseError, FieldError, Line, Param};
+use super::CatalogShape;
+use super::table::{COLUMN_NAMES, OLDEST_LINES, Table};
+use crate::database::{Database, DatabaseError, Param};
 
-/// A rough choice by index, never too narrow; [`Entry::coverage`](crate::model::Entry::coverage)
-/// makes the exact one.
+/// Selects every column as the bytes of its text, which can be read whatever the text contains. A
+/// database with the encoding `SQL_ASCII` may contain invalid text, and would otherwise refuse the
+/// whole query.
+fn columns() -> String {
+    let bytes = COLUMN_NAMES.map(|name| {
+        format!(
+            "convert_to(cast({name} as text),
+               case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)"
+        )
+    });
+    bytes.join(", ")
+}
+
+/// A rough selection using an index, which never misses a line.
+/// [`Entry::coverage`](crate::model::Entry::coverage) makes the exact one.
 pub(super) fn entries(table: &Table) -> String {
     format!(
         "select {} from {}
-         where repository = $1 and data_source = $2 and collection_date < $3
-           and (collection_end > $5 or collection_end is null and collection_date > $4)",
-        super::COLUMNS,
+         where repository = $1 and data_source = $2
+           and collection_date < cast($3 as timestamptz)
+           and (collection_end > cast($5 as timestamptz)
+             or collection_end is null and collection_date > cast($4 as timestamptz))",
+        columns(),
         table.quoted()
     )
 }
 
-/// The oldest entry's collection date.
+/// The collection dates of the oldest entries, in order.
 pub(super) fn oldest(table: &Table) -> String {
     format!(
-        "select collection_date from {} where repository = $1 and data_source = $2
-         order by collection_date limit 1",
+        "select cast(collection_date as text) from {}
+         where repository = $1 and data_source = $2 and isfinite(collection_date)
+         order by collection_date limit {OLDEST_LINES}",
         table.quoted()
     )
 }
 
-pub(super) fn stored(table: &Table) -> String {
+pub(super) fn select_stored(table: &Table) -> String {
     format!(
-        "select {}, cast(metadata as text) from {}
+        "select {} from {}
          where collection_date = $1 and repository = $2 and data_source = $3
            and id_base = $4 and id_ext = $5",
-        super::COLUMNS,
+        columns(),
         table.quoted()
     )
-}
-
-pub(super) fn read_stored(line: &Line) -> Result<Stored, FieldError> {
-    let entry = read_entry(line)?;
-    let mut fields = entry_params(&entry);
-    fields[8] = line.maybe::<String>(9)?.map_or(Param::Null, Param::Text);
-    Ok(Stored { entry, fields })
 }
 
 const COLUMNS_OF: &str = "select cast(attname as text), format_type(atttypid, null)

@@ -1,11 +1,11 @@
-//! What the catalog's table is like, and what of it keeps us from using it.
+//! The structure of the catalog's table, and what in it prevents its use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-/// Column, and its type in PostgreSQL.
-const WANTED: [(&str, &[&str]); 9] = [
+/// The required columns with their PostgreSQL types.
+const REQUIRED: [(&str, &[&str]); 9] = [
     ("collection_date", &["timestamp with time zone"]),
     ("repository", TEXTS),
     ("data_source", TEXTS),
@@ -27,46 +27,49 @@ const KEY: [&str; 5] = [
     "id_ext",
 ];
 
-/// What the catalog's table is like.
+/// The structure of the catalog's table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogShape {
-    /// The table as it is named in statements.
+    /// The table's name as used in statements.
     pub table: String,
-    /// Whether there is such a table or view.
+    /// Whether the table or view exists.
     pub exists: bool,
-    /// Whether types are PostgreSQL's. SQLite has none to speak of.
+    /// Whether columns have PostgreSQL types. SQLite does not enforce column types.
     pub typed: bool,
-    /// Column to type, as the database names it.
+    /// Column names and types, as the database names them.
     pub columns: BTreeMap<String, String>,
-    /// The sets of columns by which lines are unique, the primary key among them. A view has none.
+    /// The sets of columns that are unique, including the primary key. A view has none.
     pub unique: Vec<BTreeSet<String>>,
-    /// Whether it is a view, which hides the keys of its table.
+    /// Whether it is a view; a view hides the keys of its table.
     pub is_view: bool,
-    /// What we may do with it: of `select`, `insert`, `update`, `delete`.
+    /// Our privileges on it: of `select`, `insert`, `update`, `delete`.
     pub rights: BTreeSet<String>,
 }
 
 impl CatalogShape {
-    /// What keeps us from reading the catalog, a sentence each.
+    /// What prevents reading the catalog, one sentence each.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         if !self.exists {
             return vec![format!(
-                "there is no table {}: correct catalog.table",
+                "there is no table {}; correct catalog.table",
                 self.table
             )];
         }
-        let mut faults: Vec<String> = WANTED
+        let mut faults: Vec<String> = REQUIRED
             .iter()
             .filter_map(|(column, types)| self.fault_of(column, types))
             .collect();
         if !self.rights.contains("select") {
-            faults.push(format!("we may not read {}: grant select", self.table));
+            faults.push(format!(
+                "permission to read {} is missing; grant select",
+                self.table
+            ));
         }
         faults
     }
 
-    /// What keeps us from correcting the catalog, a sentence each. Reading is not affected.
+    /// What prevents correcting the catalog, one sentence each. Reading is not affected.
     #[must_use]
     pub fn write_faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = ["insert", "update", "delete"]
@@ -74,7 +77,7 @@ impl CatalogShape {
             .filter(|right| !self.rights.contains(**right))
             .map(|right| {
                 format!(
-                    "we have no right to {right} in {}: grant {right}",
+                    "permission to {right} in {} is missing; grant {right}",
                     self.table
                 )
             })
@@ -82,7 +85,7 @@ impl CatalogShape {
         let key: BTreeSet<String> = KEY.iter().map(ToString::to_string).collect();
         if self.exists && !self.is_view && !self.unique.contains(&key) {
             faults.push(format!(
-                "{} has no primary key of {}: add it",
+                "{} has no primary key of {}; add it",
                 self.table,
                 KEY.join(", ")
             ));
@@ -96,7 +99,7 @@ impl CatalogShape {
         };
         (self.typed && !types.contains(&found.as_str())).then(|| {
             format!(
-                "column {column} of {} is {found}, want {}",
+                "column {column} of {} is {found}; expected {}",
                 self.table, types[0]
             )
         })
@@ -107,12 +110,12 @@ impl CatalogShape {
 mod tests {
     use super::*;
 
-    fn sound() -> CatalogShape {
+    fn valid() -> CatalogShape {
         CatalogShape {
             table: "\"api\".\"t\"".into(),
             exists: true,
             typed: true,
-            columns: WANTED
+            columns: REQUIRED
                 .iter()
                 .map(|(name, types)| ((*name).into(), types[0].into()))
                 .collect(),
@@ -125,21 +128,21 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_table_has_no_faults() {
-        assert!(sound().faults().is_empty());
-        assert!(sound().write_faults().is_empty());
+    fn a_valid_table_has_no_faults() {
+        assert!(valid().faults().is_empty());
+        assert!(valid().write_faults().is_empty());
     }
 
     #[test]
     fn each_fault_is_named() {
-        let mut shape = sound();
+        let mut shape = valid();
         shape.columns.remove("pointer");
         shape.columns.insert(
             "collection_date".into(),
             "timestamp without time zone".into(),
         );
         assert_eq!(shape.faults().len(), 2, "{:?}", shape.faults());
-        let mut shape = sound();
+        let mut shape = valid();
         shape.unique.clear();
         shape.rights = ["select"].map(Into::into).into();
         assert!(shape.faults().is_empty());

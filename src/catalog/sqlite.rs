@@ -1,13 +1,27 @@
-//! The catalog in SQLite: only what SQL must say differently there.
+//! The catalog in SQLite: the SQL that differs from PostgreSQL.
 //!
-//! Other programs may write an instant as text in more than one way, so instants are compared by
-//! `unixepoch`, to the second; a text it cannot read is chosen too, so that reading it fails aloud.
+//! Other programs may write an instant as text in several formats, so instants are compared
+//! roughly, with `unixepoch`: a text without an offset may be off by hours. Values that it cannot
+//! read are selected too, so that they are not mistaken for absent.
 
-use super::table::Table;
-use super::{CatalogShape, Stored, read_entry};
-use crate::database::{
-    Access, Address, Database, DatabaseError, FieldError, Line, Param, Statement,
-};
+use super::CatalogShape;
+use super::table::{COLUMN_NAMES, OLDEST_LINES, Table};
+use crate::database::{Access, Address, Database, DatabaseError, Statement};
+
+/// More than the difference between any local clock and UTC, in seconds.
+const SLACK: u32 = 24 * 60 * 60;
+
+/// A text that begins with a date matches this pattern.
+const DATE: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*";
+
+/// The seconds since 1970 of a column, or null. Without the check, `unixepoch` would accept `now`
+/// as a time and numbers as days.
+fn seconds(column: &str) -> String {
+    format!(
+        "case when typeof({column}) = 'text' and {column} glob '{DATE}'
+           then unixepoch({column}) end"
+    )
+}
 
 fn create(table: &Table) -> [String; 2] {
     let name = table.quoted_name();
@@ -27,7 +41,7 @@ fn create(table: &Table) -> [String; 2] {
     ]
 }
 
-/// Creates file and table, if they are not there.
+/// Creates the file and the table if they do not exist.
 pub(super) async fn create_if_absent(
     address: &Address<'_>,
     table: &Table,
@@ -48,54 +62,41 @@ pub(super) async fn create_if_absent(
         .map(|_| ())
 }
 
-/// A rough choice, never too narrow; [`Entry::coverage`](crate::model::Entry::coverage) makes the
-/// exact one.
+/// A rough selection that never misses a line. [`Entry::coverage`](crate::model::Entry::coverage)
+/// makes the exact one.
 pub(super) fn entries(table: &Table) -> String {
+    let (begin, end) = (seconds("collection_date"), seconds("collection_end"));
     format!(
         "select {} from {}
          where repository = $1 and data_source = $2
-           and coalesce(unixepoch(collection_date) <= unixepoch($3), true)
+           and coalesce({begin} <= unixepoch($3) + {SLACK}, true)
            and case when collection_end is null
-             then coalesce(unixepoch(collection_date) >= unixepoch($4), true)
-             else coalesce(unixepoch(collection_end) >= unixepoch($5), true) end",
-        super::COLUMNS,
+             then coalesce({begin} >= unixepoch($4) - {SLACK}, true)
+             else coalesce({end} >= unixepoch($5) - {SLACK}, true) end",
+        COLUMN_NAMES.join(", "),
         table.quoted_name()
     )
 }
 
-/// The oldest entry's collection date, of those that are dates.
+/// The collection dates of the oldest entries that are valid dates, in order.
 pub(super) fn oldest(table: &Table) -> String {
     format!(
         "select collection_date from {} where repository = $1 and data_source = $2
-           and unixepoch(collection_date) is not null
-         order by unixepoch(collection_date) limit 1",
+           and typeof(collection_date) = 'text' and collection_date glob '{DATE}'
+         order by collection_date limit {OLDEST_LINES}",
         table.quoted_name()
     )
 }
 
-pub(super) fn stored(table: &Table) -> String {
+pub(super) fn select_stored(table: &Table) -> String {
+    let begin = seconds("collection_date");
     format!(
-        "select {}, collection_date, coalesce(pointer, ''), collection_end, processing_date,
-           cast(metadata as text)
-         from {}
-         where unixepoch(collection_date) = unixepoch($1) and repository = $2
+        "select {} from {}
+         where coalesce({begin} = unixepoch($1), true) and repository = $2
            and data_source = $3 and id_base = $4 and id_ext = $5",
-        super::COLUMNS,
+        COLUMN_NAMES.join(", "),
         table.quoted_name()
     )
-}
-
-pub(super) fn read_stored(line: &Line) -> Result<Stored, FieldError> {
-    let text = |index| {
-        line.maybe::<String>(index)
-            .map(|text| text.map_or(Param::Null, Param::Text))
-    };
-    let key = [text(9)?, text(1)?, text(2)?, text(3)?, text(4)?];
-    let rest = [text(10)?, text(11)?, text(12)?, text(13)?];
-    Ok(Stored {
-        entry: read_entry(line)?,
-        fields: key.into_iter().chain(rest).collect(),
-    })
 }
 
 async fn columns(

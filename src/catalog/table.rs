@@ -1,9 +1,23 @@
-//! The catalog's table: its name, quoted, and the statements that are the same in both kinds of
+//! The catalog's table: its quoted name, and the statements that are the same in both kinds of
 //! database.
 
-use super::COLUMNS;
+/// The columns of an entry, in the order in which they are read and written.
+pub(super) const COLUMN_NAMES: [&str; 9] = [
+    "collection_date",
+    "repository",
+    "data_source",
+    "id_base",
+    "id_ext",
+    "pointer",
+    "collection_end",
+    "processing_date",
+    "metadata",
+];
 
-/// A table's name, checked: nothing in it needs more than quotes.
+/// How many of the oldest lines to read to find one with a readable date.
+pub(super) const OLDEST_LINES: usize = 100;
+
+/// A validated table name: it needs no escaping within quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
     schema: Option<String>,
@@ -18,7 +32,7 @@ fn is_plain(part: &str) -> bool {
 }
 
 impl Table {
-    /// `table` or `schema.table`. `None` for anything odd.
+    /// Parses `table` or `schema.table`. `None` for anything else.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
@@ -30,11 +44,19 @@ impl Table {
         })
     }
 
-    /// Quoted, for PostgreSQL.
+    /// Quoted for PostgreSQL.
     pub(super) fn quoted(&self) -> String {
         match &self.schema {
             Some(schema) => format!("\"{schema}\".\"{}\"", self.name),
             None => self.quoted_name(),
+        }
+    }
+
+    /// For messages.
+    pub(super) fn shown(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.name),
+            None => self.name.clone(),
         }
     }
 
@@ -43,16 +65,18 @@ impl Table {
         format!("\"{}\"", self.name)
     }
 
-    /// The bare name.
+    /// The unquoted name, without the schema.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// Adds an entry or brings the one with its key to it. Columns not named here stay as they are.
+/// Adds an entry, or overwrites the one with the same key. Columns not named here are left as they
+/// are.
 pub(super) fn upsert(table: &str) -> String {
+    let columns = COLUMN_NAMES.join(", ");
     format!(
-        "insert into {table} as old ({COLUMNS})
+        "insert into {table} as old ({columns})
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (collection_date, repository, data_source, id_base, id_ext) do update set
            pointer = excluded.pointer,
@@ -62,7 +86,7 @@ pub(super) fn upsert(table: &str) -> String {
     )
 }
 
-/// Removes an entry whose fields are all as given.
+/// Removes an entry if all its fields equal the given ones.
 pub(super) fn delete(table: &str) -> String {
     format!(
         "delete from {table}
@@ -88,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_name_is_no_table() {
+    fn an_invalid_name_is_refused() {
         for text in [
             "",
             ".",

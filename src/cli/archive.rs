@@ -1,4 +1,4 @@
-//! `archive`: whether what was archived can still be read, and the end of what is old.
+//! `archive`: checks that the archives can still be read, and removes the old ones.
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -13,13 +13,13 @@ use crate::repair::{self, Retired};
 /// `sodalake archive`.
 pub(super) async fn run(command: ArchiveCommand, common: &Common) -> anyhow::Result<Exit> {
     match command {
-        ArchiveCommand::Check => check(common).await,
-        ArchiveCommand::Expire { dry_run } => expire(dry_run, common).await,
+        ArchiveCommand::Check(output) => check(output.format, common).await,
+        ArchiveCommand::Expire { dry_run, output } => expire(dry_run, output.format, common).await,
     }
 }
 
-/// Reads every archive to its end, one pass after the other.
-async fn check(common: &Common) -> anyhow::Result<Exit> {
+/// Reads every archive to its end, pass by pass.
+async fn check(format: Format, common: &Common) -> anyhow::Result<Exit> {
     let settings = config::load(common)?;
     let archive = app::archive(&settings)?;
     let (mut whole, mut damaged) = (0_u64, 0_u64);
@@ -28,10 +28,10 @@ async fn check(common: &Common) -> anyhow::Result<Exit> {
             Ok(days) => days,
             Err(ArchiveError::Damaged { path, what, .. }) => {
                 damaged += 1;
-                print(&fault(&path, &what, 0, common.format))?;
+                print(&damage_line(&path, &what, 0, format))?;
                 continue;
             }
-            Err(error) => return Err(error).with_context(|| format!("check pass {pass}")),
+            Err(error) => return Err(error).with_context(|| format!("cannot check pass {pass}")),
         };
         for ArchivedDay {
             receipt, damage, ..
@@ -42,10 +42,10 @@ async fn check(common: &Common) -> anyhow::Result<Exit> {
                 continue;
             };
             damaged += 1;
-            print(&fault(&receipt.path, &what, receipt.rows, common.format))?;
+            print(&damage_line(&receipt.path, &what, receipt.rows, format))?;
         }
     }
-    print(&match common.format {
+    print(&match format {
         Format::Json => json_line(&json!({ "whole": whole, "damaged": damaged })),
         Format::Text => format!(
             "{} archives are whole, {} damaged\n",
@@ -60,7 +60,7 @@ async fn check(common: &Common) -> anyhow::Result<Exit> {
     })
 }
 
-fn fault(path: &str, what: &str, rows: u64, format: Format) -> String {
+fn damage_line(path: &str, what: &str, rows: u64, format: Format) -> String {
     match format {
         Format::Json => json_line(&json!({ "path": path, "damage": what, "rows": rows })),
         Format::Text => report::wrapped(&format!(
@@ -72,20 +72,20 @@ fn fault(path: &str, what: &str, rows: u64, format: Format) -> String {
     }
 }
 
-/// Removes what is older than `archive.keep_days`, or tells what that would be.
-async fn expire(dry_run: bool, common: &Common) -> anyhow::Result<Exit> {
+/// Removes archives older than `archive.keep_days`; with `dry_run`, only lists them.
+async fn expire(dry_run: bool, format: Format, common: &Common) -> anyhow::Result<Exit> {
     let settings = config::load(common)?;
     let ledger = app::ledger(&settings).await?;
     let archive = app::archive_writer(&settings)?;
     let retired = repair::retire(&ledger, &archive, SystemClock.now(), dry_run).await?;
-    print(&match common.format {
+    print(&match format {
         Format::Json => json_line(&retired),
-        Format::Text => told(&retired, dry_run, settings.archive.keep_days),
+        Format::Text => removal_text(&retired, dry_run, settings.archive.keep_days),
     })?;
     Ok(Exit::Ok)
 }
 
-fn told(retired: &Retired, dry_run: bool, keep_days: u32) -> String {
+fn removal_text(retired: &Retired, dry_run: bool, keep_days: u32) -> String {
     let Retired {
         removed,
         bytes,
@@ -103,7 +103,7 @@ fn told(retired: &Retired, dry_run: bool, keep_days: u32) -> String {
         thousands(*bytes)
     ));
     for (kept, why) in [
-        (needed, "are needed by passes that have not ended"),
+        (needed, "are needed by unfinished passes"),
         (unknown, "are of passes that this ledger does not know"),
     ] {
         if !kept.is_empty() {

@@ -1,4 +1,4 @@
-//! The arguments several commands share: the range of days, and the flags every command has.
+//! Arguments that several commands share: the range of days, and the flags of every command.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,32 +6,26 @@ use std::path::PathBuf;
 use chrono::Utc;
 use clap::{Args, ColorChoice, ValueEnum};
 
-use crate::model::{Day, DayRange, KeyRecipe};
+use crate::model::{Day, DayRange, KeyScheme};
 use crate::telemetry::LogFormat;
 
-/// Flags of every command.
+/// Flags that every command has.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Settings file
+    /// Read the settings from FILE
     #[arg(
         long,
         global = true,
         env = "SODALAKE_CONFIG",
         value_name = "FILE",
         help_heading = "Common",
-        long_help = "Settings file [default: /etc/sodalake/sodalake.toml]"
+        long_help = "Read the settings from FILE [default: /etc/sodalake/sodalake.toml]"
     )]
     pub config: Option<PathBuf>,
-    /// Text for people, or one JSON object a line
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Common")]
-    pub format: Format,
-    /// How closely to look; the settings' schedule decides where it is left out
-    #[arg(long, global = true, value_enum, help_heading = "Common")]
-    pub depth: Option<Depth>,
-    /// More to read on stderr; twice for everything
+    /// Log more to stderr; repeat for debug output
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Common")]
     pub verbose: u8,
-    /// Only errors on stderr, and no progress bars
+    /// Log only errors and hide progress bars
     #[arg(
         short,
         long,
@@ -40,7 +34,7 @@ pub struct Common {
         help_heading = "Common"
     )]
     pub quiet: bool,
-    /// Log lines for people or for machines [default: text on a terminal, else json]
+    /// Format of log lines [default: text on a terminal, otherwise json]
     #[arg(
         long,
         global = true,
@@ -49,58 +43,84 @@ pub struct Common {
         help_heading = "Common"
     )]
     pub log_format: Option<LogFormat>,
-    /// Colours in the output
+    /// When to use colors
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, help_heading = "Common")]
     pub color: ColorChoice,
+}
+
+/// The output format, for commands that offer a choice.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FormatArg {
+    /// Output format: text, or one JSON object per line
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// How results are written to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For people
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
-/// How closely a day is looked at.
+/// How closely a day is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Depth {
-    /// Rows per day, one request for the whole range
+    /// Count the rows of all days with one request, and check only days that changed
     Survey,
-    /// Every key of the day
+    /// Compare every key of the day
     Keys,
-    /// Every value of every row
+    /// Compare every value of every row
     Content,
 }
 
-/// How a row's key is made, as `--recipe` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RecipeArg {
-    /// Today's: each row's own key fields
-    Row,
-    /// Until December 2020: all rows of the file up to this one
-    Chained,
-    /// Radar before the lake
-    Kits,
+/// How closely a day is checked, for commands that need its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum RowDepth {
+    /// Compare every key of the day
+    Keys,
+    /// Compare every value of every row
+    Content,
 }
 
-impl From<RecipeArg> for KeyRecipe {
-    fn from(arg: RecipeArg) -> Self {
-        match arg {
-            RecipeArg::Row => Self::Row,
-            RecipeArg::Chained => Self::Chained,
-            RecipeArg::Kits => Self::Kits,
+impl From<RowDepth> for crate::compare::Depth {
+    fn from(depth: RowDepth) -> Self {
+        match depth {
+            RowDepth::Keys => Self::Keys,
+            RowDepth::Content => Self::Content,
         }
     }
 }
 
-/// How addresses were numbered, as `--counter` says it.
+/// How a row's key is made, as a value of `--key-scheme`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeySchemeArg {
+    /// Current scheme: each row's own key fields
+    Row,
+    /// Until December 2020: all rows of the file up to and including this one
+    Chained,
+    /// Radar data from before the data lake
+    Kits,
+}
+
+impl From<KeySchemeArg> for KeyScheme {
+    fn from(arg: KeySchemeArg) -> Self {
+        match arg {
+            KeySchemeArg::Row => Self::Row,
+            KeySchemeArg::Chained => Self::Chained,
+            KeySchemeArg::Kits => Self::Kits,
+        }
+    }
+}
+
+/// How Bluetooth addresses were numbered, as a value of `--counter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CounterArg {
-    /// `unmatched` goes on with the table of `matched`
+    /// `unmatched` continues the numbering of `matched`
     Shared,
-    /// Each file begins anew
+    /// Each file starts its own numbering
     Separate,
 }
 
@@ -113,13 +133,19 @@ impl From<CounterArg> for crate::expected::Counter {
     }
 }
 
-/// The days a command is about: `--day`, `--from` with `--to`, or `--last`.
+/// The days a command works on: `--partition`, `--from` with `--to`, or `--last`.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct RangeArgs {
-    /// One day, such as 2020-10-01
-    #[arg(long, value_name = "DAY", help_heading = "Range", conflicts_with_all = ["from", "to", "last"])]
-    pub day: Option<Day>,
-    /// First day
+    /// One day, for example 2020-10-01
+    #[arg(
+        long,
+        visible_alias = "day",
+        value_name = "P",
+        help_heading = "Range",
+        conflicts_with_all = ["from", "to", "last"]
+    )]
+    pub partition: Option<Day>,
+    /// First day of the range
     #[arg(
         long,
         value_name = "DAY",
@@ -128,7 +154,7 @@ pub struct RangeArgs {
         conflicts_with = "last"
     )]
     pub from: Option<Day>,
-    /// The day after the last
+    /// End of the range: the day after the last one
     #[arg(
         long,
         value_name = "DAY",
@@ -137,12 +163,12 @@ pub struct RangeArgs {
         conflicts_with = "last"
     )]
     pub to: Option<Day>,
-    /// The last N days before today [default: the settings' window]
+    /// The last N days before today [default: the window from the settings]
     #[arg(long, value_name = "N", help_heading = "Range", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub last: Option<u32>,
 }
 
-/// A range that holds no day.
+/// A range without a single day.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EmptyRange {
     from: Day,
@@ -154,35 +180,35 @@ impl fmt::Display for EmptyRange {
         let Self { from, to } = self;
         write!(
             f,
-            "--from {from} --to {to} holds no day: --to is the day after the last"
+            "--from {from} --to {to} is empty: --to is the day after the last one"
         )
     }
 }
 
-/// What the range arguments ask for.
+/// The range that the arguments select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// These days.
+    /// Exactly these days.
     Days(DayRange),
-    /// The last so many days before today.
+    /// This many days before today.
     Last(u32),
-    /// Nothing was said: the dataset's window.
+    /// No range was given: the dataset's window.
     Window,
 }
 
 impl RangeArgs {
-    /// What is asked for.
+    /// The range that the arguments select.
     ///
     /// # Errors
-    /// If `--to` does not lie after `--from`. [`super::parse`] has ruled it out.
+    /// If `--to` is not after `--from`. [`super::parse`] rejects such a command line.
     pub fn span(&self) -> Result<Span, EmptyRange> {
         let Self {
-            day,
+            partition,
             from,
             to,
             last,
         } = *self;
-        match (day, from, to, last) {
+        match (partition, from, to, last) {
             (Some(day), ..) => Ok(Span::Days(DayRange::one(day))),
             (None, Some(from), Some(to), _) if from < to => Ok(Span::Days(DayRange { from, to })),
             (None, Some(from), Some(to), _) => Err(EmptyRange { from, to }),
@@ -193,8 +219,8 @@ impl RangeArgs {
 }
 
 impl Span {
-    /// The days, for a dataset in `zone` that looks `window_days` back. `Last` and `Window` end
-    /// before today, the day that `now` falls on there.
+    /// The days, for a dataset in `zone` whose window is `window_days` long. `Last` and `Window` end
+    /// before today, where today is the day of `now` in `zone`.
     #[must_use]
     pub fn days(
         self,
@@ -224,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn to_is_the_day_after_the_last() {
+    fn to_is_exclusive() {
         let args = RangeArgs {
             from: Some(day("2020-10-01")),
             to: Some(day("2020-10-03")),

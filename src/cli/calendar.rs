@@ -1,5 +1,5 @@
-//! Years of days in the terminal: a letter a day, a column a week. The letter alone tells the
-//! state, so that it reads without colours too; colours only make the eye faster.
+//! A calendar for the terminal: one letter per day, one column per week. The letter alone shows
+//! the state, so the calendar also works without colors.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,13 +10,12 @@ use crate::model::Day;
 use crate::model::calendar::{Year, weekday};
 use crate::reconcile::State;
 
-/// In front of every line of days.
+/// Columns in front of every line of days.
 const MARGIN: usize = 6;
 
-/// The letter of a state.
 fn letter(state: State) -> char {
     match state {
-        State::InStep | State::Skipped => '·',
+        State::InSync | State::Skipped => '·',
         State::Repaired => '+',
         State::Differs => 'D',
         State::Held => 'H',
@@ -24,11 +23,12 @@ fn letter(state: State) -> char {
         State::Unconfirmed => '~',
         State::Unsettled => '-',
         State::KnownLost => 'L',
+        State::Unknown => 'u',
     }
 }
 
-/// The years in which there are days, each as months, seven lines and nothing else, and what the
-/// letters mean.
+/// A calendar of every year that has days: the months, seven lines, and a legend of the letters
+/// used.
 pub(super) fn of(days: &BTreeMap<Day, State>) -> String {
     let mut years: Vec<Year> = days.keys().map(|day| Year::of(*day)).collect();
     years.dedup();
@@ -62,7 +62,7 @@ fn draw(year: Year, days: &BTreeMap<Day, State>) -> String {
     text
 }
 
-/// `2020    Feb Mar ..`: each name over its first week, where the one before leaves room.
+/// `2020    Feb Mar ..`: each month's name above its first week, if there is room for it.
 fn months(year: Year) -> String {
     let mut line = format!("  {:<width$}", year.number(), width = MARGIN - 2);
     for (name, week) in year.months().filter(|(_, week)| *week > 0) {
@@ -86,10 +86,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_year_fits_the_terminal_and_reads_without_colours() {
+    fn a_year_fits_the_terminal_and_needs_no_colors() {
         let first: Day = "2020-03-02".parse().unwrap();
         let mut days: BTreeMap<Day, State> = (0..250)
-            .map(|day| (first.plus(day), State::InStep))
+            .map(|day| (first.plus(day), State::InSync))
             .collect();
         days.insert(first.plus(3), State::Differs);
         days.insert(first.plus(100), State::Held);
@@ -105,7 +105,7 @@ mod tests {
         Fri          ···································-
                      ···································
         Sun          ···································
-        · in-step   D differs   H held   ? unproven   - unsettled
+        · in-sync   D differs   H held   ? unproven   - unsettled
         ");
         assert!(
             text.lines()

@@ -1,8 +1,9 @@
-//! `derive`: the rows that should stand on the portal for a day, by lake and catalog alone.
+//! `derive`: the rows that should be published for a day, from the lake and the catalog alone.
 //!
-//! The files are read twice: first for the keys, so that of rows with one key only the one that
-//! stands is printed and nothing of a file that proves nothing, then for the rows, which go out one
-//! by one. What the portal's columns can hold is not asked here, since that would need the portal.
+//! The files are read twice. The first reading collects the keys: of several rows with one key
+//! only the one that would be published is printed, and nothing is printed of an unreadable file.
+//! The second reading prints the rows as it goes. Whether the portal's columns can hold the values
+//! is not checked, since that would need the portal.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Stdout, Write as _};
@@ -14,18 +15,18 @@ use super::style::{clean, clean_json};
 use super::{Common, DeriveArgs, Exit, UsageError, config, select};
 use crate::app;
 use crate::compare::Doubt;
-use crate::compare::gather::Standing;
+use crate::compare::gather::RowDay;
 use crate::expected::{Counter, DerivedRow, Facts, FileOutcome, Line, Recipe, Variant, recipe};
-use crate::model::{DatasetDay, KeyRecipe, Md5Key};
-use crate::reconcile::{LakeSide, LookError, ReadyLayer, Source, chain};
+use crate::model::{DatasetDay, KeyScheme, Md5Key};
+use crate::reconcile::{CheckError, LakeSide, ReadyLayer, Source, chain};
 
 /// `sodalake derive`.
 pub(super) async fn run(args: DeriveArgs, common: &Common) -> anyhow::Result<Exit> {
     let settings = config::load(common)?;
-    let target = select::day(&settings, &args.dataset, args.day)?;
+    let target = select::day(&settings, &args.dataset, args.partition)?;
     let rails = &select::dataset(&settings, &args.dataset)?.rails;
     let recipe = recipe(&target.dataset.recipe);
-    let recipe = recipe.with_context(|| format!("find recipe {}", target.dataset.recipe))?;
+    let recipe = recipe.with_context(|| format!("there is no recipe {}", target.dataset.recipe))?;
     let variant = variant(recipe.facts(), &args)?;
     let (lake, catalog) = app::lakeside(&settings).await?;
     let ready = ReadyLayer {
@@ -35,17 +36,21 @@ pub(super) async fn run(args: DeriveArgs, common: &Common) -> anyhow::Result<Exi
     };
     let mut side = match LakeSide::read(ready, &target, recipe.facts()).await {
         Ok(side) => side,
-        Err(error) if error.is_service() => return Err(error.into()),
+        Err(error) if error.is_service() => {
+            let lake = clean(lake.address());
+            let what = format!("cannot derive {target} from the lake at {lake} and its catalog");
+            return Err(anyhow::Error::new(error).context(what));
+        }
         Err(error) => {
-            error!("failed to {}", clean(&chain(&error)));
+            error!("{}", clean(&chain(&error)));
             return Ok(Exit::Unproven);
         }
     };
-    side.doubt_number(&target, rails.min_files_share, false);
+    side.doubt_number(&target, rails.min_share_of_usual, false);
     let mut exit = Exit::Ok;
     for doubt in &side.doubts {
         error!("{}", clean(&doubt.to_string()));
-        // The newest day has no successor yet whose file could hold rows of it.
+        // The newest day has no next day yet, whose file could hold rows of it.
         if !matches!(doubt, Doubt::NoFiles(day) if *day != target.day) {
             exit = Exit::Unproven;
         }
@@ -60,22 +65,24 @@ pub(super) async fn run(args: DeriveArgs, common: &Common) -> anyhow::Result<Exi
     Ok(exit.and(deriving.print(&side.sources).await?))
 }
 
-/// The variant that is asked for, or today's likeliest.
+/// The requested variant; by default the dataset's current one.
 fn variant(facts: &Facts, args: &DeriveArgs) -> Result<Variant, UsageError> {
     let dataset = clean(&args.dataset);
-    let keys = args.recipe.map_or(facts.key_recipes[0], KeyRecipe::from);
-    if !facts.key_recipes.contains(&keys) {
-        let had: Vec<String> = facts.key_recipes.iter().map(ToString::to_string).collect();
+    let keys = args
+        .key_scheme
+        .map_or(facts.key_schemes[0], KeyScheme::from);
+    if !facts.key_schemes.contains(&keys) {
+        let had: Vec<String> = facts.key_schemes.iter().map(ToString::to_string).collect();
         let had = had.join(", ");
         return Err(UsageError(format!(
-            "derive {dataset} by --recipe {keys}: its keys were only ever made by {had}"
+            "{dataset} never used --key-scheme {keys}; it only used {had}"
         )));
     }
     let counter = args.counter.map_or(facts.counters[0], Counter::from);
     if !facts.counters.contains(&counter) {
         let had: Vec<&str> = facts.counters.iter().copied().map(Counter::name).collect();
         return Err(UsageError(format!(
-            "derive {dataset} by --counter {}: its rows only know {}",
+            "{dataset} never used --counter {}; it only used {}",
             counter.name(),
             had.join(", ")
         )));
@@ -83,7 +90,7 @@ fn variant(facts: &Facts, args: &DeriveArgs) -> Result<Variant, UsageError> {
     Ok(Variant { keys, counter })
 }
 
-/// A row's place: which of the sources it is from, and its place in it.
+/// A row's place: the index of its source, and its ordinal there.
 type Place = (usize, u32);
 
 struct Deriving<'a> {
@@ -97,32 +104,37 @@ struct Deriving<'a> {
 impl Deriving<'_> {
     async fn print(&self, sources: &[Source]) -> anyhow::Result<Exit> {
         let mut exit = Exit::Ok;
-        let mut standing: HashMap<Md5Key, Place> = HashMap::new();
+        let mut winners: HashMap<Md5Key, Place> = HashMap::new();
         let mut proven = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             match self.keys(source).await {
                 Ok(keys) => {
                     let placed = |(key, ordinal)| (key, (index, ordinal));
-                    standing.extend(keys.into_iter().map(placed));
+                    winners.extend(keys.into_iter().map(placed));
                     proven.push((index, source));
                 }
-                Err(error) => exit = exit.and(told(&error)),
+                Err(error) if error.is_service() => return Ok(exit.and(log_failure(&error))),
+                Err(error) => exit = exit.and(log_failure(&error)),
             }
         }
         let mut out = BufWriter::new(io::stdout());
         for (index, source) in proven {
-            let printed = self.rows(source, index, &standing, &mut out).await;
+            let printed = self.rows(source, index, &winners, &mut out).await;
             match printed.and_then(|written| written.map_err(Stopped::Write)) {
                 Ok(()) => {}
-                Err(Stopped::Read(error)) => exit = exit.and(told(&error)),
-                Err(Stopped::Write(error)) => return ended(Err(error), exit),
+                // Reading the other files would fail the same way.
+                Err(Stopped::Read(error)) if error.is_service() => {
+                    return finish(out.flush(), exit.and(log_failure(&error)));
+                }
+                Err(Stopped::Read(error)) => exit = exit.and(log_failure(&error)),
+                Err(Stopped::Write(error)) => return finish(Err(error), exit),
             }
         }
-        ended(out.flush(), exit)
+        finish(out.flush(), exit)
     }
 
-    /// The keys of the file's rows of this day, in file order.
-    async fn keys(&self, source: &Source) -> Result<Vec<(Md5Key, u32)>, LookError> {
+    /// The keys of the source's rows of this day, in file order.
+    async fn keys(&self, source: &Source) -> Result<Vec<(Md5Key, u32)>, CheckError> {
         let mut keys = Vec::new();
         let mut first_unfit = None;
         let outcome = self.derive(source, |line| match line {
@@ -137,13 +149,13 @@ impl Deriving<'_> {
         let outcome = outcome.await?;
         let path = &source.file.path;
         if let Some(why) = &outcome.passed_by {
-            warn!(file = %path, "the publisher passes lake file {path} by: {}", clean(why));
+            warn!(file = %path, "the publisher skips lake file {path}: {}", clean(why));
         }
         if let Some(first) = first_unfit {
             let (count, ordinal, why) = (outcome.unpublishable, first.ordinal, clean(&first.why));
             warn!(
                 file = %path,
-                count, "{count} rows of lake file {path} cannot be published, row {ordinal} first: {why}"
+                count, "{count} rows of lake file {path} cannot be published; the first is row {ordinal}: {why}"
             );
         }
         Ok(keys)
@@ -153,12 +165,12 @@ impl Deriving<'_> {
         &self,
         source: &Source,
         index: usize,
-        standing: &HashMap<Md5Key, Place>,
+        winners: &HashMap<Md5Key, Place>,
         out: &mut BufWriter<Stdout>,
     ) -> Result<io::Result<()>, Stopped> {
         let mut written = Ok(());
         let derived = self.derive(source, |line| match line {
-            Line::Row(row) if standing.get(&row.key) == Some(&(index, row.ordinal)) => {
+            Line::Row(row) if winners.get(&row.key) == Some(&(index, row.ordinal)) => {
                 if written.is_ok() {
                     written = out.write_all(self.line(&row).as_bytes());
                 }
@@ -173,7 +185,7 @@ impl Deriving<'_> {
         &self,
         source: &Source,
         mut each: impl FnMut(Line<'_>),
-    ) -> Result<FileOutcome, LookError> {
+    ) -> Result<FileOutcome, CheckError> {
         self.ready
             .with_text(source, |text| {
                 self.recipe.derive(text, self.variant, &mut each)
@@ -181,18 +193,18 @@ impl Deriving<'_> {
             .await
     }
 
-    /// Rows of the day, and those of its own files that stand far from it.
+    /// Rows of the day, and rows of the day's own files that are dated far from it.
     fn belongs(&self, row: &DerivedRow<'_>, source: &Source) -> bool {
         let (file_day, day) = (source.file.day, self.target.day);
         let spill = i64::from(self.recipe.facts().spill_days);
-        match Standing::of(row.at, file_day, day, spill) {
-            Standing::Today => true,
-            Standing::Near => false,
-            Standing::Far(_) => file_day == day,
+        match RowDay::of(row.at, file_day, day, spill) {
+            RowDay::Today => true,
+            RowDay::Near => false,
+            RowDay::Far(_) => file_day == day,
         }
     }
 
-    /// The row as the publisher's JSON writer puts it.
+    /// The row as the publisher's JSON writer would write it.
     fn line(&self, row: &DerivedRow<'_>) -> String {
         if self.only_keys {
             return format!("{}\n", clean(&row.key.to_string()));
@@ -211,13 +223,13 @@ impl Deriving<'_> {
 
 /// Why the rows of a file were not all printed.
 enum Stopped {
-    Read(LookError),
+    Read(CheckError),
     Write(io::Error),
 }
 
-/// A file that proves nothing, or could not be read: the others go on.
-fn told(error: &LookError) -> Exit {
-    error!("failed to {}", clean(&chain(error)));
+/// Logs why a file yields nothing; the other files are still printed.
+fn log_failure(error: &CheckError) -> Exit {
+    error!("{}", clean(&chain(error)));
     if error.is_service() {
         Exit::Failed
     } else {
@@ -225,11 +237,11 @@ fn told(error: &LookError) -> Exit {
     }
 }
 
-/// A reader that has gone away, as `head` does, is no error.
-fn ended(written: io::Result<()>, exit: Exit) -> anyhow::Result<Exit> {
+/// Ignores a broken pipe: a reader such as `head` may stop early.
+fn finish(written: io::Result<()>, exit: Exit) -> anyhow::Result<Exit> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("write to stdout")
+            Err(error).context("cannot write to stdout")
         }
         Ok(()) | Err(_) => Ok(exit),
     }

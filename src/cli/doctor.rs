@@ -1,8 +1,8 @@
-//! `doctor`: everything that must work before the first run, tried one after the other, each with
-//! what to do about a fault.
+//! `doctor`: tries everything that must work before the first run, and says how to fix each
+//! problem.
 //!
-//! Each part is opened on its own, so that one that is away does not hide the others. Nothing is
-//! sent to the portal that writes; the ledger is tried with a lease of its own.
+//! Each part is opened separately, so that one that fails does not hide problems of the others.
+//! Nothing is written to the portal; the ledger is tried with a lease of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use serde_json::json;
 use super::style::{Tone, clean, json_line, paint, print, thousands};
 use super::{Common, Exit, Format, config};
 use crate::app;
-use crate::archive::ArchiveWriter;
-use crate::catalog::Catalog;
+use crate::archive::{Archive, Folder};
+use crate::catalog::{Catalog, Catalogued};
 use crate::compare::gather::Columns;
 use crate::expected::recipe;
 use crate::lake::{Lake, LakeError};
@@ -22,28 +22,30 @@ use crate::ledger::{LeaseAnswer, Ledger, LedgerError};
 use crate::model::{ColumnType, Coverage, Day, DayRange};
 use crate::reconcile::{Clock as _, SystemClock, chain};
 use crate::settings::{DatasetSettings, Mode, Settings};
-use crate::socrata::{Freshness, Patience, Portal, Reader, Table, Writer};
+use crate::socrata::{Denial, Freshness, Patience, Portal, ReadError, Reader, Table, Writer};
 
-/// How far back a day with files is looked for, and how far rows are surveyed.
-const LOOK_BACK_DAYS: i64 = 30;
-/// How far back catalog entries are counted.
+/// How many days back to look for the newest file, and to survey rows.
+const NEWEST_FILE_WITHIN_DAYS: i64 = 30;
+/// How many days back catalog entries are counted.
 const ENTRY_DAYS: i64 = 60;
-/// The first day whose files should all be there.
+/// Maximum unreadable catalog lines that are listed.
+const UNREAD_LINES: usize = 3;
+/// The age of the first day whose files should all exist.
 const SETTLED_DAYS: i64 = 3;
-/// More than this and our hours and ages are not the portal's.
+/// With more skew than this, our ages and hours would not match the portal's.
 const MOST_SKEW_SECONDS: i64 = 60;
 
 /// `sodalake doctor`.
-pub(super) async fn run(common: &Common) -> anyhow::Result<Exit> {
+pub(super) async fn run(format: Format, common: &Common) -> anyhow::Result<Exit> {
     let mut doctor = Doctor {
-        format: common.format,
+        format,
         exit: Exit::Ok,
     };
     let settings = match config::load(common) {
         Ok(settings) => settings,
         Err(error) => {
-            let todo = "correct what stands on stderr; sodalake config check";
-            doctor.fail("config", "the settings are not right", todo, Exit::Usage)?;
+            let todo = "correct the problems printed above, then run: sodalake config check";
+            doctor.fail("config", "the settings are not valid", todo, Exit::Usage)?;
             return Err(error.into());
         }
     };
@@ -62,7 +64,7 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Exit> {
     Ok(doctor.exit)
 }
 
-/// Prints each line as it is known, and keeps the worst end.
+/// Prints each line as soon as it is known, and keeps the worst exit code.
 struct Doctor {
     format: Format,
     exit: Exit,
@@ -70,11 +72,11 @@ struct Doctor {
 
 impl Doctor {
     fn ok(&mut self, what: &str, found: impl AsRef<str>) -> std::io::Result<()> {
-        self.say("ok", Tone::Good, what, found.as_ref(), None)
+        self.report("ok", Tone::Good, what, found.as_ref(), None)
     }
 
     fn warn(&mut self, what: &str, found: impl AsRef<str>, todo: &str) -> std::io::Result<()> {
-        self.say("warn", Tone::Warn, what, found.as_ref(), Some(todo))
+        self.report("warn", Tone::Warn, what, found.as_ref(), Some(todo))
     }
 
     fn fail(
@@ -85,11 +87,11 @@ impl Doctor {
         exit: Exit,
     ) -> std::io::Result<()> {
         self.exit = self.exit.and(exit);
-        self.say("fail", Tone::Bad, what, found.as_ref(), Some(todo))
+        self.report("fail", Tone::Bad, what, found.as_ref(), Some(todo))
     }
 
-    /// Keeps us from mending, and not from looking.
-    fn unless_observing(
+    /// A problem that prevents repairs but not checks: only a warning if we observe.
+    fn fail_unless_observing(
         &mut self,
         mode: Mode,
         what: &str,
@@ -103,20 +105,32 @@ impl Doctor {
         }
     }
 
+    /// Reports whether a connection pooler sits between us and a database.
+    fn sessions(&mut self, what: &str, shares: Option<bool>) -> std::io::Result<()> {
+        match shares {
+            Some(true) => self.ok(
+                what,
+                "a transaction pooler shares them with other programs; we leave no state on them",
+            ),
+            Some(false) => self.ok(what, "each connection has its own session"),
+            None => Ok(()),
+        }
+    }
+
     fn skew(&mut self, portal: &Portal) -> std::io::Result<()> {
         let Some(theirs) = portal.date() else {
             return Ok(());
         };
         let seconds = (SystemClock.now() - theirs).num_seconds();
-        let found = format!("{} seconds from the portal's", seconds.abs());
+        let found = format!("{} seconds apart from the portal's", seconds.abs());
         if seconds.abs() > MOST_SKEW_SECONDS {
-            self.warn("clock", found, "set this machine's clock by NTP")
+            self.warn("clock", found, "synchronize this machine's clock (NTP)")
         } else {
             self.ok("clock", found)
         }
     }
 
-    fn say(
+    fn report(
         &self,
         verdict: &str,
         tone: Tone,
@@ -139,6 +153,14 @@ impl Doctor {
     }
 }
 
+/// The error as text. A denial's remedy is left out, since it is printed beside it.
+fn error_text(error: &ReadError) -> String {
+    match error.denial() {
+        Some(denial) => format!("{error}: {denial}"),
+        None => chain(error),
+    }
+}
+
 struct Examined<'a> {
     now: DateTime<Utc>,
     today: Day,
@@ -149,8 +171,8 @@ impl Examined<'_> {
     fn config(&self, doctor: &mut Doctor) -> std::io::Result<()> {
         let settings = self.settings;
         let mode = match settings.mode {
-            Mode::Observe => "observe: nothing will be changed",
-            Mode::Repair => "repair: faults will be mended inside the rails",
+            Mode::Observe => "observe: nothing is changed",
+            Mode::Repair => "repair: findings are repaired within the rails",
         };
         let count = settings.datasets.len();
         doctor.ok("config", format!("{count} datasets, mode {mode}"))?;
@@ -176,12 +198,12 @@ impl Examined<'_> {
             match self.newest_file(&lake, source).await {
                 Ok(Some(found)) => doctor.ok(&what, found)?,
                 Ok(None) => {
-                    let found = format!("no files in {LOOK_BACK_DAYS} days");
-                    let todo = "is lake.url the ready layer? its folders are YYYY/MM/DD/SOURCE";
+                    let found = format!("no files in the last {NEWEST_FILE_WITHIN_DAYS} days");
+                    let todo = "check that lake.url points to the ready layer, with folders YYYY/MM/DD/SOURCE";
                     doctor.warn(&what, found, todo)?;
                 }
                 Err(error) => {
-                    let todo = "check lake.url, network and credentials: list and read are needed";
+                    let todo = "check lake.url, the network and the credentials, which must allow list and read";
                     doctor.fail(&what, chain(&error), todo, Exit::Failed)?;
                 }
             }
@@ -189,18 +211,18 @@ impl Examined<'_> {
         Ok(())
     }
 
-    /// Lists back to a day with files and reads the smallest of them.
+    /// Finds the newest day with files and reads the smallest of them.
     async fn newest_file(&self, lake: &Lake, source: &str) -> Result<Option<String>, LakeError> {
-        for back in SETTLED_DAYS..SETTLED_DAYS + LOOK_BACK_DAYS {
+        for back in SETTLED_DAYS..SETTLED_DAYS + NEWEST_FILE_WITHIN_DAYS {
             let day = self.today.plus(-back);
-            let listing = lake.list(source, day).await?;
+            let listing = lake.list(source, day).await?.files;
             let Some((path, stamp)) = listing.iter().min_by_key(|(_, stamp)| stamp.size) else {
                 continue;
             };
             let bytes = lake.read(path, stamp).await?.len() as u64;
             let (files, bytes) = (thousands(listing.len() as u64), thousands(bytes));
             return Ok(Some(format!(
-                "{files} files on {day}, one of {bytes} bytes read"
+                "{files} files on {day}; read one of {bytes} bytes"
             )));
         }
         Ok(None)
@@ -223,14 +245,18 @@ impl Examined<'_> {
             doctor.fail("catalog", fault, todo, Exit::Failed)?;
         }
         for fault in shape.write_faults() {
-            let todo = "entries cannot be corrected before";
+            let todo = "grant these rights: entries cannot be corrected without them";
             let mode = self.settings.mode;
-            doctor.unless_observing(mode, "catalog rights", fault, todo, Exit::Failed)?;
+            doctor.fail_unless_observing(mode, "catalog rights", fault, todo, Exit::Failed)?;
         }
         if !faults.is_empty() {
             return Ok(());
         }
-        doctor.ok("catalog", format!("{} is as it should be", shape.table))?;
+        doctor.ok("catalog", format!("{} is correct", shape.table))?;
+        match catalog.shares_sessions().await {
+            Ok(shares) => doctor.sessions("catalog sessions", shares)?,
+            Err(error) => doctor.fail("catalog sessions", chain(&error), todo, Exit::Failed)?,
+        }
         for one in &self.settings.datasets {
             self.entries(doctor, &catalog, one).await?;
         }
@@ -249,31 +275,41 @@ impl Examined<'_> {
             start: self.today.plus(-ENTRY_DAYS).start(dataset.zone),
             end: self.today.end(dataset.zone),
         };
-        let count = async |repository: &str| {
-            let entries = catalog.entries(repository, &dataset.source, window).await?;
-            let ours = |entry: &&crate::model::Entry| entry.key.id_ext == dataset.ext;
-            Ok::<u64, crate::catalog::CatalogError>(entries.iter().filter(ours).count() as u64)
-        };
         let (lake, portal) = (&self.settings.lake, &self.settings.catalog);
-        let counts = match count(&lake.repository).await {
-            Ok(ready) => count(&portal.repository).await.map(|done| (ready, done)),
+        let read = async |repository: &str| catalog.read(repository, &dataset.source, window).await;
+        let both = match read(&lake.repository).await {
+            Ok(ready) => read(&portal.repository).await.map(|done| (ready, done)),
             Err(error) => Err(error),
         };
-        match counts {
+        let ours = |found: &Catalogued| {
+            let exts = found.entries.iter().map(|entry| &entry.key.id_ext);
+            exts.filter(|ext| **ext == dataset.ext).count() as u64
+        };
+        if let Ok((ready, done)) = &both {
+            let unread = ready.unread.iter().chain(&done.unread);
+            for line in unread
+                .filter(|line| line.may_be(&dataset.ext))
+                .take(UNREAD_LINES)
+            {
+                let todo = "correct the line: days it may belong to are not judged until then";
+                doctor.fail(&what, line.to_string(), todo, Exit::Failed)?;
+            }
+        }
+        match both.map(|(ready, done)| (ours(&ready), ours(&done))) {
             Ok((0, _)) => {
-                let found = format!("no ready files in {ENTRY_DAYS} days");
-                let todo = "check lake.repository, and source and ext of the dataset";
+                let found = format!("no ready files in the last {ENTRY_DAYS} days");
+                let todo = "check lake.repository, and the source and extension of the dataset";
                 doctor.warn(&what, found, todo)
             }
             Ok((ready, done)) => {
                 let (ready, done) = (thousands(ready), thousands(done));
                 let found = format!(
-                    "{ready} ready files in {ENTRY_DAYS} days, {done} entered as published"
+                    "{ready} ready files in the last {ENTRY_DAYS} days, {done} marked as published"
                 );
                 doctor.ok(&what, found)
             }
             Err(error) => {
-                let todo = "look at the entries: other programs write them too";
+                let todo = "check the entries; other programs may write them too";
                 doctor.fail(&what, chain(&error), todo, Exit::Failed)
             }
         }
@@ -298,6 +334,10 @@ impl Examined<'_> {
             self.table(doctor, &reader, one).await?;
         }
         doctor.skew(&portal)?;
+        if portal.refused_token() {
+            let found = Denial::WrongToken.to_string();
+            doctor.warn("app token", found, Denial::WrongToken.todo())?;
+        }
         self.secrets(doctor, portal)
     }
 
@@ -312,8 +352,11 @@ impl Examined<'_> {
         let shape = match reader.shape(&dataset.id).await {
             Ok(shape) => shape,
             Err(error) => {
-                let todo = "is the portal up? check socrata.url, the dataset's id and the network";
-                return doctor.fail(&what, chain(&error), todo, Exit::Failed);
+                let todo = error.denial().map_or(
+                    "check socrata.url, the dataset's id and the network, and whether the portal is up",
+                    Denial::todo,
+                );
+                return doctor.fail(&what, error_text(&error), todo, Exit::Failed);
             }
         };
         if shape.row_identifier.as_ref() != Some(&dataset.key_column) {
@@ -323,20 +366,21 @@ impl Examined<'_> {
             };
             let todo = format!("set it to {} on the portal", dataset.key_column);
             let mode = self.settings.mode;
-            doctor.unless_observing(mode, &what, found, &todo, Exit::Failed)?;
+            doctor.fail_unless_observing(mode, &what, found, &todo, Exit::Failed)?;
         }
         let Some(recipe) = recipe(&dataset.recipe) else {
-            let todo = "correct the dataset's recipe";
+            let todo = "set the dataset's recipe";
             return doctor.fail(&what, "it has no recipe", todo, Exit::Usage);
         };
         if let Err(error) = Columns::of(recipe, &shape) {
-            let todo = "is it the dataset of this recipe? correct its id or recipe";
+            let todo = "check that the recipe fits this dataset; correct its id or recipe";
             return doctor.fail(&what, chain(&error), todo, Exit::Failed);
         }
         for column in recipe.facts().columns {
             if let Some(ColumnType::Other(kind)) = shape.columns.get(*column) {
-                let found = format!("column {column} is {kind}, which holds no value of ours");
-                let todo = "give it the type text, number, checkbox or calendar_date";
+                let found =
+                    format!("column {column} has type {kind}, which cannot hold our values");
+                let todo = "change its type to text, number, checkbox or calendar_date";
                 doctor.fail(&what, found, todo, Exit::Failed)?;
             }
         }
@@ -358,63 +402,80 @@ impl Examined<'_> {
         table: &Table,
     ) -> std::io::Result<()> {
         let range = DayRange {
-            from: self.today.plus(-LOOK_BACK_DAYS),
+            from: self.today.plus(-NEWEST_FILE_WITHIN_DAYS),
             to: self.today.next(),
         };
         let surveyed = match reader.survey(table, range).await {
             Ok(surveyed) => surveyed,
             Err(error) => {
-                let todo = "wait and try again; an app token raises the portal's limits";
-                return doctor.fail(what, chain(&error), todo, Exit::Failed);
+                let todo = error.denial().map_or(
+                    "wait and try again; an app token raises the portal's limits",
+                    Denial::todo,
+                );
+                return doctor.fail(what, error_text(&error), todo, Exit::Failed);
             }
         };
         let rows: u64 = surveyed.days.values().map(|day| day.rows).sum();
         let rows = thousands(rows);
         let fresh = match surveyed.freshness {
             Freshness::Proven => "",
-            Freshness::Assumed => ", freshness not told",
+            Freshness::Assumed => ", freshness not reported",
         };
-        let found = format!("{rows} rows in {LOOK_BACK_DAYS} days{fresh}");
+        let found = format!("{rows} rows in the last {NEWEST_FILE_WITHIN_DAYS} days{fresh}");
         doctor.ok(what, found)
     }
 
     fn secrets(&self, doctor: &mut Doctor, portal: Arc<Portal>) -> std::io::Result<()> {
         match Writer::new(portal, &self.settings.socrata) {
-            Ok(_) => doctor.ok("secrets", "user and password for writing are given"),
+            Ok(_) => doctor.ok("secrets", "the username and password for writing are set"),
             Err(error) => {
-                let todo = "give socrata.username and socrata.password; repairs need them";
+                let todo = "set socrata.username and socrata.password; repairs need them";
                 let (mode, error) = (self.settings.mode, chain(&error));
-                doctor.unless_observing(mode, "secrets", error, todo, Exit::Usage)
+                doctor.fail_unless_observing(mode, "secrets", error, todo, Exit::Usage)
             }
         }
     }
 
     async fn ledger(&self, doctor: &mut Doctor) -> std::io::Result<()> {
         match self.lease().await {
-            Ok(()) => doctor.ok("ledger", "it can be written"),
+            Ok(shares) => {
+                doctor.ok("ledger", "it is writable")?;
+                doctor.sessions("ledger sessions", shares)
+            }
             Err(error) => {
-                let todo = "check ledger.url; its folder or schema must be ours to write";
+                let todo = "check ledger.url; its folder or schema must be writable";
                 doctor.fail("ledger", chain(&error), todo, Exit::Failed)
             }
         }
     }
 
-    /// Takes a lease that nobody else wants, and lets it go.
-    async fn lease(&self) -> Result<(), LedgerError> {
+    /// Acquires and releases a lease that nothing else uses. Returns whether the ledger's sessions are
+    /// shared.
+    async fn lease(&self) -> Result<Option<bool>, LedgerError> {
         let ledger = Ledger::open(&self.settings.ledger).await?;
         let (name, holder) = ("doctor", app::holder());
         let ttl = Duration::from_secs(1);
-        match ledger.lease(name, &holder, self.now, ttl).await? {
-            LeaseAnswer::Granted { .. } => ledger.release(name, &holder).await,
-            LeaseAnswer::HeldBy { .. } => Ok(()),
+        let now = ledger.time().await?.unwrap_or(self.now);
+        match ledger.lease(name, &holder, now, ttl).await? {
+            LeaseAnswer::Granted { .. } => ledger.release(name, &holder).await?,
+            LeaseAnswer::HeldBy(_) => {}
         }
+        ledger.shares_sessions().await
     }
 
     async fn archive(&self, doctor: &mut Doctor) -> std::io::Result<()> {
         let todo = "check archive.url; nothing is purged without an archive";
-        let opened = ArchiveWriter::open(&self.settings.archive);
+        match Folder::of(&self.settings.archive) {
+            Ok(Folder::Ready) => {}
+            Ok(Folder::ToCreate(folder)) => {
+                let found = format!("{} will be created by the first repair", folder.display());
+                return doctor.ok("archive", found);
+            }
+            Err(error) => return doctor.fail("archive", chain(&error), todo, Exit::Failed),
+        }
+        let opened = Archive::open(&self.settings.archive);
         let bytes = match &opened {
-            Ok(writer) => writer.archive().bytes().await,
+            Ok(archive) => archive.bytes().await,
             Err(error) => return doctor.fail("archive", chain(error), todo, Exit::Failed),
         };
         match bytes {

@@ -1,14 +1,14 @@
-//! Exit codes: what a script or a timer learns from a run without reading its output.
+//! Exit codes: what a script or a timer can conclude without parsing the output.
 
 use std::process::ExitCode;
 
 use crate::repair::RepairError;
 use crate::settings::SettingsError;
 
-/// How a command ended. The numbers are fixed: people script against them.
+/// How a command ended. The numbers are stable: scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// In step, or done.
+    /// In sync, or done.
     Ok,
     /// Findings remain.
     Findings,
@@ -18,9 +18,9 @@ pub enum Exit {
     Held,
     /// Lake or portal could not be read with certainty.
     Unproven,
-    /// Written, and not seen by all replicas yet.
+    /// Written, but not visible on all replicas yet.
     Unconfirmed,
-    /// Another sodalake holds the lease.
+    /// Another sodalake process holds the lease.
     Lease,
     /// A service failed.
     Failed,
@@ -29,7 +29,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
+    /// The process exit code.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -45,7 +45,7 @@ impl Exit {
         }
     }
 
-    /// How bad it is. The numbers of the codes do not rank them.
+    /// How bad it is. The codes are not in order of severity.
     fn rank(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -60,8 +60,8 @@ impl Exit {
         }
     }
 
-    /// What one run over several dataset-days ends with: the worst of them, in the order
-    /// interrupted, usage, service failed, lease, unproven, held, findings, unconfirmed, ok.
+    /// The worse of two, to combine several dataset-days. From worst to best: interrupted, usage,
+    /// service failed, lease, unproven, held, findings, unconfirmed, ok.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         if other.rank() > self.rank() {
@@ -71,8 +71,8 @@ impl Exit {
         }
     }
 
-    /// What an error that ended a command means: [`Exit::Usage`] for wrong settings and wrong
-    /// arguments, [`Exit::Lease`] where another sodalake has it, [`Exit::Failed`] for all else.
+    /// The exit code for an error: [`Exit::Usage`] for invalid settings or arguments, [`Exit::Lease`]
+    /// if another process holds the lease, otherwise [`Exit::Failed`].
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
         let of_usage = error.chain().any(|cause| {
@@ -96,7 +96,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Arguments that are each right and together, or in this world, wrong.
+/// Arguments that are valid separately, but not together or not with these settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
@@ -118,7 +118,7 @@ mod tests {
     ];
 
     #[test]
-    fn several_ends_make_the_worst_of_them() {
+    fn the_worst_of_several_exits_wins() {
         for (at, worse) in WORST_FIRST.into_iter().enumerate() {
             for better in &WORST_FIRST[at..] {
                 assert_eq!(worse.and(*better), worse);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_arguments_are_usage_and_the_rest_failed() {
+    fn only_settings_and_arguments_are_usage_errors() {
         let context = |error: anyhow::Error| error.context("check camera-counts");
         let usage = UsageError("no dataset is named x".into());
         assert_eq!(Exit::of(&context(usage.into())), Exit::Usage);

@@ -1,7 +1,7 @@
-//! `mark`: a person's word about a day, written into the ledger with who said it and why.
+//! `mark`: records an operator's decision about a day in the ledger, with their name and reason.
 //!
-//! A release takes the word back, and closes the day's breaker where it is open: only repairs
-//! after the release count from then on.
+//! A release removes the mark and closes the day's breaker if it is open: from then on, only
+//! repairs after the release count.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::reconcile::{Clock as _, SystemClock};
 /// `sodalake mark`.
 pub(super) async fn run(args: MarkArgs, common: &Common) -> anyhow::Result<Exit> {
     let settings = config::load(common)?;
-    let target = select::day(&settings, &args.dataset, args.day)?;
+    let target = select::day(&settings, &args.dataset, args.partition)?;
     let now = SystemClock.now();
     check_until(&args, Day::at(now, target.dataset.zone))?;
     let ledger = app::ledger(&settings).await?;
@@ -31,11 +31,11 @@ pub(super) async fn run(args: MarkArgs, common: &Common) -> anyhow::Result<Exit>
         by: by.clone(),
     };
     let said = match args.mark {
-        Word::KnownLost => marked(&ledger, &set(MarkKind::KnownLost)).await?,
-        Word::Hold => marked(&ledger, &set(MarkKind::Hold)).await?,
-        Word::Release => released(&ledger, &target, now, &by, &args.reason).await?,
+        Word::KnownLost => set_mark(&ledger, &set(MarkKind::KnownLost)).await?,
+        Word::Hold => set_mark(&ledger, &set(MarkKind::Hold)).await?,
+        Word::Release => release(&ledger, &target, now, &by, &args.reason).await?,
     };
-    let text = match common.format {
+    let text = match args.output.format {
         Format::Text => report::wrapped(&format!("{target}: {said}")),
         Format::Json => json_line(&json!({
             "dataset": target.dataset.name,
@@ -63,17 +63,17 @@ fn word(mark: Word) -> &'static str {
 fn check_until(args: &MarkArgs, today: Day) -> Result<(), UsageError> {
     match (args.mark, args.until) {
         (Word::Release, Some(_)) => Err(UsageError(
-            "release with --until: a release is at once".into(),
+            "release does not take --until: it takes effect at once".into(),
         )),
         (_, Some(until)) if until <= today => Err(UsageError(format!(
-            "{} until {until}: that day has begun already",
+            "{} until {until}: --until must be a day in the future",
             word(args.mark)
         ))),
         (_, _) => Ok(()),
     }
 }
 
-async fn marked(ledger: &Ledger, mark: &Mark) -> Result<String, LedgerError> {
+async fn set_mark(ledger: &Ledger, mark: &Mark) -> Result<String, LedgerError> {
     ledger.mark(mark).await?;
     let Mark {
         kind,
@@ -87,7 +87,7 @@ async fn marked(ledger: &Ledger, mark: &Mark) -> Result<String, LedgerError> {
     Ok(format!("marked {kind} {until}, by {by}: {reason}"))
 }
 
-async fn released(
+async fn release(
     ledger: &Ledger,
     target: &DatasetDay,
     now: chrono::DateTime<chrono::Utc>,
@@ -101,11 +101,11 @@ async fn released(
     let mark = if had_mark {
         "released"
     } else {
-        "it had no mark to release"
+        "there was no mark to release"
     };
     Ok(match repairs {
         0 => mark.into(),
-        1 => format!("{mark}; its repair of the last 7 days counts no more"),
-        many => format!("{mark}; its {many} repairs of the last 7 days count no more"),
+        1 => format!("{mark}; its repair of the last 7 days no longer counts"),
+        many => format!("{mark}; its {many} repairs of the last 7 days no longer count"),
     })
 }

@@ -1,33 +1,34 @@
-//! What to type next, after a report for people: commands that work as they stand there.
+//! The commands to type next, printed after a report. They work exactly as printed.
 
-use std::borrow::Cow;
+use std::path::Path;
 
 use super::Common;
-use crate::compare::Depth;
-use crate::model::DatasetDay;
-use crate::plan::{Refusal, Strategy};
+use super::style::clean;
+use crate::model::text::shell_word;
 use crate::reconcile::{Report, State};
 
-/// The next step after a command, or nothing where there is none to take.
+/// The next step after a command, or nothing if there is none.
 pub(super) fn step(reports: &[Report], common: &Common, command: &str) -> String {
     let first = |state| reports.iter().find(|report| report.state == state);
     let config = named_config(common);
     let approvable: String = (reports.iter())
         .filter_map(|held| {
-            let content = held.depth == Depth::Content;
-            approving(&held.target, content, held.refusal.as_ref()?)
+            let target = &held.target;
+            (held.refusal.as_ref()?).approval_commands(&target.dataset.name, target.day)
         })
         .flatten()
         .map(|command| format!("  {command}{config}\n"))
         .collect();
     if !approvable.is_empty() {
-        return format!("Next: read what is held, then approve that very plan:\n{approvable}");
+        return format!(
+            "Next: review the held plan, then approve exactly that plan:\n{approvable}"
+        );
     }
     if let (Some(differs), "check") = (first(State::Differs), command) {
         let (name, day) = (&differs.target.dataset.name, differs.target.day);
         return format!(
             "Next: sodalake explain {name} {day}{config}\n      \
-             sodalake repair {name} --day {day}{config}\n"
+             sodalake repair {name} --partition {day}{config}\n"
         );
     }
     if let Some(unproven) = first(State::Unproven) {
@@ -37,60 +38,31 @@ pub(super) fn step(reports: &[Report], common: &Common, command: &str) -> String
     String::new()
 }
 
-/// The two commands that approve a held plan: one writes it down, one carries out that very one.
-/// None where no approval would help. `content`: the plan came of a look at every value.
-pub(super) fn approving(
-    target: &DatasetDay,
-    content: bool,
-    refusal: &Refusal,
-) -> Option<[String; 2]> {
-    if !refusal.is_approvable() {
-        return None;
-    }
-    let (name, day, digest) = (&target.dataset.name, target.day, &refusal.digest);
-    let depth = if content { " --depth content" } else { "" };
-    let rewrite = match refusal.strategy {
-        Strategy::Rewrite => " --rewrite",
-        Strategy::Mend => "",
+/// The next step after a plan was written to this file.
+pub(super) fn apply(file: &Path, common: &Common) -> String {
+    let Some(name) = file.to_str().filter(|name| clean(name) == *name) else {
+        return "Next: review it, then apply it\n".into();
     };
-    Some([
-        format!("sodalake plan {name} --day {day}{depth}{rewrite} --out held.plan"),
-        format!("sodalake apply held.plan --approve {digest}"),
-    ])
+    // A file name such as `-x.plan` would be parsed as a flag.
+    let name = if name.starts_with('-') {
+        format!("./{name}")
+    } else {
+        name.to_owned()
+    };
+    let config = named_config(common);
+    format!(
+        "Next: review it, then\n  sodalake apply {}{config}\n",
+        shell_word(&name)
+    )
 }
 
-/// ` --config FILE`, where the settings came from a flag and the next command would not find them.
+/// ` --config FILE`, if the settings file came from a flag and the next command needs it too.
 fn named_config(common: &Common) -> String {
     let by_itself = std::env::var_os("SODALAKE_CONFIG");
     match &common.config {
         Some(file) if by_itself.as_deref() != Some(file.as_os_str()) => {
-            format!(" --config {}", quoted(&file.display().to_string()))
+            format!(" --config {}", shell_word(&file.display().to_string()))
         }
         _ => String::new(),
-    }
-}
-
-/// As one word of a shell.
-fn quoted(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into();
-    }
-    format!("'{}'", text.replace('\'', "'\\''")).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_path_stays_one_word_of_a_shell() {
-        assert_eq!(
-            quoted("/etc/sodalake/sodalake.toml"),
-            "/etc/sodalake/sodalake.toml"
-        );
-        assert_eq!(quoted("my file"), "'my file'");
-        assert_eq!(quoted("it's; rm -rf $HOME"), "'it'\\''s; rm -rf $HOME'");
-        assert_eq!(quoted(""), "''");
     }
 }

@@ -1,7 +1,7 @@
-//! `completions` and `man`: what a packager installs beside the program.
+//! `completions` and `man`: files that packagers install with the program.
 //!
-//! Both come from the definitions that the command line is read by, so they cannot say anything
-//! else than `--help`; the program writes them itself, and no build needs a step for them.
+//! Both are generated at run time from the definitions of the command line, so they always match
+//! `--help`, and no build needs an extra step.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    print(&String::from_utf8(script).context("read the completions")?)?;
+    print(&String::from_utf8(script).context("the completions are not UTF-8")?)?;
     Ok(Exit::Ok)
 }
 
@@ -26,6 +26,6 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
 pub(super) fn man(dir: &Path) -> anyhow::Result<Exit> {
     let written =
         std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
-    written.with_context(|| format!("write manual pages into {}", dir.display()))?;
+    written.with_context(|| format!("cannot write the manual pages to {}", dir.display()))?;
     Ok(Exit::Ok)
 }

@@ -1,4 +1,4 @@
-//! How passes are told: one JSON object a line for programs, a table and sentences for people.
+//! Reports of passes: one JSON object per line for programs, tables and sentences for people.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::style::{Side, Table, Tone, clean, json_line, paint, thousands};
 use crate::compare::Counts;
 use crate::reconcile::{Report, State};
 
-/// What a run over several dataset-days ends with.
+/// The combined exit code of several dataset-days.
 pub(super) fn exit(reports: &[Report]) -> Exit {
     reports.iter().map(exit_of).fold(Exit::Ok, Exit::and)
 }
@@ -22,12 +22,12 @@ fn exit_of(report: &Report) -> Exit {
         return Exit::Failed;
     }
     match report.state {
-        State::InStep | State::Repaired | State::Unsettled | State::KnownLost | State::Skipped => {
+        State::InSync | State::Repaired | State::Unsettled | State::KnownLost | State::Skipped => {
             Exit::Ok
         }
         State::Differs => Exit::Findings,
         State::Held => Exit::Held,
-        State::Unproven => Exit::Unproven,
+        State::Unproven | State::Unknown => Exit::Unproven,
         State::Unconfirmed => Exit::Unconfirmed,
     }
 }
@@ -36,7 +36,7 @@ fn exit_of(report: &Report) -> Exit {
 pub(super) fn to_json(report: &Report) -> Json {
     let Counts {
         missing,
-        twins,
+        duplicates,
         orphans,
         altered,
         repeated,
@@ -55,7 +55,7 @@ pub(super) fn to_json(report: &Report) -> Json {
         "expected": report.expected,
         "published": report.published,
         "missing": missing,
-        "twins": twins,
+        "duplicates": duplicates,
         "orphans": orphans,
         "altered": altered,
         "repeated": repeated,
@@ -76,7 +76,7 @@ pub(super) fn to_json(report: &Report) -> Json {
     })
 }
 
-/// The reports, one JSON object a line.
+/// The reports, one JSON object per line.
 pub(super) fn json_lines<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
     let line = |report| json_line(&to_json(report));
     reports.into_iter().map(line).collect()
@@ -84,18 +84,18 @@ pub(super) fn json_lines<'a>(reports: impl IntoIterator<Item = &'a Report>) -> S
 
 pub(super) fn tone(state: State) -> Tone {
     match state {
-        State::InStep | State::Repaired => Tone::Good,
+        State::InSync | State::Repaired => Tone::Good,
         State::Skipped | State::Unsettled | State::KnownLost => Tone::Faint,
-        State::Held | State::Unproven | State::Unconfirmed => Tone::Warn,
+        State::Held | State::Unproven | State::Unconfirmed | State::Unknown => Tone::Warn,
         State::Differs => Tone::Bad,
     }
 }
 
-/// The findings in words: `40,322 twins, 3 miscatalogued`.
+/// The findings in words: `40,322 duplicates, 3 miscatalogued`.
 pub(super) fn in_words(counts: Counts) -> String {
     let Counts {
         missing,
-        twins,
+        duplicates,
         orphans,
         altered,
         repeated,
@@ -107,7 +107,7 @@ pub(super) fn in_words(counts: Counts) -> String {
     } = counts;
     let named = [
         (missing, "missing"),
-        (twins, "twins"),
+        (duplicates, "duplicates"),
         (orphans, "orphans"),
         (altered, "altered"),
         (repeated, "repeated"),
@@ -124,8 +124,8 @@ pub(super) fn in_words(counts: Counts) -> String {
     words.join(", ")
 }
 
-/// The reports for people: a table per dataset, a sentence for each day that is not in step, and
-/// the sum.
+/// The reports for people: a table per dataset, a sentence for each day that is not in sync, and a
+/// summary.
 pub(super) fn to_text(reports: &[Report]) -> String {
     let mut by_dataset: BTreeMap<&str, Vec<&Report>> = BTreeMap::new();
     for report in reports {
@@ -196,7 +196,7 @@ fn sentences(report: &Report) -> String {
     text
 }
 
-/// Lines of at most 80 columns, the second and later ones indented.
+/// Wraps at 80 columns; the second and later lines are indented.
 pub(super) fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::from("  ");

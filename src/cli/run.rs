@@ -1,4 +1,4 @@
-//! `sodalake run`: the daemon with its page, metrics, API and messages, until it is asked to end.
+//! `sodalake run`: the daemon with its status page, metrics, API and notifications.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::telemetry::Activity;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::notify::Notifier;
 
-/// Brings what the daemon finds out to those who show and tell it.
+/// Passes what the daemon finds on to the status page and the notifications.
 struct Audience {
     metrics: Arc<Metrics>,
     state: server::State,
@@ -34,14 +34,16 @@ impl Observer for Audience {
     }
 }
 
-/// Carries the command out.
+/// Runs the daemon until it is interrupted.
 pub(super) async fn run(common: &Common) -> anyhow::Result<Exit> {
     let settings = config::load(common)?;
     let listen = settings.http.listen;
     let listener = TcpListener::bind(listen).await;
-    let listener = listener.with_context(|| format!("listen on {listen} (http.listen)"))?;
-    let address = listener.local_addr().context("read the page's address")?;
-    tracing::info!(%address, "the page, metrics and API are at http://{address}/");
+    let listener = listener.with_context(|| format!("cannot listen on {listen} (http.listen)"))?;
+    let address = listener
+        .local_addr()
+        .context("cannot read the listening address")?;
+    tracing::info!(%address, "serving the status page, metrics and API at http://{address}/");
 
     let (activity, clock) = (Activity::default(), Arc::new(SystemClock));
     let metrics = Metrics::new(settings.datasets.iter().map(|one| &one.dataset.name));
@@ -53,11 +55,11 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Exit> {
     });
     let (end, ended) = oneshot::channel::<()>();
     let serving = tokio::spawn(server::serve(listener, state, async {
-        let _ = ended.await; // sent, or dropped with us: the end either way
+        let _ = ended.await; // sent or dropped: both mean shutdown
     }));
-    let notifier = Notifier::new(metrics, &app::holder()).context("prepare messages")?;
+    let notifier = Notifier::new(metrics, &app::holder()).context("cannot set up notifications")?;
     let hearer = Arc::clone(&audience);
-    let telling = tokio::spawn(notifier.run(move || hearer.world.lock().clone()));
+    let notifying = tokio::spawn(notifier.run(move || hearer.world.lock().clone()));
 
     let again = common.clone();
     let parts = Parts {
@@ -67,11 +69,11 @@ pub(super) async fn run(common: &Common) -> anyhow::Result<Exit> {
         observer: audience,
     };
     let came = daemon::run(parts).await;
-    telling.abort();
+    notifying.abort();
     let _ = end.send(()); // the server may have ended before
     match came? {
         End::Drained => {
-            serving.await.context("end the server")?;
+            serving.await.context("cannot stop the server")?;
             Ok(Exit::Ok)
         }
         End::Cut => Ok(Exit::Interrupted),

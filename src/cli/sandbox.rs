@@ -1,8 +1,8 @@
-//! `sandbox`: the stand-in portal with a made-up city behind it, for trying things out.
+//! `sandbox`: the stand-in portal with a made-up city, for trying things out.
 //!
-//! Lake, catalog and settings lie in a folder that may be kept; the portal's tables are in memory
-//! and filled anew at every start. Lake files of days that the catalog knows are left as they
-//! are, so that what was changed in them by hand stays changed.
+//! Lake, catalog and settings are in a folder that can be kept; the portal's tables are in memory
+//! and filled again at every start. Lake files of days that are in the catalog are not written
+//! again, so manual changes to them survive a restart.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,22 +13,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::style::{print, thousands};
 use super::{Exit, SandboxArgs, UsageError, stop};
+use crate::model::text::shell_word;
 use crate::model::{Day, DayRange};
 use crate::reconcile::{Clock as _, SystemClock};
 use crate::sandbox::city::{self, City, Published, Scale, Source};
 use crate::sandbox::portal::{Faults, PortalOptions};
 use crate::sandbox::stage::Stage;
 
-/// The same city at every start, so that a kept lake and the portal agree.
+/// Fixed, so that a kept lake and the portal agree.
 const SEED: u64 = 1;
-/// How many days it has.
+/// How many days the city has.
 const DAYS: i64 = 30;
-/// Its last day is as many days old as settings ask for by default (`schedule.settle_days`).
+/// Age of its last day, in days: the default of `schedule.settle_days`.
 const SETTLED: i64 = 2;
-/// When a day is published: so long after its end.
+/// How long after its end a day is published.
 const PUBLISHED_AFTER: TimeDelta = TimeDelta::minutes(8 * 60 + 30);
 
-/// `sodalake sandbox`: serves until it is asked to end.
+/// `sodalake sandbox`: serves until it is interrupted.
 pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<Exit> {
     let faults = args.faults.as_deref().map(read_faults).transpose()?;
     let folder = Folder::of(args.data)?;
@@ -39,19 +40,21 @@ pub(super) async fn run(args: SandboxArgs) -> anyhow::Result<Exit> {
     if let Some(faults) = faults {
         stage.portal.set_faults(faults);
     }
-    print(&about(&stage, &settings, days, published)).context("write to stdout")?;
-    stop::asked().await.context("listen for signals")?;
+    print(&about(&stage, &settings, days, published)).context("cannot write to stdout")?;
+    stop::interrupted()
+        .await
+        .context("cannot listen for signals")?;
     Ok(Exit::Ok)
 }
 
-/// Where the city lies.
+/// The folder of the city.
 enum Folder {
     Kept(PathBuf),
     Passing(PathBuf),
 }
 
 impl Folder {
-    /// The folder of this name, or one that goes away at the end.
+    /// The named folder, or a temporary one that is removed at the end.
     fn of(data: Option<PathBuf>) -> anyhow::Result<Self> {
         let passing = data.is_none();
         let path = data.unwrap_or_else(|| {
@@ -61,9 +64,10 @@ impl Folder {
             ))
         });
         let name = path.display().to_string();
-        std::fs::create_dir_all(&path).with_context(|| format!("make the folder {name}"))?;
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create the folder {name}"))?;
         let path = path.canonicalize();
-        let path = path.with_context(|| format!("find the folder {name}"))?;
+        let path = path.with_context(|| format!("there is no folder {name}"))?;
         Ok(if passing {
             Self::Passing(path)
         } else {
@@ -91,13 +95,13 @@ impl Drop for Folder {
     }
 }
 
-/// The faults that a file asks for.
+/// Reads the faults file.
 fn read_faults(file: &Path) -> Result<Faults, UsageError> {
     let name = file.display();
     let text = std::fs::read_to_string(file)
-        .map_err(|error| UsageError(format!("read the faults file {name}: {error}")))?;
+        .map_err(|error| UsageError(format!("cannot read faults file {name}: {error}")))?;
     toml::from_str(&text)
-        .map_err(|error| UsageError(format!("read the faults file {name}: {error}")))
+        .map_err(|error| UsageError(format!("cannot read faults file {name}: {error}")))
 }
 
 /// A month that ends two days before today.
@@ -114,7 +118,7 @@ async fn set_up(folder: &Path, listen: SocketAddr, days: DayRange) -> anyhow::Re
     let options = PortalOptions::default();
     let stage = Stage::set_up(folder, city, options, listen)
         .await
-        .with_context(|| format!("set up the city in {}", folder.display()))?;
+        .with_context(|| format!("cannot create the city in {}", folder.display()))?;
     let entries = stage.catalog.entries()?;
     let known: BTreeSet<Day> = (entries.iter())
         .filter(|entry| entry.key.repository == city::READY)
@@ -129,7 +133,7 @@ async fn set_up(folder: &Path, listen: SocketAddr, days: DayRange) -> anyhow::Re
 fn write_settings(stage: &Stage) -> anyhow::Result<PathBuf> {
     let file = stage.dir().join("sodalake.toml");
     let text = stage.settings("rails.recheck_after = \"2s\"\n");
-    std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
 
@@ -142,7 +146,7 @@ fn publish(stage: &Stage, days: DayRange) -> anyhow::Result<Published> {
         let at = day.end(city::ZONE) + PUBLISHED_AFTER;
         for source in Source::ALL {
             let sent = city::publish_directly(city, source, day, &recipes, places, at);
-            published.add(sent.with_context(|| format!("publish {day}"))?);
+            published.add(sent.with_context(|| format!("cannot publish {day}"))?);
         }
     }
     Ok(published)
@@ -152,11 +156,11 @@ fn about(stage: &Stage, settings: &Path, days: DayRange, published: Published) -
     let DayRange { from, to } = days;
     let config = quoted(settings);
     let all = format!("--config {config} --from {from} --to {to}");
-    let one = format!("--config {config} camera-counts --day {from}");
+    let one = format!("--config {config} camera-counts --partition {from}");
     format!(
         "Stand-in portal on {url}\n\
          \x20 {rows} rows from {files} files: {from} to {to} (exclusive), {zone}\n\
-         \x20 users    writer (may write), reader; the writer's password stands in the settings\n\
+         \x20 users    writer (may write), reader; the writer's password is in the settings\n\
          \x20 lake     {lake}\n\
          \x20 catalog  {catalog}\n\
          \x20 settings {config}\n\
@@ -164,7 +168,7 @@ fn about(stage: &Stage, settings: &Path, days: DayRange, published: Published) -
          Try, in another terminal:\n\
          \x20 sodalake check {all}\n\
          \x20 sodalake plan {one}\n\
-         Ctrl-C ends it.\n",
+         Press Ctrl-C to stop.\n",
         url = stage.url(),
         rows = thousands(published.rows),
         files = thousands(published.files),
@@ -174,15 +178,9 @@ fn about(stage: &Stage, settings: &Path, days: DayRange, published: Published) -
     )
 }
 
-/// The path as a shell takes it.
+/// The path, quoted for a shell.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    shell_word(&path.display().to_string()).into_owned()
 }
 
 #[cfg(test)]
@@ -190,20 +188,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_month_ends_two_days_before_today_in_the_citys_zone() {
+    fn the_month_ends_two_days_before_today_in_the_city_zone() {
         let range = days("2020-10-16T03:00:00Z".parse().unwrap());
         assert_eq!(range.from.to_string(), "2020-09-14");
         assert_eq!(range.to.to_string(), "2020-10-14");
     }
 
     #[test]
-    fn a_path_with_blanks_and_quotes_survives_the_shell() {
-        assert_eq!(quoted(Path::new("/srv/a_b-1.toml")), "/srv/a_b-1.toml");
-        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
-    }
-
-    #[test]
-    fn a_faults_file_that_is_wrong_says_where() {
+    fn an_invalid_faults_file_is_reported_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("faults.toml");
         std::fs::write(&file, "[[rules]]\nfault = { kind = \"nonsense\" }\n").unwrap();

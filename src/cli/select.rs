@@ -1,18 +1,18 @@
-//! Which dataset-days a command is about: names and ids from the command line, found in the
+//! Selects the dataset-days of a command: names and ids from the command line, resolved with the
 //! settings, over a range of days.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{LookArgs, UsageError};
+use super::{TargetArgs, UsageError};
 use crate::model::{DatasetDay, Day};
 use crate::settings::{DatasetSettings, Settings};
 
-/// The dataset of this name or id.
+/// The dataset with this name or id.
 ///
 /// # Errors
-/// If the settings have none such, with those they have.
+/// If there is none; the error lists the datasets in the settings.
 pub(super) fn dataset<'a>(
     settings: &'a Settings,
     name: &str,
@@ -28,7 +28,7 @@ pub(super) fn dataset<'a>(
             .collect();
         let name = name.escape_debug();
         UsageError(format!(
-            "find dataset '{name}': the settings have {}",
+            "there is no dataset '{name}'; the settings have {}",
             names.join(", ")
         ))
     })
@@ -40,7 +40,7 @@ pub(super) fn day(settings: &Settings, name: &str, day: Day) -> Result<DatasetDa
     Ok(DatasetDay { dataset, day })
 }
 
-/// The datasets that are named, or all.
+/// The named datasets, or all of them.
 pub(super) fn datasets<'a>(
     settings: &'a Settings,
     names: &[String],
@@ -51,18 +51,18 @@ pub(super) fn datasets<'a>(
     names.iter().map(|name| dataset(settings, name)).collect()
 }
 
-/// Every dataset-day that is asked for, dataset by dataset, days ascending.
+/// Every selected dataset-day, by dataset, in ascending order of days.
 pub(super) fn days(
     settings: &Settings,
-    look: &LookArgs,
+    named: &TargetArgs,
     now: DateTime<Utc>,
 ) -> Result<Vec<DatasetDay>, UsageError> {
-    let span = look
+    let span = named
         .range
         .span()
         .map_err(|empty| UsageError(empty.to_string()))?;
     let mut targets = Vec::new();
-    for one in datasets(settings, &look.datasets)? {
+    for one in datasets(settings, &named.datasets)? {
         let range = span.days(now, one.dataset.zone, one.schedule.window_days);
         let dataset = &one.dataset;
         targets.extend(range.days().map(|day| DatasetDay {

@@ -1,7 +1,7 @@
-//! The end that a person or a service manager asks for: Ctrl-C and SIGTERM.
+//! Shutdown on Ctrl-C and SIGTERM.
 //!
-//! A look is simply dropped. A repair gives its leases back first, so that the next one need not
-//! wait until they run out; whatever it left half done, the next pass finds and finishes.
+//! A check is simply dropped. A repair releases its leases first, so that the next one need not
+//! wait for them to expire; the next pass finds and finishes anything left half done.
 
 use std::io;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::Exit;
 use crate::reconcile::World;
 use crate::repair::Writers;
 
-/// How long giving the leases back may hold up the end.
+/// How long releasing the leases may delay the exit.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Waits until the program is asked to end. From the first call on, both signals do nothing else.
+/// Waits for a signal to stop. After the first call, the signals no longer end the process.
 ///
 /// # Errors
-/// If the signals cannot be listened to.
-pub(super) async fn asked() -> io::Result<()> {
+/// If the signal handlers cannot be installed.
+pub(super) async fn interrupted() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -30,32 +30,32 @@ pub(super) async fn asked() -> io::Result<()> {
     Ok(())
 }
 
-/// Carries out what only reads, until it is done or the program is asked to end.
-pub(super) async fn or_asked(
+/// Runs `work`, which only reads, until it is done or the program is interrupted.
+pub(super) async fn or_interrupted(
     work: impl Future<Output = anyhow::Result<Exit>>,
 ) -> anyhow::Result<Exit> {
     tokio::select! {
         outcome = work => outcome,
-        asked = asked() => {
-            asked.context("listen for signals")?;
+        received = interrupted() => {
+            received.context("cannot listen for signals")?;
             Ok(Exit::Interrupted)
         }
     }
 }
 
-/// The same for what writes: ends with the leases given back.
-pub(super) async fn or_give_back(
+/// Runs `work`, which writes; if interrupted, releases the leases before it returns.
+pub(super) async fn or_release_leases(
     world: &World,
     writers: &Writers,
     work: impl Future<Output = anyhow::Result<Exit>>,
 ) -> anyhow::Result<Exit> {
-    let exit = or_asked(work).await?;
+    let exit = or_interrupted(work).await?;
     if exit == Exit::Interrupted {
         let given_back = world.ledger.release_all(&writers.holder);
         match tokio::time::timeout(GRACE, given_back).await {
-            Ok(Ok(())) => tracing::warn!("interrupted; the next pass finishes what is half done"),
-            Ok(Err(error)) => tracing::warn!("failed to give the leases back: {error}"),
-            Err(_) => tracing::warn!("failed to give the leases back in time: they run out"),
+            Ok(Ok(())) => tracing::warn!("interrupted; the next pass finishes the repair"),
+            Ok(Err(error)) => tracing::warn!("cannot release the leases: {error}"),
+            Err(_) => tracing::warn!("cannot release the leases in time; they expire"),
         }
     }
     Ok(exit)

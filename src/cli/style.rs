@@ -1,8 +1,8 @@
-//! How text is laid out for people: colours, numbers, tables, and hostile text made harmless.
+//! Text layout for people: colors, numbers, tables, and making hostile text harmless.
 //!
-//! Colours are written as they are meant and taken out on the way to stdout where nobody wants
-//! them ([`choose`]: `--color`, `NO_COLOR`, no terminal). Whatever comes from a lake or a portal
-//! goes through [`clean`] before it is printed: it could move the cursor or reverse the line.
+//! Text is always written with colors; they are stripped on the way to stdout if they are not
+//! wanted ([`choose`]: `--color`, `NO_COLOR`, no terminal). Text from a lake or a portal goes
+//! through [`clean`] before it is printed, since it could move the cursor or reverse the line.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -15,19 +15,19 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use crate::model::text::{clean, clean_json, thousands};
 
-/// How wide text for people is.
+/// Width of text for people, in columns.
 pub const WIDTH: usize = 80;
 
-/// What a colour says.
+/// The meaning of a color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// In step, done.
+    /// In sync, done.
     Good,
-    /// Wants a look: held, unproven, not confirmed yet.
+    /// Needs attention: held, unproven, not confirmed yet.
     Warn,
     /// Differs, failed.
     Bad,
-    /// Of less weight: where a value came from.
+    /// Less important, such as the origin of a value.
     Faint,
     /// A heading.
     Strong,
@@ -45,8 +45,8 @@ impl Tone {
     }
 }
 
-/// Decides for the whole program whether colours reach stdout and stderr. `auto` asks `NO_COLOR`,
-/// `CLICOLOR`, `TERM` and whether the stream is a terminal.
+/// Decides for the whole process whether stdout and stderr get colors. `auto` depends on
+/// `NO_COLOR`, `CLICOLOR`, `TERM` and whether the stream is a terminal.
 pub fn choose(color: ColorChoice) {
     let choice = match color {
         ColorChoice::Auto => anstream::ColorChoice::Auto,
@@ -56,13 +56,13 @@ pub fn choose(color: ColorChoice) {
     choice.write_global();
 }
 
-/// `text` in the colour of `tone`, for [`anstream::stdout`].
+/// `text` in the color of `tone`, for [`anstream::stdout`].
 pub fn paint(tone: Tone, text: impl fmt::Display) -> String {
     let style = tone.style();
     format!("{style}{text}{style:#}")
 }
 
-/// Writes `text` to stdout. A reader that has gone away, as `head` does, is no error.
+/// Writes `text` to stdout. A broken pipe is not an error: a reader such as `head` may stop early.
 ///
 /// # Errors
 /// If stdout cannot be written for any other reason.
@@ -77,23 +77,23 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// A value as one line of JSON that is harmless on a terminal.
+/// A value as one line of JSON that is safe to print on a terminal.
 ///
 /// # Panics
-/// If it is not plain data.
+/// If the value cannot be serialized.
 #[must_use]
 pub fn json_line(value: &impl Serialize) -> String {
-    let json = serde_json::to_string(value).expect("what is told is plain data");
+    let json = serde_json::to_string(value).expect("a report can be serialized");
     format!("{}\n", clean_json(&json))
 }
 
-/// How many columns of a terminal `text` takes.
+/// How many terminal columns `text` takes.
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// `text` cut to `columns`, the last one `…` if anything was lost.
+/// `text` cut to `columns`; the last column is `…` if anything was cut off.
 #[must_use]
 pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
@@ -115,19 +115,19 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     short.into()
 }
 
-/// On which side a column's text stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// One cell: its text, and its colour if it has one.
+/// The text of a cell, and its color if it has one.
 type TableCell = (String, Option<Tone>);
 
-/// Rows in columns, as wide as they need and no wider than asked: the last column gives way.
+/// A table whose columns are as wide as their text; the last column is cut to fit the width.
 #[derive(Clone, Debug)]
 pub struct Table {
     columns: Vec<(String, Side)>,
@@ -135,7 +135,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these headings.
+    /// An empty table with these headings.
     #[must_use]
     pub fn new(columns: &[(&str, Side)]) -> Self {
         let named = |(name, side): &(&str, Side)| ((*name).to_owned(), *side);
@@ -151,13 +151,13 @@ impl Table {
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
-    /// Whether it has no rows.
+    /// Whether the table has no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The table's lines, no wider than `columns` where the last column can give way.
+    /// The table's lines. The last column is cut to keep them within `columns`.
     #[must_use]
     pub fn render(&self, columns: usize) -> String {
         let widths = self.widths(columns);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_by_what_is_seen() {
+    fn columns_align_by_displayed_width() {
         let mut table = Table::new(&[
             ("dataset", Side::Left),
             ("rows", Side::Right),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_column_gives_way() {
+    fn the_last_column_is_cut_to_fit() {
         let mut table = Table::new(&[("day", Side::Left), ("why", Side::Left)]);
         table.row([("2020-10-01", None), (&*"long ".repeat(40), None)]);
         let text = plain(&table.render(40));
@@ -246,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cut_is_never_wider_than_asked(text in "\\PC{0,30}", columns in 0usize..20) {
+        fn cut_text_never_exceeds_the_width(text in "\\PC{0,30}", columns in 0usize..20) {
             prop_assert!(width(&cut(&text, columns)) <= columns);
         }
     }

@@ -1,7 +1,7 @@
-//! Which entries of the catalog are wrong about a day.
+//! Finds the catalog entries that are wrong about a day.
 //!
-//! Only a file's own day decides about its entry: rows that a file has on a neighbouring day are
-//! found missing there.
+//! A file's entry is judged only when the file's own day is checked. Rows that the file has on a
+//! neighbouring day are found missing when that day is checked.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,8 @@ use crate::model::{Day, Entry, ReadyFile};
 
 use super::findings::{CatalogFinding, FileSeen};
 
-/// The entry that says a ready file is published: same base and ext, and covering part of its day.
+/// The entry that says a ready file is published: it has the same base and ext, and covers part of
+/// the file's day.
 #[must_use]
 pub fn entry_of<'a>(file: &ReadyFile, entries: &'a [Entry], zone: Tz) -> Option<&'a Entry> {
     let whole = file.entry.coverage(zone);
@@ -25,9 +26,9 @@ pub fn entry_of<'a>(file: &ReadyFile, entries: &'a [Entry], zone: Tz) -> Option<
     (entries.iter().filter(covers).find(exact)).or_else(|| entries.iter().find(covers))
 }
 
-/// Compares the day's entries with its files. `missing` tells how many rows of a file are missing
-/// on the day, `ready_bases` names the bases the ready layer or the lake has for the day, `entries`
-/// are those of the published layer for this dataset's ext.
+/// Compares the day's entries with its files. `missing` returns how many rows of a file are missing
+/// on the day. `ready_bases` holds the bases that the ready layer or the lake has for the day.
+/// `entries` are those of the published layer for this dataset's ext.
 #[must_use]
 pub fn compare(
     day: Day,

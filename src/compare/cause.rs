@@ -1,14 +1,14 @@
-//! The likely cause of a day's findings, in a sentence a person can act on.
+//! Describes the likely cause of a day's findings, in a sentence that an operator can act on.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::model::{KeyRecipe, PublishedRow};
+use crate::model::{KeyScheme, PublishedRow};
 
+use super::duplicates::{Duplicate, Kinship};
 use super::findings::{CatalogFinding, Findings};
-use super::twins::{Kinship, Twin};
 
 /// Digits in groups of three: `40,322`.
 #[must_use]
@@ -47,54 +47,63 @@ pub fn written<'a>(rows: impl Iterator<Item = &'a PublishedRow>, zone: Tz) -> Op
     })
 }
 
-/// Why rows are twins, in words that are the same for twins of one kind.
-fn why_twin(how: &Kinship) -> String {
+/// Why rows are duplicates. The text is the same for all duplicates of one kind.
+fn why_duplicate(how: &Kinship) -> String {
     match how {
         Kinship::Renamed { column, .. } => format!("{column} in another publisher's spelling"),
         Kinship::Rekeyed(Some(variant)) => match variant.keys {
-            KeyRecipe::Chained => {
+            KeyScheme::Chained => {
                 "keyed by the chained hasher of the publishers before December 2020".into()
             }
-            KeyRecipe::Kits => "keyed as radar rows were before the lake".into(),
-            KeyRecipe::Row => "published again in a run that numbered the devices otherwise".into(),
+            KeyScheme::Kits => "keyed as radar rows were before the lake existed".into(),
+            KeyScheme::Row => {
+                "published again in a run that numbered the devices differently".into()
+            }
         },
-        Kinship::Rekeyed(None) => "the same lines under keys that no recipe we know makes".into(),
+        Kinship::Rekeyed(None) => "the same rows under keys of no known scheme".into(),
     }
 }
 
-/// The commonest renaming among twins: `, such as 'A/ B' for 'A / B'`.
-fn example(twins: &[&Twin]) -> String {
+/// The most common renaming among duplicates: `, such as 'A/ B' for 'A / B'`.
+fn example(duplicates: &[&Duplicate]) -> String {
     let mut spellings: BTreeMap<String, u64> = BTreeMap::new();
-    for twin in twins {
-        if let Kinship::Renamed { from, to, .. } = &twin.how {
+    for duplicate in duplicates {
+        if let Kinship::Renamed { from, to, .. } = &duplicate.how {
             *spellings.entry(format!("{from} for {to}")).or_default() += 1;
         }
     }
-    let commonest = spellings.into_iter().max_by_key(|(_, count)| *count);
-    commonest
+    let most_common = spellings.into_iter().max_by_key(|(_, count)| *count);
+    most_common
         .map(|(spelling, _)| format!(", such as {spelling}"))
         .unwrap_or_default()
 }
 
-fn twins(twins: &[Twin], zone: Tz) -> Vec<String> {
-    let mut groups: BTreeMap<String, Vec<&Twin>> = BTreeMap::new();
-    for twin in twins {
-        groups.entry(why_twin(&twin.how)).or_default().push(twin);
+fn duplicates(duplicates: &[Duplicate], zone: Tz) -> Vec<String> {
+    let mut groups: BTreeMap<String, Vec<&Duplicate>> = BTreeMap::new();
+    for duplicate in duplicates {
+        groups
+            .entry(why_duplicate(&duplicate.how))
+            .or_default()
+            .push(duplicate);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, twins)| std::cmp::Reverse(twins.len()));
+    groups.sort_by_key(|(_, duplicates)| std::cmp::Reverse(duplicates.len()));
     (groups.into_iter())
-        .map(|(why, twins)| {
-            let when = written(twins.iter().map(|twin| &twin.published), zone).unwrap_or_default();
-            let are = if twins.len() == 1 {
-                "is a twin"
+        .map(|(why, duplicates)| {
+            let when = written(
+                duplicates.iter().map(|duplicate| &duplicate.published),
+                zone,
+            )
+            .unwrap_or_default();
+            let are = if duplicates.len() == 1 {
+                "is a duplicate"
             } else {
-                "are twins"
+                "are duplicates"
             };
             format!(
                 "{} written {when} {are}: {why}{}",
-                rows(twins.len()),
-                example(&twins)
+                rows(duplicates.len()),
+                example(&duplicates)
             )
         })
         .collect()
@@ -104,7 +113,7 @@ fn orphans(orphans: &[PublishedRow], zone: Tz) -> Option<String> {
     let when = written(orphans.iter(), zone)?;
     let what = rows(orphans.len());
     Some(format!(
-        "{what} written {when} are strangers: the lake has nothing like them"
+        "{what} written {when} are orphans: nothing in the lake matches them"
     ))
 }
 
@@ -125,15 +134,17 @@ fn missing(findings: &Findings) -> Option<String> {
     let name = |file: &u32| findings.files[*file as usize].file.path.to_string();
     let named = by_file.keys().next().map(name).unwrap_or_default();
     Some(match (absent, partly) {
-        (0, 1) => format!("the end or part of {named} was lost: a publisher died between blocks"),
-        (0, _) => format!("parts of {partly} files were lost, {named} the first"),
+        (0, 1) => format!("the end or part of {named} is missing: a publisher died between chunks"),
+        (0, _) => format!("parts of {partly} files are missing; the first is {named}"),
         (1, 0) => format!("{named} was never published"),
-        (_, 0) => format!("{absent} files were never published, {named} the first"),
-        (_, _) => format!("{absent} files were never published and parts of {partly} were lost"),
+        (_, 0) => format!("{absent} files were never published; the first is {named}"),
+        (_, _) => format!("{absent} files were never published, and parts of {partly} are missing"),
     })
 }
 
-fn altered(findings: &Findings) -> Option<String> {
+/// The likely cause of the altered rows; `None` if there are none.
+#[must_use]
+pub fn altered(findings: &Findings) -> Option<String> {
     let mut columns: BTreeMap<&str, u64> = BTreeMap::new();
     for change in findings.altered.iter().flat_map(|altered| &altered.changes) {
         *columns.entry(change.column).or_default() += 1;
@@ -149,44 +160,44 @@ fn altered(findings: &Findings) -> Option<String> {
 }
 
 fn catalog(findings: &Findings) -> Vec<String> {
-    let (mut gone, mut false_entries, mut pointers, mut unsaid) = (0, 0, 0, 0);
+    let (mut gone, mut false_entries, mut pointers, mut uncatalogued) = (0, 0, 0, 0);
     for finding in &findings.catalog {
         match finding {
             CatalogFinding::Gone(_) => gone += 1,
             CatalogFinding::RowsMissing { .. } => false_entries += 1,
             CatalogFinding::WrongPointer { .. } => pointers += 1,
-            CatalogFinding::Uncatalogued { .. } => unsaid += 1,
+            CatalogFinding::Uncatalogued { .. } => uncatalogued += 1,
         }
     }
-    let say = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let counted = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
     [
-        say(
+        counted(
             gone,
-            "catalog entries name files that are gone from the ready layer",
+            "catalog entries name files that no longer exist in the ready layer",
         ),
-        say(
+        counted(
             false_entries,
-            "catalog entries say published though rows are missing",
+            "catalog entries say that files are published, but rows are missing",
         ),
-        say(pointers, "catalog entries point to another dataset"),
-        say(unsaid, "published files are not entered in the catalog"),
+        counted(pointers, "catalog entries point to another dataset"),
+        counted(uncatalogued, "published files have no catalog entry"),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-/// The likely cause of what was found; `None` if nothing was.
+/// The likely causes of the findings, as one text; `None` if there are no findings.
 #[must_use]
 pub fn of(findings: &Findings) -> Option<String> {
     let zone = findings.target.dataset.zone;
-    let mut said = twins(&findings.twins, zone);
-    said.extend(orphans(&findings.orphans, zone));
-    said.extend(missing(findings));
-    said.extend(altered(findings));
+    let mut sentences = duplicates(&findings.duplicates, zone);
+    sentences.extend(orphans(&findings.orphans, zone));
+    sentences.extend(missing(findings));
+    sentences.extend(altered(findings));
     if !findings.repeated.is_empty() {
-        said.push("keys repeat: the dataset has no row identifier on the portal".into());
+        sentences.push("keys repeat: the dataset has no row identifier on the portal".into());
     }
-    said.extend(catalog(findings));
-    (!said.is_empty()).then(|| said.join("; "))
+    sentences.extend(catalog(findings));
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }

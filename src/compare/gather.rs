@@ -1,8 +1,8 @@
-//! A file's derived rows, parted into what a look at one day needs of them.
+//! Sorts a file's derived rows into the groups that a check of one day needs.
 //!
-//! Only keys are kept, with where they stand in the file and, if contents are compared, a digest
-//! of the stored cells: a day of ten million rows must fit in memory. Whole rows are derived a
-//! second time, and only those that turned out to matter.
+//! Only the keys are kept, with their position in the file and, if contents are compared, a digest
+//! of the stored cells, because a day of ten million rows must fit in memory. Whole rows are
+//! derived a second time, and only those with findings.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,7 +21,7 @@ pub struct Columns {
 
 /// A table that lacks a column the recipe publishes.
 #[derive(Debug, thiserror::Error)]
-#[error("find column {column} in the published table {table:?}: it has {present}")]
+#[error("the published table {table:?} has no column {column}; it has {present}")]
 pub struct ColumnMissing {
     column: &'static str,
     table: String,
@@ -55,28 +55,28 @@ impl Columns {
         Ok(Self { names, types })
     }
 
-    /// The columns' names.
+    /// The names of the columns.
     #[must_use]
     pub fn names(&self) -> &'static [&'static str] {
         self.names
     }
 
-    /// Place of the column of this name.
+    /// Position of the column of this name.
     #[must_use]
     pub fn index(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|column| *column == name)
     }
 
-    /// Whether the column at this place holds text.
+    /// Whether the column at this position holds text.
     #[must_use]
     pub fn is_text(&self, index: usize) -> bool {
         self.types[index] == ColumnType::Text
     }
 
-    /// What the portal stores of a row's values.
+    /// The cells the portal stores for a row's values.
     ///
     /// # Errors
-    /// With the column's name, if one cannot hold its value.
+    /// The name of the first column that cannot hold its value, and why.
     pub fn cells(&self, values: &[Value]) -> Result<Vec<Cell>, (&'static str, CellError)> {
         (self.names.iter().zip(&self.types).zip(values))
             .map(|((name, kind), value)| {
@@ -96,7 +96,7 @@ impl Columns {
             .map(|misfit| (*name, misfit))
     }
 
-    /// What a published row's columns mean, in the recipe's order.
+    /// The cells of a published row, in the recipe's order.
     #[must_use]
     pub fn published(
         &self,
@@ -108,7 +108,7 @@ impl Columns {
     }
 }
 
-/// A digest of a row's cells, equal for equal rows within one run of the program.
+/// A digest of a row's cells. Equal rows have equal digests within one process.
 #[must_use]
 pub fn digest(cells: &[Cell]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -116,20 +116,20 @@ pub fn digest(cells: &[Cell]) -> u64 {
     hasher.finish()
 }
 
-/// On which day a file's row stands, as seen from the looked-at day.
+/// The day of one of a file's rows, relative to the checked day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// On the looked-at day.
+pub enum RowDay {
+    /// On the checked day.
     Today,
-    /// On another day, on which rows of the file ordinarily stand.
+    /// On another day within the file's normal spill.
     Near,
-    /// On this day, far from the file's own: it is misdated.
+    /// On this day, far from the file's own: the row is misdated.
     Far(Day),
 }
 
-impl Standing {
-    /// Where a row of wall time `at` stands, of a file of `file_day` whose rows ordinarily begin
-    /// up to `spill` days early.
+impl RowDay {
+    /// The day of a row with wall time `at`, in a file of `file_day` whose rows normally begin up
+    /// to `spill` days early.
     #[must_use]
     pub fn of(at: NaiveDateTime, file_day: Day, day: Day, spill: i64) -> Self {
         let stands_on = Day::of(at);
@@ -144,27 +144,27 @@ impl Standing {
     }
 }
 
-/// An expected row on the looked-at day, without its values.
+/// An expected row, without its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Placed {
     /// Its key.
     pub key: Md5Key,
-    /// Which of the day's files it is from.
+    /// Index of its file among the day's files.
     pub file: u32,
-    /// Its place in the file's `data`, from 0.
+    /// Its position in the file's `data`, from 0.
     pub ordinal: u32,
 }
 
-/// An expected row that stands far from its file's day.
+/// An expected row that is published far from its file's day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misdated {
     /// Its key.
     pub key: RowKey,
-    /// The day it stands on.
+    /// The day it belongs to.
     pub day: Day,
-    /// Which of the day's files it is from.
+    /// Index of its file among the day's files.
     pub file: u32,
-    /// Its place in the file's `data`, from 0.
+    /// Its position in the file's `data`, from 0.
     pub ordinal: u32,
 }
 
@@ -173,42 +173,42 @@ pub struct Misdated {
 pub struct Unfit {
     /// Its key, if it has one.
     pub key: Option<RowKey>,
-    /// Which of the day's files it is from.
+    /// Index of its file among the day's files.
     pub file: u32,
-    /// Its place in the file's `data`, from 0.
+    /// Its position in the file's `data`, from 0.
     pub ordinal: u32,
-    /// Why, as a phrase.
+    /// The reason, as a phrase.
     pub why: String,
 }
 
-/// What one file holds for the looked-at day, under one variant.
+/// The rows one file has for the checked day, under one variant.
 #[derive(Clone, Debug)]
 pub struct FileKeys {
     /// The variant.
     pub variant: Variant,
-    /// Rows of the looked-at day.
+    /// Rows of the checked day.
     pub today: FileRows,
-    /// Digests of the cells of the looked-at day's rows, by their place in the file's `data`; empty
-    /// where contents are not compared.
+    /// Digests of the cells of the checked day's rows, indexed by their position in the file's
+    /// `data`; empty if contents are not compared.
     pub digests: Vec<u64>,
-    /// Keys of rows that ordinarily stand on a neighbouring day.
-    pub spilled: Vec<RowKey>,
-    /// Rows that stand far from the file's day.
+    /// Rows that ordinarily are on a neighbouring day.
+    pub spilled: Vec<Placed>,
+    /// Rows that are far from the file's day.
     pub misdated: Vec<Misdated>,
     /// Rows that cannot be published.
     pub unfit: Vec<Unfit>,
-    /// How the file ended.
+    /// How the derivation of the file ended.
     pub outcome: FileOutcome,
 }
 
-/// Which file is gathered, for which day.
+/// Which file to gather, and for which day.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// The file's index among the day's files.
     pub file: u32,
     /// The day the file belongs to.
     pub file_day: Day,
-    /// The day that is looked at.
+    /// The day that is checked.
     pub day: Day,
     /// The columns' types on the portal.
     pub columns: &'a Columns,
@@ -216,10 +216,10 @@ pub struct Asked<'a> {
     pub contents: bool,
 }
 
-/// Derives a file and parts its rows.
+/// Derives a file and sorts its rows into groups.
 ///
 /// # Errors
-/// If the file proves nothing.
+/// If the file cannot be derived.
 pub fn gather(
     recipe: &dyn Recipe,
     text: &FileText<'_>,
@@ -252,22 +252,22 @@ pub fn gather(
 }
 
 impl FileKeys {
-    /// Digest of the cells of a row of the looked-at day.
+    /// Digest of the cells of a row of the checked day.
     #[must_use]
     pub fn digest(&self, row: &Placed) -> Option<u64> {
         self.digests.get(row.ordinal as usize).copied()
     }
 
-    /// Every key the file has, on whatever day.
+    /// Every key the file has, on any day.
     pub fn every_key(&self) -> impl Iterator<Item = RowKey> {
         let today = self.today.keys().map(RowKey::from);
-        let near = self.spilled.iter().cloned();
+        let near = self.spilled.iter().map(|row| row.key.into());
         let far = self.misdated.iter().map(|row| row.key.clone());
         let unfit = self.unfit.iter().filter_map(|row| row.key.clone());
         today.chain(near).chain(far).chain(unfit)
     }
 
-    /// Puts a row where it belongs: into `today` if it stands on the looked-at day.
+    /// Puts a row into its group: into `today` if it is on the checked day.
     fn put(&mut self, row: &DerivedRow<'_>, spill: i64, asked: Asked<'_>, today: &mut Gathering) {
         let Asked {
             file,
@@ -287,14 +287,14 @@ impl FileKeys {
             });
             return;
         }
-        match Standing::of(row.at, file_day, day, spill) {
-            Standing::Far(day) => self.misdated.push(Misdated {
+        match RowDay::of(row.at, file_day, day, spill) {
+            RowDay::Far(day) => self.misdated.push(Misdated {
                 key: key.into(),
                 day,
                 file,
                 ordinal,
             }),
-            Standing::Today => {
+            RowDay::Today => {
                 if contents {
                     let cells = columns.cells(row.values).ok();
                     self.digests.resize(ordinal as usize, 0);
@@ -302,7 +302,7 @@ impl FileKeys {
                 }
                 today.push(key, ordinal);
             }
-            Standing::Near => self.spilled.push(key.into()),
+            RowDay::Near => self.spilled.push(Placed { key, file, ordinal }),
         }
     }
 }

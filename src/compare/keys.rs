@@ -1,27 +1,28 @@
-//! Sets of keys: which variant a file was published under, what is missing, what is unexpected.
+//! Compares sets of keys: which variant a file was published under, which keys are missing, and
+//! which are unexpected.
 
 use crate::expected::{Counter, Variant};
-use crate::model::{KeyPolicy, KeyRecipe, KeySet, RowKey};
+use crate::model::{KeyPolicy, KeyScheme, KeySet, RowKey};
 
 use super::FileRows;
 use super::gather::{FileKeys, Placed};
 use super::ranges::Ranges;
 
-/// Two different places in the lake whose rows have one key. The later one stands.
+/// Two rows of the lake with the same key. The later one is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collision {
-    /// The row that stands.
+    /// The row that is published.
     pub stands: Placed,
     /// The row it replaced.
     pub replaced: Placed,
 }
 
-/// Where the keys of the lake and those of the portal differ.
+/// The differences between the keys of the lake and those of the portal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyDifference {
-    /// How many rows should stand.
+    /// Number of rows that should be published.
     pub expected: u64,
-    /// Rows that another row of the same key replaced.
+    /// Rows that were replaced by another row with the same key.
     pub collisions: Vec<Collision>,
     /// Expected and not published, ascending.
     pub missing: Vec<Placed>,
@@ -29,12 +30,12 @@ pub struct KeyDifference {
     pub unexpected: Vec<RowKey>,
 }
 
-/// Compares the rows of the day's files with the published keys, and hands each row that stands on
-/// both sides to `both`, with its place among the published MD5s.
+/// Compares the rows of the day's files with the published keys. Calls `both` for each row that
+/// both sides have, with its index among the published MD5s.
 ///
-/// Both sides are walked once, beside each other, so that little needs memory but what differs. Of
-/// equal keys the row uploaded last stands: later files replace earlier ones, later rows of a file
-/// replace earlier ones.
+/// Both sides are walked once, in parallel, so that memory is needed only for the differences. If
+/// several rows have the same key, the one uploaded last counts: later files replace earlier ones,
+/// and later rows of a file replace earlier ones.
 pub fn difference(
     files: &[&FileRows],
     published: &KeySet,
@@ -44,9 +45,9 @@ pub fn difference(
     let mut right = published.md5().iter().enumerate().peekable();
     let mut ranges = Ranges::of(files);
     while let Some(range) = ranges.next() {
-        for alike in range.chunk_by(|a, b| a.key == b.key) {
-            let stands = alike[alike.len() - 1];
-            let pairs = alike.array_windows();
+        for same_key in range.chunk_by(|a, b| a.key == b.key) {
+            let stands = same_key[same_key.len() - 1];
+            let pairs = same_key.array_windows();
             found
                 .collisions
                 .extend(pairs.map(|&[replaced, stands]| Collision { stands, replaced }));
@@ -67,10 +68,10 @@ pub fn difference(
     found
 }
 
-/// Every variant a recipe's rows may have been published under, today's likeliest first.
+/// Every variant a recipe's rows may have been published under, the most likely current one first.
 #[must_use]
-pub fn variants(recipes: &[KeyRecipe], counters: &[Counter]) -> Vec<Variant> {
-    (recipes.iter())
+pub fn variants(schemes: &[KeyScheme], counters: &[Counter]) -> Vec<Variant> {
+    (schemes.iter())
         .flat_map(|&keys| {
             counters
                 .iter()
@@ -85,20 +86,21 @@ fn hits(candidate: &FileKeys, published: &KeySet) -> usize {
         .count()
 }
 
-/// How many of the file's rows stand on the portal whose keys are not among the `others`. Under two
-/// recipes a file's first row may have one key, which speaks for neither.
+/// How many of the file's rows are published under keys that are not among the `others`. The first
+/// row of a file may have the same key under two schemes, so it is evidence for neither.
 fn own_hits(candidate: &FileKeys, others: &KeySet, published: &KeySet) -> usize {
     (candidate.today.keys())
         .filter(|key| published.contains(key) && !others.contains(key))
         .count()
 }
 
-/// Chooses among the candidates of one file the variant its rows stand under; `candidates` is not
-/// empty and begins with today's likeliest.
+/// Chooses the variant that a file's rows are published under. `candidates` must not be empty, and
+/// begins with the most likely current variant.
 ///
-/// Today's recipe is chosen as soon as any row stands under it alone: a file present under two
-/// recipes has twins, and the older go. An older recipe is chosen only if it alone explains what
-/// stands, and only if it is accepted. A file of which nothing stands is expected under today's.
+/// The current scheme is chosen as soon as any row is published under it alone: a file published
+/// under two schemes has duplicates, and the older ones are purged. An older scheme is chosen only
+/// if it alone explains the published rows and the policy accepts it. A file with no published rows
+/// is expected under the current scheme.
 #[must_use]
 pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) -> usize {
     let best = |picked: &mut dyn Iterator<Item = (usize, usize)>| {
@@ -111,22 +113,22 @@ pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) ->
         )
     };
     let keys = |file: &FileKeys| KeySet::of(file.today.keys().collect(), Vec::new());
-    let is_todays = |file: &FileKeys| file.variant.keys == KeyRecipe::Row;
+    let is_current = |file: &FileKeys| file.variant.keys == KeyScheme::Row;
     let mut current = (candidates.iter().enumerate())
-        .filter(|(_, file)| is_todays(file))
+        .filter(|(_, file)| is_current(file))
         .map(|(index, file)| (index, hits(file, published)));
     let Some((current, _)) = best(&mut current) else {
         return 0;
     };
-    let todays = keys(&candidates[current]);
+    let current_keys = keys(&candidates[current]);
     let mut older = (candidates.iter().enumerate())
-        .filter(|(_, file)| !is_todays(file))
-        .map(|(index, file)| (index, own_hits(file, &todays, published)));
+        .filter(|(_, file)| !is_current(file))
+        .map(|(index, file)| (index, own_hits(file, &current_keys, published)));
     let Some((older, older_hits)) = best(&mut older) else {
         return current;
     };
-    let (current_file, olders) = (&candidates[current], keys(&candidates[older]));
-    let only_older = older_hits > 0 && own_hits(current_file, &olders, published) == 0;
+    let (current_file, older_keys) = (&candidates[current], keys(&candidates[older]));
+    let only_older = older_hits > 0 && own_hits(current_file, &older_keys, published) == 0;
     if only_older && policy == KeyPolicy::Accept {
         older
     } else {
@@ -134,7 +136,7 @@ pub fn choose(candidates: &[FileKeys], published: &KeySet, policy: KeyPolicy) ->
     }
 }
 
-/// Whether every row of the file stands under the variant, so that nothing about it is a guess.
+/// Whether every row of the file is published under the variant, so that the choice is not a guess.
 #[must_use]
 pub fn stands_whole(file: &FileKeys, published: &KeySet) -> bool {
     hits(file, published) == file.today.len()
@@ -173,7 +175,7 @@ mod tests {
         gathering.finish()
     }
 
-    fn file(keys: KeyRecipe, counter: Counter, rows: &[u32]) -> FileKeys {
+    fn file(keys: KeyScheme, counter: Counter, rows: &[u32]) -> FileKeys {
         FileKeys {
             variant: Variant { keys, counter },
             today: gathered(
@@ -207,10 +209,10 @@ mod tests {
     const ROW: &[u32] = &[1, 2, 3];
     const CHAINED: &[u32] = &[1, 12, 13];
 
-    fn chosen(rows: &[u32], policy: KeyPolicy) -> KeyRecipe {
+    fn chosen(rows: &[u32], policy: KeyPolicy) -> KeyScheme {
         let candidates = [
-            file(KeyRecipe::Row, Counter::Shared, ROW),
-            file(KeyRecipe::Chained, Counter::Shared, CHAINED),
+            file(KeyScheme::Row, Counter::Shared, ROW),
+            file(KeyScheme::Chained, Counter::Shared, CHAINED),
         ];
         candidates[choose(&candidates, &published(rows), policy)]
             .variant
@@ -218,34 +220,34 @@ mod tests {
     }
 
     #[test]
-    fn a_file_standing_under_the_older_recipe_alone_stays_there() {
-        assert_eq!(chosen(&[1, 12, 13], KeyPolicy::Accept), KeyRecipe::Chained);
-        assert_eq!(chosen(&[1, 12], KeyPolicy::Accept), KeyRecipe::Chained);
-        assert_eq!(chosen(&[1, 12, 13], KeyPolicy::Migrate), KeyRecipe::Row);
+    fn a_file_published_only_under_the_older_scheme_keeps_it() {
+        assert_eq!(chosen(&[1, 12, 13], KeyPolicy::Accept), KeyScheme::Chained);
+        assert_eq!(chosen(&[1, 12], KeyPolicy::Accept), KeyScheme::Chained);
+        assert_eq!(chosen(&[1, 12, 13], KeyPolicy::Migrate), KeyScheme::Row);
     }
 
     #[test]
-    fn a_file_standing_under_both_or_neither_is_expected_under_todays() {
+    fn a_file_published_under_both_schemes_or_neither_is_expected_under_the_current_one() {
         for rows in [&[1, 2, 3, 12, 13][..], &[2, 12, 13], &[], &[1], &[7, 8]] {
-            assert_eq!(chosen(rows, KeyPolicy::Accept), KeyRecipe::Row, "{rows:?}");
+            assert_eq!(chosen(rows, KeyPolicy::Accept), KeyScheme::Row, "{rows:?}");
         }
     }
 
     #[test]
-    fn a_line_that_comes_twice_does_not_speak_for_todays_recipe() {
+    fn a_repeated_line_is_no_evidence_for_the_current_scheme() {
         let candidates = [
-            file(KeyRecipe::Row, Counter::Shared, &[1, 2, 1]),
-            file(KeyRecipe::Chained, Counter::Shared, &[1, 12, 13]),
+            file(KeyScheme::Row, Counter::Shared, &[1, 2, 1]),
+            file(KeyScheme::Chained, Counter::Shared, &[1, 12, 13]),
         ];
         let chosen = choose(&candidates, &published(&[1, 12, 13]), KeyPolicy::Accept);
         assert_eq!(chosen, 1);
     }
 
     #[test]
-    fn the_counter_that_reproduces_more_is_chosen() {
+    fn the_counter_that_reproduces_more_keys_is_chosen() {
         let candidates = [
-            file(KeyRecipe::Row, Counter::Shared, &[1, 2, 3]),
-            file(KeyRecipe::Row, Counter::Separate, &[1, 22, 23]),
+            file(KeyScheme::Row, Counter::Shared, &[1, 2, 3]),
+            file(KeyScheme::Row, Counter::Separate, &[1, 22, 23]),
         ];
         let pick = |rows: &[u32]| choose(&candidates, &published(rows), KeyPolicy::Accept);
         assert_eq!(pick(&[1, 22, 23]), 1);
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_uploaded_last_stands() {
+    fn of_rows_with_one_key_the_last_uploaded_counts() {
         let later = |n, ordinal| Placed {
             file: 1,
             ..placed(n, ordinal)
@@ -275,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_no_md5_are_unexpected_in_their_order() {
+    fn keys_that_are_not_md5s_are_unexpected_and_sorted() {
         let mut keys: Vec<RowKey> =
             vec![key(1), key(2), RowKey::new("000 first"), RowKey::new("zz")];
-        let standing = keys.iter().cloned().collect();
-        let (found, _) = compared(&[&[placed(2, 0)]], &standing);
+        let published = keys.iter().cloned().collect();
+        let (found, _) = compared(&[&[placed(2, 0)]], &published);
         keys.retain(|one| *one != key(2));
         keys.sort_unstable();
         assert_eq!(found.unexpected, keys);
@@ -288,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_difference_is_that_of_sets(
+        fn the_difference_is_the_set_difference(
             one in prop::collection::btree_set(0u32..60, 0..40),
             other in prop::collection::btree_set(0u32..60, 0..40),
             right in prop::collection::btree_set(0u32..60, 0..40),
@@ -296,8 +298,8 @@ mod tests {
             let left: BTreeSet<u32> = one.union(&other).copied().collect();
             let rows = |of: &BTreeSet<u32>| of.iter().map(|&n| placed(n, n)).collect::<Vec<_>>();
             let (one, other) = (rows(&one), rows(&other));
-            let stands: Vec<u32> = right.iter().copied().collect();
-            let (found, both) = compared(&[&one, &other], &published(&stands));
+            let present: Vec<u32> = right.iter().copied().collect();
+            let (found, both) = compared(&[&one, &other], &published(&present));
             prop_assert_eq!(found.expected, left.len() as u64);
             prop_assert_eq!(found.collisions.len(), one.len() + other.len() - left.len());
             let missing: Vec<u32> = found.missing.iter().map(|row| row.ordinal).collect();
@@ -306,7 +308,7 @@ mod tests {
             prop_assert_eq!(found.unexpected, unexpected);
             let common: Vec<u32> = left.intersection(&right).copied().collect();
             prop_assert_eq!(both.iter().map(|(n, _)| *n).collect::<Vec<_>>(), common);
-            prop_assert!(both.iter().all(|(n, place)| stands[*place] == *n));
+            prop_assert!(both.iter().all(|(n, place)| present[*place] == *n));
         }
     }
 }

@@ -1,17 +1,18 @@
-//! Rows in the order of their keys, put in order a range of keys at a time.
+//! Brings rows into the order of their keys, one range of keys at a time.
 //!
-//! Sorting ten million rows costs most while they are spread over more memory than a cache holds.
-//! The first byte of an MD5 cuts a day's rows into 256 ranges of about one size. [`FileRows`] keeps
-//! the rows of a file grouped by that byte from the time they are gathered, and [`Ranges`] brings
-//! together one range of all files after the other, in order.
+//! Sorting ten million rows is slow while they are spread over more memory than a cache holds. The
+//! first byte of an MD5 divides a day's rows into 256 ranges of about equal size. [`FileRows`]
+//! keeps the rows of a file grouped by that byte as they are gathered. [`Ranges`] then merges one
+//! range after another from all files.
 
 use super::gather::Placed;
 use crate::model::Md5Key;
 
-/// Rows that are grouped together: few enough to stay in a cache meanwhile.
+/// Number of rows that are grouped together: few enough to stay in a cache while they are
+/// collected.
 const RUN: usize = 1 << 16;
 
-/// Rows of a range that are sorted together: few enough to be moved about one by one.
+/// Average number of rows of a range that are sorted together: few enough for an insertion sort.
 const GROUP: usize = 8;
 
 /// A row of a file: [`Placed`] without the file, which saves a sixth of the memory.
@@ -21,11 +22,11 @@ struct FileRow {
     ordinal: u32,
 }
 
-/// The rows of one file. One key may come several times.
+/// The rows of one file. A key may occur several times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRows {
     file: u32,
-    /// Each is grouped by the first byte of the key.
+    /// Each run is grouped by the first byte of the key.
     runs: Vec<Vec<FileRow>>,
 }
 
@@ -36,18 +37,18 @@ impl FileRows {
         self.runs.iter().map(Vec::len).sum()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// The rows, in no order that means anything.
+    /// The rows, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Placed> + '_ {
         self.runs.iter().flatten().map(|row| row.of(self.file))
     }
 
-    /// The keys, in no order that means anything.
+    /// The keys, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = Md5Key> + '_ {
         self.runs.iter().flatten().map(|row| row.key)
     }
@@ -64,7 +65,7 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    /// Begins with no row; `file` says which of the day's files they are from.
+    /// Starts with no rows; `file` is the index of their file among the day's files.
     #[must_use]
     pub fn of(file: u32) -> Self {
         let rows = FileRows {
@@ -78,7 +79,7 @@ impl Gathering {
         }
     }
 
-    /// Takes one more row; `ordinal` is its place in the file's `data`, from 0.
+    /// Adds a row; `ordinal` is its position in the file's `data`, from 0.
     pub fn push(&mut self, key: Md5Key, ordinal: u32) {
         self.counts[usize::from(key.0[0])] += 1;
         self.open.push(FileRow { key, ordinal });
@@ -87,7 +88,7 @@ impl Gathering {
         }
     }
 
-    /// There are no more.
+    /// Ends the file.
     #[must_use]
     pub fn finish(mut self) -> FileRows {
         if !self.open.is_empty() {
@@ -113,8 +114,8 @@ impl FileRow {
     }
 }
 
-/// Puts the rows into `into`, those of one group together, by ascending group. `counts` says how many
-/// each group has, and afterwards where it ends.
+/// Writes the rows into `into`, grouped, by ascending group. `counts` holds the number of rows of
+/// each group, and afterwards the position where the group ends.
 fn group<T: Copy>(
     rows: impl Iterator<Item = T>,
     counts: &mut [usize],
@@ -138,14 +139,14 @@ fn group<T: Copy>(
     }
 }
 
-/// The rows of several files, ascending by key, file and place in the file, range by range.
+/// The rows of several files, ascending by key, file and position in the file, range by range.
 pub(super) struct Ranges<'a> {
-    /// What is left of each run of each file.
+    /// The rest of each run of each file.
     rest: Vec<(u32, &'a [FileRow])>,
-    /// The first bytes of keys whose ranges are still to come.
+    /// The first bytes of the ranges that have not been returned yet.
     bytes: std::ops::RangeInclusive<u8>,
     range: Vec<Placed>,
-    /// How many rows each group of the range has, then where it ends.
+    /// The number of rows of each group of the range, then the position where the group ends.
     groups: Vec<usize>,
 }
 
@@ -163,12 +164,13 @@ impl<'a> Ranges<'a> {
         }
     }
 
-    /// The rows of the next range, which may be none. Rows of one key are in one range.
+    /// The rows of the next range, which may be empty. Rows with the same key are in the same
+    /// range.
     pub(super) fn next(&mut self) -> Option<&[Placed]> {
         let byte = self.bytes.next()?;
         let these: Vec<(u32, &[FileRow])> = (self.rest.iter_mut())
             .map(|(file, rest)| {
-                // Its rows are read next anyway; a binary search would jump about behind them.
+                // These rows are read next anyway. A binary search would jump around beyond them.
                 let count = rest.iter().take_while(|row| row.key.0[0] == byte).count();
                 let (these, others) = rest.split_at(count);
                 *rest = others;
@@ -214,21 +216,22 @@ mod tests {
         rows.finish()
     }
 
-    fn come_in_order(files: &[FileRows]) -> bool {
+    fn are_merged_in_order(files: &[FileRows]) -> bool {
         let mut all: Vec<Placed> = files.iter().flat_map(FileRows::iter).collect();
         all.sort();
         let files: Vec<&FileRows> = files.iter().collect();
-        let (mut ranges, mut come) = (Ranges::of(&files), Vec::new());
+        let (mut ranges, mut merged) = (Ranges::of(&files), Vec::new());
         while let Some(range) = ranges.next() {
-            come.extend_from_slice(range);
+            merged.extend_from_slice(range);
         }
-        come == all
+        merged == all
     }
 
     proptest! {
-        /// Keys of few values: alike in the first byte, in the second, in either half, or in all.
+        /// Few different values, so that keys are equal in the first byte, the second, either half,
+        /// or all.
         #[test]
-        fn rows_in_any_order_of_any_files_become_one_ascending_list(
+        fn rows_of_several_files_in_any_order_become_one_ascending_list(
             files in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..3, 0u8..3), 0..40), 0..4),
         ) {
             let key = |(first, second, late): (u8, u8, u8)| {
@@ -241,18 +244,18 @@ mod tests {
                 .zip(files)
                 .map(|(file, keys)| gathered(file, keys.into_iter().map(key)))
                 .collect();
-            prop_assert!(come_in_order(&files));
+            prop_assert!(are_merged_in_order(&files));
         }
     }
 
     #[test]
     fn a_file_of_several_runs_loses_no_row() {
         let count = u64::try_from(2 * RUN + 3).unwrap();
-        // An odd factor makes every key another one, in no order.
+        // Multiplying by an odd factor makes all keys different, in no order.
         let spread = |n: u64| u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64;
         let many = gathered(0, (0..count).map(|n| spread(n).to_be_bytes()));
         let few = gathered(1, (0..9).map(|n| spread(n).to_be_bytes()));
         assert_eq!((many.len() as u64, few.len()), (count, 9));
-        assert!(come_in_order(&[many, few]));
+        assert!(are_merged_in_order(&[many, few]));
     }
 }

@@ -1,5 +1,5 @@
-//! Findings in words: names of things, values, and when wrong rows were written. What `explain`
-//! prints, the ledger keeps as evidence and pages show says the same in the same words.
+//! Findings in words: names of things, values, and when wrong rows were written. The output of
+//! `explain`, the evidence in the ledger and the pages all use these words.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use serde_json::Value as Json;
 use crate::expected::{Facts, Variant};
 use crate::model::{Cell, Entry, PublishedRow};
 
-use super::twins::Kinship;
+use super::duplicates::Kinship;
 use super::{CatalogFinding, Findings};
 
-/// Most minutes that are told apart on a line.
-const MOST_MINUTES: usize = 8;
+/// Maximum number of minutes listed separately on a line.
+const MAX_MINUTES: usize = 8;
 
-/// Name of one of the day's files.
+/// The path of one of the day's files.
 #[must_use]
 pub fn path(findings: &Findings, file: u32) -> String {
     let seen = findings.files.get(file as usize);
     seen.map_or_else(|| format!("file {file}"), |seen| seen.file.path.to_string())
 }
 
-/// A variant in words; the counter only where the recipe knows several.
+/// A variant in words; the counter is named only if the recipe has several.
 #[must_use]
 pub fn variant(variant: Variant, facts: &Facts) -> String {
     let Variant { keys, counter } = variant;
@@ -34,7 +34,7 @@ pub fn variant(variant: Variant, facts: &Facts) -> String {
     }
 }
 
-/// A published value as text: texts without their quotes.
+/// A published value as text, without quotes.
 #[must_use]
 pub fn plain(value: Option<&Json>) -> String {
     match value {
@@ -44,7 +44,7 @@ pub fn plain(value: Option<&Json>) -> String {
     }
 }
 
-/// A cell as text: texts without their quotes.
+/// A cell as text, without quotes.
 #[must_use]
 pub fn cell(cell: &Cell) -> String {
     match cell {
@@ -73,13 +73,13 @@ pub fn identity_of(cells: &[Cell], facts: &Facts) -> String {
     values.join(" | ")
 }
 
-/// How a twin came to have its key.
+/// How a duplicate got its key.
 #[must_use]
 pub fn kinship(how: &Kinship, facts: &Facts) -> String {
     match how {
-        Kinship::Renamed { column, .. } => format!("{column} is spelled otherwise"),
+        Kinship::Renamed { column, .. } => format!("{column} is spelled differently"),
         Kinship::Rekeyed(Some(made_by)) => format!("keyed by {}", variant(*made_by, facts)),
-        Kinship::Rekeyed(None) => "keyed by no recipe we know".into(),
+        Kinship::Rekeyed(None) => "keyed by no known scheme".into(),
     }
 }
 
@@ -93,11 +93,11 @@ fn entry(entry: &Entry) -> String {
 pub fn catalog(finding: &CatalogFinding, findings: &Findings) -> String {
     match finding {
         CatalogFinding::Gone(gone) => format!(
-            "entry {} says published, and neither lake nor ready layer has the file",
+            "entry {} says published, but neither the lake nor the ready layer has the file",
             entry(gone)
         ),
         CatalogFinding::RowsMissing { missing, file, .. } => format!(
-            "the entry of {} says published, and {missing} of its rows are missing",
+            "the entry of {} says published, but {missing} of its rows are missing",
             path(findings, *file)
         ),
         CatalogFinding::WrongPointer {
@@ -108,43 +108,44 @@ pub fn catalog(finding: &CatalogFinding, findings: &Findings) -> String {
             wrong.pointer
         ),
         CatalogFinding::Uncatalogued { file } => format!(
-            "{} is published whole and has no entry",
+            "{} is completely published but has no entry",
             path(findings, *file)
         ),
     }
 }
 
-/// When wrong rows were first written, by the minute: the fullest minutes in their order, and how
-/// many rows are of other minutes.
+/// When wrong rows were first written, by the minute: the fullest minutes in chronological order,
+/// and the number of rows from all other minutes.
 pub struct Written {
     /// Rows by minute (UTC).
     pub minutes: BTreeMap<DateTime<Utc>, u64>,
-    /// Rows of all other minutes.
+    /// Number of rows from all other minutes.
     pub others: u64,
 }
 
 impl Written {
-    /// Of these rows, with as many minutes as fit on a line.
+    /// Counts the rows by minute, with as many minutes as fit on a line.
     #[must_use]
     pub fn of<'a>(rows: impl Iterator<Item = &'a PublishedRow>) -> Self {
-        Self::with_minutes(rows, MOST_MINUTES)
+        Self::with_minutes(rows, MAX_MINUTES)
     }
 
-    /// Of these rows, with at most `most` minutes, one of which stands for all others.
+    /// Counts the rows by minute, with at most `max` groups. The last group is for all other
+    /// minutes.
     #[must_use]
-    pub fn with_minutes<'a>(rows: impl Iterator<Item = &'a PublishedRow>, most: usize) -> Self {
+    pub fn with_minutes<'a>(rows: impl Iterator<Item = &'a PublishedRow>, max: usize) -> Self {
         let mut minutes: BTreeMap<DateTime<Utc>, u64> = BTreeMap::new();
         for row in rows {
             let at = row.created_at;
             let minute = at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at);
             *minutes.entry(minute).or_default() += 1;
         }
-        if minutes.len() <= most {
+        if minutes.len() <= max {
             return Self { minutes, others: 0 };
         }
         let mut fullest: Vec<_> = minutes.into_iter().collect();
         fullest.sort_by_key(|(at, rows)| (std::cmp::Reverse(*rows), *at));
-        let others = fullest.split_off(most.saturating_sub(1));
+        let others = fullest.split_off(max.saturating_sub(1));
         Self {
             minutes: fullest.into_iter().collect(),
             others: others.iter().map(|(_, rows)| rows).sum(),
@@ -155,20 +156,20 @@ impl Written {
     #[must_use]
     pub fn in_words(&self, zone: Tz) -> String {
         let mut day = None;
-        let mut said = Vec::new();
+        let mut parts = Vec::new();
         for (at, rows) in &self.minutes {
             let at = at.with_timezone(&zone);
             let same_day = day.replace(at.date_naive()) == Some(at.date_naive());
             let form = if same_day { "%H:%M" } else { "%Y-%m-%d %H:%M" };
-            said.push(format!("{} x{rows}", at.format(form)));
+            parts.push(format!("{} x{rows}", at.format(form)));
         }
         if self.others > 0 {
-            said.push(format!("other minutes x{}", self.others));
+            parts.push(format!("other minutes x{}", self.others));
         }
-        if said.is_empty() {
+        if parts.is_empty() {
             return String::new();
         }
-        format!("{} ({zone})", said.join(", "))
+        format!("{} ({zone})", parts.join(", "))
     }
 }
 
@@ -187,35 +188,35 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_told_in_the_zone_and_the_day_once() {
+    fn minutes_are_in_the_zone_and_each_day_is_named_once() {
         let rows = [
             row("2020-10-16T13:31:02Z"),
             row("2020-10-16T13:31:59Z"),
             row("2020-10-16T13:32:00Z"),
             row("2020-10-17T05:00:00Z"),
         ];
-        let said = Written::of(rows.iter()).in_words(chrono_tz::America::Chicago);
+        let text = Written::of(rows.iter()).in_words(chrono_tz::America::Chicago);
         assert_eq!(
-            said,
+            text,
             "2020-10-16 08:31 x2, 08:32 x1, 2020-10-17 00:00 x1 (America/Chicago)"
         );
         assert_eq!(Written::of([].iter()).in_words(chrono_tz::UTC), "");
     }
 
     #[test]
-    fn of_many_minutes_the_fullest_are_told() {
+    fn only_the_fullest_minutes_are_listed() {
         let rows: Vec<_> = (0..12)
             .map(|minute| row(&format!("2020-10-16T13:{minute:02}:00Z")))
             .chain([row("2020-10-16T13:11:30Z")])
             .collect();
         let written = Written::of(rows.iter());
-        assert_eq!(written.minutes.len(), MOST_MINUTES - 1);
+        assert_eq!(written.minutes.len(), MAX_MINUTES - 1);
         assert_eq!(
             written.minutes.last_key_value().map(|(_, rows)| *rows),
             Some(2)
         );
-        let told: u64 = written.minutes.values().sum();
-        assert_eq!(told + written.others, 13);
+        let listed: u64 = written.minutes.values().sum();
+        assert_eq!(listed + written.others, 13);
         assert!(
             written
                 .in_words(chrono_tz::UTC)

@@ -1,4 +1,4 @@
-//! What came of something in work, and what the ledger is told of it.
+//! Handles finished work: what it means for the queue, and what is recorded in the ledger.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use tokio::task::{Id, JoinError};
 use crate::ledger::{Finished, LedgerError, Queued, Reason};
 use crate::reconcile::{Report, Service, State};
 
-use super::runs::Begun;
+use super::runs::Beginning;
 use super::tidy::{self, Tidied, TidyError};
 use super::trouble::doubled;
 use super::{Daemon, chain};
 
-/// What was in work and has ended.
+/// Work that has ended.
 pub(super) enum Ended {
     /// A pass over a dataset-day.
     Pass(Queued, Box<Report>),
-    /// A pass that was told to stop.
+    /// A pass that was stopped before it was complete.
     Stopped(Queued),
-    /// The beginning of a run.
-    Run(Begun),
-    /// What is too old has left archive and ledger.
+    /// The start of a run.
+    Run(Beginning),
+    /// The removal of old archives and ledger records.
     Tidied(Result<Tidied, TidyError>),
 }
 
-/// How long a day waits that could not be looked at because a service failed; doubled each time.
+/// How long a day waits after it could not be checked because a service failed; doubled each time.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
-/// The longest it waits.
+/// Longest such wait.
 const AFTER_FAILURES: Duration = Duration::from_mins(30);
 
-/// How long a day waits whose repair the portal does not show yet.
+/// How long a day waits if the portal does not show its repair yet.
 const AFTER_UNCONFIRMED: Duration = Duration::from_mins(10);
 
-/// How long a day waits while another program of ours mends its dataset.
+/// How long a day waits while another Sodalake process repairs its dataset.
 const AFTER_LEASED: Duration = Duration::from_secs(20);
 
-/// What becomes of a claimed entry.
+/// What happens to a claimed queue entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is off the queue.
+    /// It is removed from the queue.
     Done,
-    /// It was looked at, and comes back for its repair.
+    /// It was checked, and is queued again for its repair.
     Again(DateTime<Utc>),
-    /// It could not be looked at, and comes back.
+    /// It could not be checked, and is queued again.
     Failed(DateTime<Utc>),
 }
 
@@ -62,14 +62,15 @@ impl Verdict {
             (None, State::Unconfirmed) => Self::Again(now + AFTER_UNCONFIRMED),
             (
                 None,
-                State::InStep
+                State::InSync
                 | State::Differs
                 | State::Repaired
                 | State::Held
                 | State::Unproven
                 | State::Unsettled
                 | State::KnownLost
-                | State::Skipped,
+                | State::Skipped
+                | State::Unknown,
             ) => Self::Done,
         }
     }
@@ -85,27 +86,27 @@ impl Daemon {
         self.runs.remove(&id);
         let now = self.now();
         match ended {
-            Ended::Pass(entry, report) => self.passed(entry, &report, now).await,
-            Ended::Stopped(entry) => self.untold.push(entry),
-            Ended::Run(begun) => self.begun(begun, now).await,
+            Ended::Pass(entry, report) => self.finish_pass(entry, &report, now).await,
+            Ended::Stopped(entry) => self.unfinished.push(entry),
+            Ended::Run(beginning) => self.finish_begin(beginning, now).await,
             Ended::Tidied(tidied) => tidy::log(tidied),
         }
     }
 
-    /// A bug of ours in one pass is no reason to leave all others.
+    /// A panic in one pass must not stop the others.
     fn take_in_panic(&mut self, error: &JoinError) {
-        tracing::error!("failed to finish what was in work: {error}");
+        tracing::error!("a task ended unexpectedly: {error}");
         self.runs.remove(&error.id());
         if let Some(mut entry) = self.claimed.remove(&error.id()) {
             entry.due_at = self.now() + AFTER_FAILURES;
-            self.untold.push(entry);
+            self.unfinished.push(entry);
         }
     }
 
-    async fn passed(&mut self, mut entry: Queued, report: &Report, now: DateTime<Utc>) {
+    async fn finish_pass(&mut self, mut entry: Queued, report: &Report, now: DateTime<Utc>) {
         self.observer.told(report);
         log(report);
-        match report.failed {
+        match report.outage {
             Some(service) => {
                 let why = report.why.as_deref().unwrap_or("it failed");
                 self.trouble.note(service, why, now);
@@ -117,19 +118,19 @@ impl Daemon {
             round.done += 1;
         }
         let verdict = Verdict::of(&entry, report, now);
-        let noted = self.note_verdict(&entry, verdict, report);
-        let why = match tokio::time::timeout(super::ANSWER, noted).await {
+        let recorded = self.record_verdict(&entry, verdict, report);
+        let why = match tokio::time::timeout(super::ANSWER, recorded).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => chain(&error),
-            Err(_) => "it does not answer".to_owned(),
+            Err(_) => "it does not respond".to_owned(),
         };
-        // What the ledger did not hear of counts as not done.
+        // A verdict that could not be recorded in the ledger counts as not done.
         self.trouble.note(Service::Ledger, &why, now);
         entry.due_at = now;
-        self.untold.push(entry);
+        self.unfinished.push(entry);
     }
 
-    async fn note_verdict(
+    async fn record_verdict(
         &self,
         entry: &Queued,
         verdict: Verdict,
@@ -139,11 +140,11 @@ impl Daemon {
         match verdict {
             Verdict::Done => {
                 if ledger.finish(entry, &self.holder).await? == Finished::Lost {
-                    tracing::warn!(day = %report.target, "the claim on {} ran out", report.target);
+                    tracing::warn!(day = %report.target, "the claim on {} expired", report.target);
                 }
                 Ok(())
             }
-            Verdict::Again(at) => ledger.give_back_looked_at(entry, &self.holder, at).await,
+            Verdict::Again(at) => ledger.give_back_checked(entry, &self.holder, at).await,
             Verdict::Failed(at) => {
                 let why = report.why.as_deref().unwrap_or("it failed");
                 for schedule in crate::schedule::Schedule::ALL {
@@ -156,12 +157,15 @@ impl Daemon {
         }
     }
 
-    /// Gives back what could not be finished, or not be told to the ledger.
-    pub(super) async fn tell_untold(&mut self, _now: DateTime<Utc>) -> Result<(), LedgerError> {
-        while let Some(entry) = self.untold.last() {
+    /// Gives back entries that were not finished, or whose verdict could not be recorded.
+    pub(super) async fn give_back_unfinished(
+        &mut self,
+        _now: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        while let Some(entry) = self.unfinished.last() {
             let ledger = &self.tools.world.ledger;
             ledger.give_back(entry, &self.holder, entry.due_at).await?;
-            self.untold.pop();
+            self.unfinished.pop();
         }
         Ok(())
     }
@@ -171,8 +175,12 @@ fn log(report: &Report) {
     let (target, state, depth) = (&report.target, report.state, report.depth);
     let why = report.why.as_deref().unwrap_or_default();
     let done = report.done;
+    if report.leased_away && report.effects.is_none() {
+        // The wait for the lease is logged once, not for each waiting day.
+        return tracing::debug!(day = %target, "{target} waits: {why}");
+    }
     match state {
-        State::InStep | State::Unsettled | State::KnownLost | State::Skipped => {
+        State::InSync | State::Unsettled | State::KnownLost | State::Skipped | State::Unknown => {
             tracing::debug!(day = %target, %depth, "{target} is {state}");
         }
         State::Repaired => tracing::info!(

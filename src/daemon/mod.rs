@@ -1,20 +1,20 @@
-//! `sodalake run`: the loop that keeps looking, and mends what it may.
+//! `sodalake run`: the loop that keeps checking, and repairs what it is allowed to.
 //!
-//! One turn of the loop:
+//! One iteration of the loop:
 //!
 //! ```text
-//! note what is due ─▶ begin its runs ─▶ dataset-days on the queue ─▶ claim ─▶ pass ─▶ finish or give back
+//! note what is due ─▶ start its runs ─▶ dataset-days on the queue ─▶ claim ─▶ pass ─▶ finish or give back
 //!       (ticker)          (runs)               (ledger)                      (worker)      (ledger, observer)
 //! ```
 //!
-//! Everything that must not be forgotten stands in the ledger: what is due, the queue, who has
-//! claimed what. The loop itself remembers nothing it needs, so a start, a crash and another
-//! replica beside it are all the same to it. It looks at the ledger every few seconds whatever
-//! happens; the clock's alarms only wake it in time. It also feeds the service manager's watchdog,
-//! and nobody else does: a loop that hangs is ended.
+//! Everything that must not be lost is in the ledger: what is due, the queue, and who has claimed
+//! what. The loop itself keeps no state it needs, so it does not matter whether it was just
+//! started, has crashed, or runs next to other replicas. It checks the ledger every few seconds in
+//! any case; the clock's alarms only wake it on time. Only the loop feeds the service manager's
+//! watchdog, so that a loop that hangs is terminated.
 //!
-//! A service that fails pauses the whole: nothing new is begun for a while that grows, then one
-//! try, and only when that succeeds everything again.
+//! If a service fails, everything pauses: nothing new is started for a while, which grows with each
+//! failure. Then one attempt is made, and only if it succeeds does everything continue.
 
 mod ended;
 mod reload;
@@ -27,17 +27,18 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::app;
+use crate::lease;
 use crate::ledger::{LedgerError, QueueSize, Queued};
 use crate::model::DatasetName;
 use crate::reconcile::{Clock, Report, Service, World};
-use crate::repair::{self, Stop, Writers};
+use crate::repair::{Stop, Writers};
 use crate::schedule::Schedule;
 use crate::settings::{Mode, Settings, SettingsError};
 use crate::telemetry::{Activity, Phase, Round};
@@ -46,73 +47,75 @@ use self::ended::Ended;
 use self::service::{Order, Orders};
 use self::ticker::Ticker;
 use self::trouble::Trouble;
-use self::worker::Mends;
+use self::worker::Repairs;
 
-/// The loop turns at least so often.
+/// Longest time between two iterations of the loop.
 const TURN: Duration = Duration::from_secs(2);
 
-/// Longest that the loop waits for the ledger in one turn. The watchdog waits longer.
+/// Longest time to wait for the ledger in one iteration. The watchdog waits longer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// How long a claim on a dataset-day lasts without being renewed.
+/// How long a claim on a dataset-day lasts unless renewed.
 const CLAIM: Duration = Duration::from_mins(3);
 
 /// How often claims are renewed.
 const RENEW: Duration = Duration::from_secs(45);
 
-/// Hears of everything the daemon finds out: where metrics and notices come from.
+/// Receives everything the daemon finds out. Metrics and notifications are based on it.
 pub trait Observer: Send + Sync {
-    /// Everything is open, or open anew by other settings. `holder` is who holds our leases.
+    /// Everything has been opened, at the start or after a reload. `holder` is the name under which
+    /// we hold leases.
     fn renewed(&self, world: &Arc<World>, holder: &str);
 
-    /// A dataset-day was looked at, mended or skipped. Called once for each, in no order; quick.
+    /// A dataset-day was checked, repaired or skipped. Called once for each, in no particular
+    /// order. Must return quickly.
     fn told(&self, report: &Report);
 }
 
-/// Hears nothing.
+/// An observer that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Deaf;
+pub struct Unobserved;
 
-impl Observer for Deaf {
+impl Observer for Unobserved {
     fn renewed(&self, _world: &Arc<World>, _holder: &str) {}
 
     fn told(&self, _report: &Report) {}
 }
 
-/// Reads the settings anew, as they are now.
+/// Reads the current settings again.
 pub type Reread = Box<dyn Fn() -> Result<Settings, SettingsError> + Send + Sync>;
 
-/// What a daemon is made of before it runs.
+/// What a daemon is made of.
 pub struct Parts {
     /// Reads the settings.
     pub reread: Reread,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The shared picture of what is being done.
+    /// The shared state of current work, for display.
     pub activity: Activity,
-    /// Who hears what is found out.
+    /// Receives what is found out.
     pub observer: Arc<dyn Observer>,
 }
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Asked to end, with the step in hand finished.
+    /// It was shut down, and the step in progress was completed.
     Drained,
-    /// Asked twice: at once.
+    /// A second request made it stop at once.
     Cut,
 }
 
-/// What looks and what mends, by the settings in force.
+/// What checks, and what repairs, under the current settings.
 #[derive(Clone)]
 struct Tools {
     world: Arc<World>,
-    /// Only in repair mode: looking needs no secret that can write.
+    /// Present only in repair mode: checking needs no secret that can write.
     writers: Option<Arc<Writers>>,
 }
 
 impl Tools {
-    /// Opens them. What mends goes by the name of `holder` in leases, and ends when `stop` is asked.
+    /// Opens them. Repairs hold leases as `holder` and end when `stop` is requested.
     async fn open(
         settings: Arc<Settings>,
         clock: Arc<dyn Clock>,
@@ -133,33 +136,34 @@ impl Tools {
     }
 }
 
-/// The daemon at work.
+/// A running daemon.
 pub struct Daemon {
     tools: Tools,
     reread: Reread,
+    /// This machine's clock, or a test's.
+    clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
     activity: Activity,
     ticker: Ticker,
-    mends: Arc<Mends>,
+    repairs: Arc<Repairs>,
     stop: Stop,
-    /// Who we are, in claims and leases.
+    /// Our name as the holder of claims and leases.
     holder: String,
     work: JoinSet<Ended>,
     claimed: HashMap<Id, Queued>,
     runs: HashMap<Id, (DatasetName, Schedule)>,
-    /// What the ledger could not be told yet.
-    untold: Vec<Queued>,
+    /// Entries to give back to the ledger.
+    unfinished: Vec<Queued>,
     trouble: Trouble,
     round: Option<Round>,
     size: QueueSize,
-    renewed: DateTime<Utc>,
-    tidied: Option<DateTime<Utc>>,
-    inherited: bool,
+    claims_renewed_at: DateTime<Utc>,
+    tidied_at: Option<DateTime<Utc>>,
     ready: bool,
 }
 
 impl Daemon {
-    /// Opens everything. A service that is away is waited for; `orders` may end that.
+    /// Opens everything. Waits for a service that is down, unless `orders` ends the wait.
     ///
     /// # Errors
     /// If the settings are wrong, or the clock's alarms cannot be set.
@@ -179,10 +183,10 @@ impl Daemon {
                 return Err(error);
             };
             let now = parts.clock.now();
-            trouble.note(reason, &format!("failed to {error:#}"), now);
+            trouble.note(reason, &format!("{error:#}"), now);
             let pause = trouble.pause();
             parts.activity.update(|picture| picture.paused = pause);
-            service::tell(&parts.activity.snapshot().line(now));
+            service::extend_timeout(&parts.activity.snapshot().line(now));
             if orders.ended_within(trouble.wait(now)).await? {
                 return Ok(None);
             }
@@ -194,54 +198,55 @@ impl Daemon {
         Ok(Some(Self {
             tools,
             reread: parts.reread,
+            clock: parts.clock,
             observer: parts.observer,
             activity: parts.activity,
             ticker,
-            mends: Arc::default(),
+            repairs: Arc::default(),
             stop,
             holder,
             work: JoinSet::new(),
             claimed: HashMap::new(),
             runs: HashMap::new(),
-            untold: Vec::new(),
+            unfinished: Vec::new(),
             trouble,
             round: None,
             size: QueueSize::default(),
-            renewed: now,
-            tidied: None,
-            inherited: false,
+            claims_renewed_at: now,
+            tidied_at: None,
             ready: false,
         }))
     }
 
-    /// Opens everything without waiting for anyone's orders: for one who turns the loop himself.
+    /// Opens everything without listening for signals, for a caller that runs the loop itself.
     ///
     /// # Errors
-    /// As the daemon's start: if anything cannot be opened.
+    /// If anything cannot be opened.
     pub async fn at_hand(parts: Parts) -> Result<Self> {
         let mut orders = Orders::none();
         let opened = Self::open(parts, &mut orders).await?;
-        opened.context("open the daemon: it was asked to end")
+        opened.context("the daemon was interrupted before it had started")
     }
 
-    /// One turn of the loop.
+    /// One iteration of the loop.
     pub async fn turn(&mut self) {
         let now = self.now();
-        match tokio::time::timeout(ANSWER, self.turned(now)).await {
+        match tokio::time::timeout(ANSWER, self.run_turn()).await {
             Ok(Ok(())) => self.trouble.over_for(Service::Ledger),
             Ok(Err(error)) => self.trouble.note(Service::Ledger, &chain(&error), now),
             Err(_) => self
                 .trouble
-                .note(Service::Ledger, "it does not answer", now),
+                .note(Service::Ledger, "it does not respond", now),
         }
-        self.picture(now);
+        self.update_picture(now);
     }
 
-    async fn turned(&mut self, now: DateTime<Utc>) -> Result<(), LedgerError> {
+    async fn run_turn(&mut self) -> Result<(), LedgerError> {
+        let now = self.world().time().await?;
         self.renew(now).await?;
-        self.inherit().await?;
-        self.tell_untold(now).await?;
-        if self.stop.is_asked() {
+        self.give_back_stale_claims().await?;
+        self.give_back_unfinished(now).await?;
+        if self.stop.is_requested() {
             return Ok(());
         }
         self.note_due(now).await?;
@@ -255,14 +260,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits until something has ended or `within` is over, and takes in what has.
+    /// Waits until some work has ended or `within` is over, and handles what has ended.
     pub async fn wait(&mut self, within: Duration) {
-        let ended = self.ended(within).await;
+        let ended = self.next_ended(within).await;
         self.take_in_all(ended).await;
     }
 
-    /// What has ended, if anything does within this time. May be dropped without a loss.
-    async fn ended(&mut self, within: Duration) -> Option<Result<(Id, Ended), JoinError>> {
+    /// Work that has ended, if any ends within this time. Cancel-safe.
+    async fn next_ended(&mut self, within: Duration) -> Option<Result<(Id, Ended), JoinError>> {
         tokio::select! {
             ended = self.work.join_next_with_id(), if !self.work.is_empty() => ended,
             () = self.ticker.woken() => None,
@@ -277,23 +282,23 @@ impl Daemon {
         }
     }
 
-    /// Whether anything is in work.
+    /// Whether any work is in progress.
     #[must_use]
     pub fn is_at_work(&self) -> bool {
         !self.work.is_empty()
     }
 
-    /// Ends: what only looks is dropped, what mends finishes the step in hand; then every claim and
-    /// lease is given back.
+    /// Shuts down: checks are dropped, repairs finish the current step, and then every claim and
+    /// lease is released.
     async fn drain(&mut self, orders: &mut Orders) -> Result<End> {
-        self.stop.ask();
+        self.stop.request();
         self.activity
             .update(|picture| picture.phase = Phase::Draining);
         service::stopping();
         while self.is_at_work() {
-            service::tell(&self.activity.snapshot().line(self.now()));
+            service::extend_timeout(&self.activity.snapshot().line(self.now()));
             let ended = tokio::select! {
-                ended = self.ended(TURN) => ended,
+                ended = self.next_ended(TURN) => ended,
                 order = orders.next() => match order? {
                     Order::End => return Ok(End::Cut),
                     Order::Reload => None,
@@ -308,13 +313,13 @@ impl Daemon {
 
     async fn give_back_everything(&self) {
         let ledger = &self.world().ledger;
-        let given = async {
+        let released = async {
             ledger.give_all_back(&self.holder).await?;
             ledger.release_all(&self.holder).await
         };
-        if let Err(error) = given.await {
+        if let Err(error) = released.await {
             let error = chain(&error);
-            tracing::warn!("failed to give claims and leases back, they run out: {error}");
+            tracing::warn!("cannot release claims and leases; they expire: {error}");
         }
     }
 
@@ -326,13 +331,13 @@ impl Daemon {
         self.world().clock.now()
     }
 
-    /// How many dataset-days may be in work at once.
+    /// Maximum number of dataset-days in progress at once.
     fn places(&self) -> usize {
-        let most = self.world().settings.socrata.max_in_flight as usize;
-        if self.trouble.is_none() { most } else { 1 }
+        let workers = self.world().settings.daemon.workers as usize;
+        if self.trouble.is_none() { workers } else { 1 }
     }
 
-    /// Claims work for the places that are free.
+    /// Claims work for the free places.
     async fn claim(&mut self, now: DateTime<Utc>) -> Result<(), LedgerError> {
         let free = self.places().saturating_sub(self.claimed.len());
         if free == 0 || (!self.trouble.is_none() && self.is_at_work()) {
@@ -346,39 +351,47 @@ impl Daemon {
                     self.tools.clone(),
                     target,
                     entry.clone(),
-                    Arc::clone(&self.mends),
+                    Arc::clone(&self.repairs),
                     self.stop.clone(),
                     self.activity.clone(),
                 );
                 let task = self.work.spawn(pass);
                 self.claimed.insert(task.id(), entry);
             } else {
-                // Its dataset has just left the settings.
+                // Its dataset was just removed from the settings.
                 ledger.finish(&entry, &self.holder).await?;
             }
         }
         Ok(())
     }
 
-    /// Gives back, once after the start, what programs have claimed that are certainly gone: those
-    /// on this machine. The claims of others run out.
-    async fn inherit(&mut self) -> Result<(), LedgerError> {
-        if self.inherited {
+    /// Gives back the claims of processes that have certainly exited, and of those that have not
+    /// renewed them for the duration of a claim.
+    async fn give_back_stale_claims(&self) -> Result<(), LedgerError> {
+        if self.size.in_work <= self.claimed.len() as u64 {
             return Ok(());
         }
-        let ledger = &self.tools.world.ledger;
-        for holder in ledger.claimants().await? {
-            if repair::holder_is_gone(&holder) {
-                let days = ledger.give_all_back(&holder).await?;
-                tracing::info!(%holder, days, "gave back {days} dataset-days of {holder}, which is gone");
+        let world = self.world();
+        for (holder, until) in world.ledger.claimants().await? {
+            let place = format!("claims of {holder}");
+            let (_, unrenewed) = world.waits.note(&place, &holder, until, Instant::now());
+            let has_exited = lease::holder_has_exited(&holder);
+            if holder != self.holder && (has_exited || unrenewed >= CLAIM) {
+                let days = world.ledger.give_back_until(&holder, until).await?;
+                world.waits.end(&place);
+                let why = if has_exited {
+                    "has exited"
+                } else {
+                    "no longer renews its claims"
+                };
+                tracing::info!(%holder, days, "gave back {days} dataset-days of {holder}, which {why}");
             }
         }
-        self.inherited = true;
         Ok(())
     }
 
     async fn renew(&mut self, now: DateTime<Utc>) -> Result<(), LedgerError> {
-        let since = (now - self.renewed).to_std().unwrap_or(RENEW);
+        let since = (now - self.claims_renewed_at).to_std().unwrap_or(RENEW);
         if self.claimed.is_empty() || since < RENEW {
             return Ok(());
         }
@@ -387,12 +400,12 @@ impl Daemon {
         ledger
             .renew_claims(&entries, &self.holder, now, CLAIM)
             .await?;
-        self.renewed = now;
+        self.claims_renewed_at = now;
         Ok(())
     }
 
-    /// Brings the shared picture up to date.
-    fn picture(&mut self, now: DateTime<Utc>) {
+    /// Updates the shared state of current work.
+    fn update_picture(&mut self, now: DateTime<Utc>) {
         let is_over = self.claimed.is_empty() && self.size.ready == 0;
         let left = self.size.ready + self.claimed.len() as u64;
         self.round = match self.round.take() {
@@ -409,7 +422,7 @@ impl Daemon {
         };
         let paused = self.trouble.pause();
         let phase = match &paused {
-            _ if self.stop.is_asked() => Phase::Draining,
+            _ if self.stop.is_requested() => Phase::Draining,
             Some(_) => Phase::Paused,
             None if self.is_at_work() => Phase::Working,
             None => Phase::Idle,
@@ -427,16 +440,16 @@ impl Daemon {
     }
 }
 
-/// Runs until asked to end.
+/// Runs until shut down.
 ///
 /// # Errors
-/// If the settings are wrong, or signals cannot be listened to.
+/// If the settings are not valid, or signals cannot be listened for.
 pub async fn run(parts: Parts) -> Result<End> {
-    let mut orders = Orders::listen().context("listen for signals")?;
+    let mut orders = Orders::listen().context("cannot listen for signals")?;
     let Some(mut daemon) = Daemon::open(parts, &mut orders).await? else {
         return Ok(End::Drained);
     };
-    let mut told = service::Told::default();
+    let mut reported = service::Reported::default();
     loop {
         daemon.turn().await;
         if !daemon.ready && daemon.trouble.is_none() {
@@ -444,9 +457,9 @@ pub async fn run(parts: Parts) -> Result<End> {
             service::ready();
             tracing::info!("ready");
         }
-        told.turned(daemon.activity.snapshot().line(daemon.now()));
+        reported.report_turn(daemon.activity.snapshot().line(daemon.now()));
         let ended = tokio::select! {
-            ended = daemon.ended(service::turn_within(TURN)) => ended,
+            ended = daemon.next_ended(service::turn_within(TURN)) => ended,
             order = orders.next() => match order? {
                 Order::End => return daemon.drain(&mut orders).await,
                 Order::Reload => {

@@ -1,7 +1,7 @@
-//! SIGHUP: the settings anew, all or nothing.
+//! Reloads the settings on SIGHUP: all of them, or none.
 //!
-//! Everything the new settings name is opened before anything of the old is let go. Passes under way
-//! end with what they began with.
+//! Everything that the new settings name is opened before anything old is closed. Passes in
+//! progress finish with the settings they started with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,22 +15,25 @@ use super::ticker::Ticker;
 use super::{Daemon, Tools, service};
 
 impl Daemon {
-    /// Reads the settings again, and works by them from now on if all of them are right.
+    /// Reads the settings again, and applies them if they are valid.
     pub async fn reload(&mut self) {
         service::reloading();
-        match self.reloaded().await {
-            Ok(0) => tracing::info!("reloaded: no setting is another"),
-            Ok(changes) => tracing::info!(changes, "reloaded: {changes} settings are new"),
-            Err(error) => tracing::error!("failed to reload, the old settings stay: {error:#}"),
+        match self.try_reload().await {
+            Ok(0) => tracing::info!("settings reloaded: no changes"),
+            Ok(changes) => tracing::info!(changes, "settings reloaded: {changes} changed"),
+            Err(error) => tracing::error!(
+                "cannot reload the settings; the old ones remain in force: {error:#}"
+            ),
         }
         service::ready();
     }
 
-    async fn reloaded(&mut self) -> Result<usize> {
+    async fn try_reload(&mut self) -> Result<usize> {
         let settings = Arc::new((self.reread)()?);
         let changes = differences(&self.world().settings, &settings);
-        let clock = Arc::clone(&self.world().clock);
-        // Opened also where nothing differs: a secret may, and is not to be seen.
+        let clock = Arc::clone(&self.clock);
+        // Reopened even if no setting changed: a secret may have changed, which the comparison
+        // cannot see.
         let (holder, stop) = (&self.holder, &self.stop);
         let tools = Tools::open(Arc::clone(&settings), Arc::clone(&clock), holder, stop).await?;
         let ticker = Ticker::start(&settings, clock).await?;
@@ -38,12 +41,12 @@ impl Daemon {
             .map(|one| one.dataset.name.clone())
             .collect();
         let cleared = tools.world.ledger.forget_datasets_but(&known).await;
-        cleared.context("clear the queue of datasets that are gone")?;
+        cleared.context("cannot remove unknown datasets from the queue")?;
         for change in &changes {
             tracing::info!("{change}");
         }
         if self.world().settings.http.listen != settings.http.listen {
-            tracing::warn!("http.listen is taken up at the next start");
+            tracing::warn!("http.listen takes effect at the next start");
         }
         self.tools = tools;
         self.observer.renewed(&self.tools.world, &self.holder);
@@ -52,20 +55,20 @@ impl Daemon {
     }
 }
 
-/// Every key whose value is another, as a line for the log. Secrets are struck out in both.
+/// Every key whose value changed, as a line for the log. Secrets are redacted in both values.
 fn differences(old: &Settings, new: &Settings) -> Vec<String> {
     let values = |settings: &Settings| -> BTreeMap<String, Option<String>> {
         let lines = settings.lines().into_iter();
         lines.map(|Line { key, value, .. }| (key, value)).collect()
     };
     let (old, new) = (values(old), values(new));
-    let told = |value: Option<&Option<String>>| {
+    let shown = |value: Option<&Option<String>>| {
         let value = value.and_then(Option::as_deref);
         value.unwrap_or("not set").to_owned()
     };
     let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     (keys.into_iter())
-        .map(|key| (key, told(old.get(key)), told(new.get(key))))
+        .map(|key| (key, shown(old.get(key)), shown(new.get(key))))
         .filter(|(_, before, now)| before != now)
         .map(|(key, before, now)| format!("{key}: {before} is now {now}"))
         .collect()

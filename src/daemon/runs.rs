@@ -1,24 +1,30 @@
-//! The beginning of a scheduled run: which dataset-days it puts on the queue.
+//! The start of a scheduled run: which dataset-days it puts on the queue.
 //!
-//! - A *survey* queues the days that are not as they were when last seen in step, to be looked at in
-//!   full. Of those that the ledger knows as held or unproven, or as differing where nothing may be
-//!   mended, it lets most rest: nothing new is to be learnt of them every half hour.
-//! - A *check* queues every day of the window; those that a survey finds unchanged by their keys,
+//! - A *survey* queues the days that are not as they were when last found in sync, for a full
+//!   check. Days that the ledger lists as held or unproven, or as differing in observe mode, are
+//!   not checked again for some hours while their sides are unchanged since the last check.
+//! - A *check* queues every day of the window: those that a survey finds unchanged by keys only,
 //!   the others in full.
-//! - An *audit* walks from the youngest settled day to the oldest there is, a few days at a time, so
-//!   that the queue stays short and more pressing days overtake it.
+//! - An *audit* goes from the youngest settled day to the oldest existing one, a few days at a
+//!   time, so that the queue stays short and more urgent days overtake it. Before the first
+//!   catalogued day it visits only days with published rows.
 //!
-//! Of several replicas one begins a run, under a lease; the ledger refuses a second beginning.
+//! If there are several replicas, one of them starts a run, under a lease; the ledger refuses a
+//! second start.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compare::Depth;
-use crate::ledger::{LeaseAnswer, LedgerError, Queued, Reason, ScheduleRecord, Walk, Want};
-use crate::model::{Dataset, DatasetDay, DatasetName, Day, DayRange};
-use crate::reconcile::{self, LookError, Report, Service, State, World};
+use crate::lease;
+use crate::ledger::{
+    DayRecord, Held, LeaseAnswer, LedgerError, Queued, Reason, ScheduleRecord, ToCheck, Walk,
+};
+use crate::model::{DatasetDay, DatasetName, Day, DayRange};
+use crate::reconcile::{self, CheckError, Report, Service, State, Surveyed, World};
 use crate::schedule::{Schedule, jitter};
 use crate::settings::{DatasetSettings, Mode, Settings};
 
@@ -26,42 +32,61 @@ use super::ended::Ended;
 use super::trouble::doubled;
 use super::{Daemon, TURN, chain};
 
-/// A run that takes longer to begin has died.
+/// How long a run's lease lasts unless renewed.
 const LEASE: Duration = Duration::from_mins(10);
 
-/// How long a run waits that could not begin; doubled each time.
+/// How long a run waits after it could not start; doubled each time.
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
 
-/// The longest it waits.
+/// Longest such wait.
 const AFTER_FAILURES: Duration = Duration::from_mins(15);
 
-/// Most that a run waits for others to begin before it.
+/// How long to wait before trying again if another process is starting the run.
+const AFTER_HELD: Duration = Duration::from_secs(10);
+
+/// Longest random delay of a run's start, so that replicas and datasets do not start together.
 const JITTER: Duration = Duration::from_secs(20);
 
-/// An audit's days on the queue at once, for each dataset.
-const STRETCH: i64 = 16;
+/// Number of an audit's days on the queue at once, for each dataset.
+const STRETCH: usize = 16;
 
-/// So few of them left, and the next stretch is put there.
+/// The next days of an audit are queued once no more than this many are left.
 const SHORT: u64 = 4;
 
-/// How long a day rests that was not found in step and that only a person or a change can mend.
+/// How long a day that was not found in sync is left alone, if only a person or a change can repair
+/// it and its sides are unchanged.
 const REST: TimeDelta = TimeDelta::hours(6);
 
-/// A run that was begun, or was not.
-pub(super) struct Begun {
+/// A run that was to be started, and the outcome.
+pub(super) struct Beginning {
     record: ScheduleRecord,
-    outcome: Result<Queue, Failure>,
+    outcome: Outcome,
+}
+
+/// The outcome of starting a run.
+enum Outcome {
+    /// Its days are on the queue.
+    Begun(Queue),
+    /// Another process was faster and has put the run's days on the queue.
+    Overtaken,
+    /// Another process is starting it.
+    HeldByOther(Held),
+    /// Its dataset was just removed from the settings.
+    Forgotten,
+    /// It could not be started.
+    Failed(Failure),
 }
 
 struct Failure {
-    service: Option<Service>,
+    /// The service that is down, if one is.
+    outage: Option<Service>,
     why: String,
 }
 
-impl From<LookError> for Failure {
-    fn from(error: LookError) -> Self {
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
         Self {
-            service: error.service(),
+            outage: error.outage(),
             why: chain(&error),
         }
     }
@@ -70,7 +95,7 @@ impl From<LookError> for Failure {
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         Self {
-            service: Some(Service::Ledger),
+            outage: Some(Service::Ledger),
             why: chain(&error),
         }
     }
@@ -79,12 +104,12 @@ impl From<LedgerError> for Failure {
 /// What a run puts on the queue.
 #[derive(Default)]
 struct Queue {
-    wants: Vec<Want>,
+    to_check: Vec<ToCheck>,
     skipped: Vec<DatasetDay>,
     walk: Option<Walk>,
 }
 
-/// The dataset-day that an entry names, if the settings know its dataset.
+/// The dataset-day of a queue entry, if its dataset is in the settings.
 pub(super) fn target(settings: &Settings, entry: &Queued) -> Option<DatasetDay> {
     let mut all = settings.datasets.iter();
     let found = all.find(|one| one.dataset.name == entry.dataset)?;
@@ -94,25 +119,25 @@ pub(super) fn target(settings: &Settings, entry: &Queued) -> Option<DatasetDay> 
     })
 }
 
-/// How long a run waits that falls due so often. Where it would be less than a turn of the loop it
-/// is nothing: the loop would come too late, and find it due anew.
+/// The delay of a run with this interval. Zero if the delay would be shorter than an iteration of
+/// the loop: the loop would come too late and find the run due again.
 fn wait(dataset: &DatasetName, schedule: Schedule, interval: Duration) -> Duration {
-    let most = JITTER.min(interval / 10);
-    if most < TURN {
+    let longest = JITTER.min(interval / 10);
+    if longest < TURN {
         return Duration::ZERO;
     }
-    jitter(dataset, schedule, most)
+    jitter(dataset, schedule, longest)
 }
 
 impl Daemon {
-    /// Begins every run that is due and not begun yet.
+    /// Starts every run that is due and not started yet.
     pub(super) async fn begin_runs(&mut self, now: DateTime<Utc>) -> Result<(), LedgerError> {
         for (record, interval) in self.ticker.open() {
             let (dataset, schedule) = (record.dataset.clone(), record.schedule);
             let wait = wait(&dataset, schedule, interval);
             let place = (dataset, schedule);
-            let rests = self.ticker.rests(&place, now) || now < record.due_at + wait;
-            if rests || self.runs.values().any(|run| *run == place) {
+            let must_wait = self.ticker.is_waiting(&place, now) || now < record.due_at + wait;
+            if must_wait || self.runs.values().any(|run| *run == place) {
                 continue;
             }
             let ledger = &self.tools.world.ledger;
@@ -127,43 +152,54 @@ impl Daemon {
         Ok(())
     }
 
-    /// Takes in what came of beginning a run.
-    pub(super) async fn begun(&mut self, begun: Begun, now: DateTime<Utc>) {
-        let Begun { record, outcome } = begun;
+    /// Handles the outcome of starting a run.
+    pub(super) async fn finish_begin(&mut self, beginning: Beginning, now: DateTime<Utc>) {
+        let Beginning { record, outcome } = beginning;
         let place = (record.dataset.clone(), record.schedule);
         match outcome {
-            Ok(queue) => {
+            Outcome::Begun(queue) => {
                 self.trouble.over();
-                self.ticker.rested(&place);
+                self.ticker.clear_wait(&place);
                 for day in &queue.skipped {
                     self.observer.told(&Report::skipped(day));
                 }
                 let (dataset, schedule) = (&record.dataset, record.schedule);
-                let (days, skipped) = (queue.wants.len(), queue.skipped.len());
+                let (days, skipped) = (queue.to_check.len(), queue.skipped.len());
                 tracing::debug!(
                     %dataset, %schedule, days, skipped,
-                    "{schedule} of {dataset}: {days} days to look at, {skipped} unchanged"
+                    "{schedule} of {dataset}: {days} days to check, {skipped} unchanged"
                 );
             }
-            Err(failure) => self.could_not_begin(&record, &failure, now).await,
+            Outcome::Overtaken => {
+                self.trouble.over();
+                self.ticker.clear_wait(&place);
+            }
+            Outcome::HeldByOther(held) => {
+                let (dataset, schedule) = place.clone();
+                tracing::debug!(%dataset, %schedule, "{schedule} of {dataset} waits: {held}");
+                self.ticker.pause(&place, now + AFTER_HELD);
+            }
+            Outcome::Forgotten => self.ticker.clear_wait(&place),
+            Outcome::Failed(failure) => self.handle_failure(&record, &failure, now).await,
         }
     }
 
-    async fn could_not_begin(
+    async fn handle_failure(
         &mut self,
         record: &ScheduleRecord,
         failure: &Failure,
         now: DateTime<Utc>,
     ) {
         let (dataset, schedule, why) = (&record.dataset, record.schedule, &failure.why);
-        let failures = self.ticker.rest(&(dataset.clone(), schedule), |failures| {
-            let wait = doubled(AFTER_FAILURE, failures).min(AFTER_FAILURES);
-            now + wait
-        });
-        if let Some(service) = failure.service {
+        let failures = self
+            .ticker
+            .wait_after_failure(&(dataset.clone(), schedule), |failures| {
+                let wait = doubled(AFTER_FAILURE, failures).min(AFTER_FAILURES);
+                now + wait
+            });
+        tracing::warn!(%dataset, %schedule, failures, "cannot {schedule} {dataset}: {why}");
+        if let Some(service) = failure.outage {
             self.trouble.note(service, why, now);
-        } else {
-            tracing::warn!(%dataset, failures, "failed to {schedule} {dataset}: {why}");
         }
         let ledger = &self.tools.world.ledger;
         if let Err(error) = ledger.fail_run(dataset, schedule, why).await {
@@ -174,25 +210,43 @@ impl Daemon {
 
 async fn begin(world: Arc<World>, holder: String, record: ScheduleRecord) -> Ended {
     let name = format!("run/{}/{}", record.schedule, record.dataset);
-    let outcome = under_lease(&world, &name, &holder, &record).await;
-    if let Err(error) = world.ledger.release(&name, &holder).await {
-        tracing::debug!("failed to release {name}, it runs out: {}", chain(&error));
-    }
-    Ended::Run(Begun { record, outcome })
+    let outcome = match lease::take(&world, &name, &holder, LEASE).await {
+        Ok(LeaseAnswer::Granted { .. }) => queue_under_lease(&world, &name, &holder, &record).await,
+        Ok(LeaseAnswer::HeldBy(held)) => Outcome::HeldByOther(held),
+        Err(error) => Outcome::Failed(error.into()),
+    };
+    Ended::Run(Beginning { record, outcome })
 }
 
-async fn under_lease(
+/// Starts a run under its lease, and releases the lease.
+async fn queue_under_lease(
     world: &World,
     name: &str,
     holder: &str,
     record: &ScheduleRecord,
-) -> Result<Queue, Failure> {
+) -> Outcome {
+    // If the lease is lost in the meantime, the ledger refuses a second start.
+    let renew = || async move {
+        match lease::renew(world, name, holder, LEASE).await {
+            Ok(LeaseAnswer::Granted { .. }) => Ok(()),
+            Ok(LeaseAnswer::HeldBy(held)) => Err(held.to_string()),
+            Err(error) => Err(chain(&error)),
+        }
+    };
+    let begun = lease::hold_through(name, queue_days(world, record), renew).await;
+    if let Err(error) = world.ledger.release(name, holder).await {
+        tracing::debug!("cannot release {name}; it expires: {}", chain(&error));
+    }
+    begun.unwrap_or_else(Outcome::Failed)
+}
+
+/// Puts a run's days on the queue.
+async fn queue_days(world: &World, record: &ScheduleRecord) -> Result<Outcome, Failure> {
     let now = world.clock.now();
-    let lease = world.ledger.lease(name, holder, now, LEASE).await?;
     let mut settings = world.settings.datasets.iter();
     let found = settings.find(|one| one.dataset.name == record.dataset);
-    let (LeaseAnswer::Granted { .. }, Some(dataset)) = (lease, found) else {
-        return Ok(Queue::default());
+    let Some(dataset) = found else {
+        return Ok(Outcome::Forgotten);
     };
     let queue = match record.schedule {
         Schedule::Survey => survey(world, dataset, now).await?,
@@ -200,30 +254,18 @@ async fn under_lease(
         Schedule::Audit => audit(world, dataset, record, now).await?,
     };
     let queued = (world.ledger)
-        .queue_run(record, &queue.wants, queue.walk, now)
+        .queue_run(record, &queue.to_check, queue.walk, now)
         .await?;
-    // Another replica was quicker; it has told of the days it skipped.
-    Ok(if queued { queue } else { Queue::default() })
+    // If several processes start a run, only the fastest reports the skipped days.
+    Ok(if queued {
+        Outcome::Begun(queue)
+    } else {
+        Outcome::Overtaken
+    })
 }
 
-/// The settled days of the window.
-fn window(dataset: &DatasetSettings, now: DateTime<Utc>) -> DayRange {
-    let today = Day::at(now, dataset.dataset.zone);
-    let from = today.plus(-i64::from(dataset.schedule.window_days));
-    DayRange {
-        from,
-        to: settled_before(dataset, now).min(today),
-    }
-}
-
-/// The first day that is too young to be judged.
-fn settled_before(dataset: &DatasetSettings, now: DateTime<Utc>) -> Day {
-    let today = Day::at(now, dataset.dataset.zone);
-    today.plus(1 - i64::from(dataset.schedule.settle_days))
-}
-
-fn want(target: &DatasetDay, reason: Reason, depth: Depth) -> Want {
-    Want {
+fn day_to_check(target: &DatasetDay, reason: Reason, depth: Depth) -> ToCheck {
+    ToCheck {
         dataset: target.dataset.name.clone(),
         day: target.day,
         reason,
@@ -236,44 +278,61 @@ async fn survey(
     dataset: &DatasetSettings,
     now: DateTime<Utc>,
 ) -> Result<Queue, Failure> {
-    let range = window(dataset, now);
+    let range = dataset.window(now);
     let surveyed = reconcile::survey(world, &dataset.dataset, range).await?;
-    let (unchanged, suspects) = split(surveyed);
-    let resting = resting(world, &dataset.dataset, range, now).await?;
-    let wants = (suspects.iter())
-        .filter(|target| !resting.contains(&target.day))
-        .map(|target| want(target, Reason::Survey, Depth::Content));
+    let (unchanged, suspects): (Vec<_>, Vec<_>) =
+        surveyed.into_iter().partition(|seen| seen.unchanged);
+    let name = &dataset.dataset.name;
+    let known = world.ledger.days(Some(name), Some(range)).await?;
+    let without_sides = days_without_sides(&known, &suspects);
+    if !without_sides.is_empty() {
+        world.ledger.set_outside(name, &without_sides).await?;
+    }
+    let mode = world.settings.mode;
+    let known: BTreeMap<Day, DayRecord> = known.into_iter().map(|day| (day.day, day)).collect();
+    let is_left_alone = |seen: &&Surveyed| {
+        let known = known.get(&seen.target.day);
+        known.is_some_and(|known| may_be_left_alone(known, seen.outside.as_deref(), mode, now))
+    };
+    let to_check = (suspects.iter())
+        .filter(|seen| !is_left_alone(seen))
+        .map(|seen| day_to_check(&seen.target, Reason::Survey, Depth::Content));
     Ok(Queue {
-        wants: wants.collect(),
-        skipped: unchanged,
+        to_check: to_check.collect(),
+        skipped: unchanged.into_iter().map(|seen| seen.target).collect(),
         walk: None,
     })
 }
 
-/// The unchanged days, and the suspects.
-fn split(surveyed: Vec<(DatasetDay, bool)>) -> (Vec<DatasetDay>, Vec<DatasetDay>) {
-    let (unchanged, suspects): (Vec<_>, Vec<_>) =
-        surveyed.into_iter().partition(|(_, unchanged)| *unchanged);
-    let days = |all: Vec<(DatasetDay, bool)>| all.into_iter().map(|(day, _)| day).collect();
-    (days(unchanged), days(suspects))
+/// The days whose last check recorded no sides to compare with, and the sides as this survey sees
+/// them. Later surveys compare the days with these.
+fn days_without_sides(known: &[DayRecord], suspects: &[Surveyed]) -> Vec<(Day, String)> {
+    let lacking = known.iter().filter(|day| day.compared.outside.is_none());
+    let lacking: BTreeSet<Day> = lacking.map(|day| day.day).collect();
+    (suspects.iter())
+        .filter(|seen| lacking.contains(&seen.target.day))
+        .filter_map(|seen| Some((seen.target.day, seen.outside.clone()?)))
+        .collect()
 }
 
-async fn resting(
-    world: &World,
-    dataset: &Dataset,
-    range: DayRange,
+/// Whether a suspect day need not be checked yet: only a person or a change can help it, its last
+/// check was not long ago, and its sides are unchanged since.
+fn may_be_left_alone(
+    known: &DayRecord,
+    outside: Option<&str>,
+    mode: Mode,
     now: DateTime<Utc>,
-) -> Result<Vec<Day>, LedgerError> {
-    let known = world.ledger.days(Some(&dataset.name), Some(range)).await?;
+) -> bool {
     let mut resting_states = vec![State::Held, State::Unproven];
-    if world.settings.mode == Mode::Observe {
+    if mode == Mode::Observe {
         resting_states.push(State::Differs);
     }
-    let rests = known.into_iter().filter(|day| {
-        let resting = (resting_states.iter()).any(|state| day.state == state.to_string());
-        resting && now - day.looked_at < REST
-    });
-    Ok(rests.map(|day| day.day).collect())
+    let in_resting_state = (resting_states.iter()).any(|state| known.state == state.to_string());
+    let altered = known.compared.altered.as_ref();
+    let checked_at = altered.map_or(known.checked_at, |altered| altered.found_at);
+    let then = known.compared.outside.as_deref();
+    let is_same = then.zip(outside).is_none_or(|(then, now)| then == now);
+    in_resting_state && is_same && now - checked_at < REST
 }
 
 async fn check(
@@ -281,17 +340,17 @@ async fn check(
     dataset: &DatasetSettings,
     now: DateTime<Utc>,
 ) -> Result<Queue, Failure> {
-    let surveyed = reconcile::survey(world, &dataset.dataset, window(dataset, now)).await?;
-    let wants = (surveyed.iter()).map(|(target, unchanged)| {
-        let depth = if *unchanged {
+    let surveyed = reconcile::survey(world, &dataset.dataset, dataset.window(now)).await?;
+    let to_check = surveyed.iter().map(|seen| {
+        let depth = if seen.unchanged {
             Depth::Keys
         } else {
             Depth::Content
         };
-        want(target, Reason::Check, depth)
+        day_to_check(&seen.target, Reason::Check, depth)
     });
     Ok(Queue {
-        wants: wants.collect(),
+        to_check: to_check.collect(),
         ..Queue::default()
     })
 }
@@ -307,28 +366,43 @@ async fn audit(
         Some(walk) => walk,
         None => match reconcile::oldest_day(world, &dataset.dataset).await? {
             Some(oldest) => Walk {
-                next: settled_before(dataset, now).plus(-1),
+                next: dataset.settled_before(now).plus(-1),
                 oldest,
             },
             None => return Ok(Queue::default()),
         },
     };
-    let days = (0..STRETCH).map(|back| walk.next.plus(-back));
-    let wants = days.filter(|day| *day >= walk.oldest).map(|day| {
+    let (days, walk) = stretch(world, dataset, walk).await?;
+    let to_check = days.into_iter().map(|day| {
         let target = DatasetDay {
             dataset: Arc::clone(&dataset.dataset),
             day,
         };
-        want(&target, Reason::Audit, Depth::Content)
+        day_to_check(&target, Reason::Audit, Depth::Content)
     });
     Ok(Queue {
-        wants: wants.collect(),
+        to_check: to_check.collect(),
         skipped: Vec::new(),
-        walk: Some(Walk {
-            next: walk.next.plus(-STRETCH),
-            ..walk
-        }),
+        walk: Some(walk),
     })
+}
+
+/// The next days of a walk, and where it continues. Days for which neither the catalog nor the
+/// portal has anything are skipped.
+async fn stretch(
+    world: &World,
+    dataset: &DatasetSettings,
+    walk: Walk,
+) -> Result<(Vec<Day>, Walk), Failure> {
+    let left = DayRange {
+        from: walk.oldest,
+        to: walk.next.next(),
+    };
+    let days = reconcile::days_with_anything(world, &dataset.dataset, left).await?;
+    let mut days = days.into_iter().rev();
+    let now: Vec<Day> = days.by_ref().take(STRETCH).collect();
+    let next = days.next().unwrap_or(walk.oldest.plus(-1));
+    Ok((now, Walk { next, ..walk }))
 }
 
 #[cfg(test)]
@@ -336,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_begun_before_it_falls_due_anew() {
+    fn a_run_starts_before_it_is_due_again() {
         let mut waits = 0;
         for seconds in (1..60).chain([1_800, 86_400]) {
             let interval = Duration::from_secs(seconds);

@@ -1,9 +1,11 @@
-//! Which schedule is due: the clock's alarms wake the loop, the ledger and the pure [`Cron`] decide.
+//! Decides which schedule is due. The clock's alarms wake the loop; the ledger and the pure
+//! [`Cron`] decide.
 //!
-//! The alarms are jobs of `tokio-cron-scheduler`. It would compute a job's next time in the offset
-//! that its zone had when the job was made, an hour off after every clock change; so its store is
-//! ours, and whatever time it is to keep is replaced by the one [`Cron`] gives. An alarm that is late,
-//! lost or doubled does no harm: it says only "look now", and the loop looks anyway.
+//! The alarms are jobs of `tokio-cron-scheduler`. It would compute a job's next time with the UTC
+//! offset that its zone had when the job was created, which is an hour off after every clock
+//! change. Therefore the store is our own, and replaces each time by the one from [`Cron`]. An
+//! alarm that is late, lost or doubled does no harm: it only means "check now", and the loop checks
+//! anyway.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -32,27 +34,30 @@ use crate::telemetry::ScheduleStatus;
 
 use super::Daemon;
 
-/// Alarms that may ring in the same moment without one being lost.
+/// Number of alarms that may fire at the same moment without one being lost.
 const ALARMS: usize = 4_000;
 
-/// A run that is not done so long after it was due is told to be late, at least.
+/// How far in the future the ledger may date a run, to allow for clocks that differ slightly.
+const AHEAD: TimeDelta = TimeDelta::minutes(1);
+
+/// A run that is not done is reported as late after this time, or later.
 const LATE: TimeDelta = TimeDelta::hours(1);
 
-/// Which schedule of which dataset.
+/// A schedule of a dataset.
 pub(super) type Place = (DatasetName, Schedule);
 
 struct Line {
     cron: Cron,
     record: Option<ScheduleRecord>,
-    /// The run after the one on record.
+    /// The time of the run after the recorded one.
     next: Option<DateTime<Utc>>,
 }
 
 /// Every schedule of every dataset.
 pub(super) struct Ticker {
     lines: BTreeMap<Place, Line>,
-    /// Runs that could not begin: how often in a row, and until when they wait.
-    resting: HashMap<Place, (u32, DateTime<Utc>)>,
+    /// Runs that could not start: how often in a row, and until when they wait.
+    waiting: HashMap<Place, (u32, DateTime<Utc>)>,
     alarms: JobScheduler,
     wake: Arc<Notify>,
 }
@@ -65,16 +70,16 @@ impl Ticker {
         let alarms = alarms(&lines, clock, &wake).await;
         Ok(Self {
             lines,
-            resting: HashMap::new(),
-            alarms: alarms.context("set the clock's alarms")?,
+            waiting: HashMap::new(),
+            alarms: alarms.context("cannot set the schedule's alarms")?,
             wake,
         })
     }
 
-    /// Takes the alarms back.
+    /// Removes the alarms.
     pub(super) async fn end(mut self) {
         if let Err(error) = self.alarms.shutdown().await {
-            tracing::debug!("failed to take the alarms back: {error}");
+            tracing::debug!("cannot remove the alarms: {error}");
         }
     }
 
@@ -83,7 +88,7 @@ impl Ticker {
         self.wake.notified().await;
     }
 
-    /// The runs that are due and not begun, each with the time from it to the next.
+    /// The runs that are due and not started, each with the time until the next one.
     pub(super) fn open(&self) -> Vec<(ScheduleRecord, Duration)> {
         let open = self.lines.values().filter_map(|line| {
             let record = line.record.as_ref().filter(|record| record.is_open())?;
@@ -92,25 +97,35 @@ impl Ticker {
         open.collect()
     }
 
-    /// Whether a run that could not begin still waits.
-    pub(super) fn rests(&self, place: &Place, now: DateTime<Utc>) -> bool {
-        (self.resting.get(place)).is_some_and(|(_, until)| now < *until)
+    /// Whether a run that could not start still has to wait.
+    pub(super) fn is_waiting(&self, place: &Place, now: DateTime<Utc>) -> bool {
+        (self.waiting.get(place)).is_some_and(|(_, until)| now < *until)
     }
 
-    /// Lets a run wait that could not begin, and tells how often in a row that was.
-    pub(super) fn rest(&mut self, place: &Place, until: impl FnOnce(u32) -> DateTime<Utc>) -> u32 {
-        let failures = self.resting.get(place).map_or(0, |(failures, _)| *failures);
-        let rest = (failures + 1, until(failures));
-        self.resting.insert(place.clone(), rest);
-        rest.0
+    /// Makes a run that could not start wait, and returns how often in a row it could not.
+    pub(super) fn wait_after_failure(
+        &mut self,
+        place: &Place,
+        until: impl FnOnce(u32) -> DateTime<Utc>,
+    ) -> u32 {
+        let failures = self.waiting.get(place).map_or(0, |(failures, _)| *failures);
+        let wait = (failures + 1, until(failures));
+        self.waiting.insert(place.clone(), wait);
+        wait.0
     }
 
-    /// Forgets that a run could not begin.
-    pub(super) fn rested(&mut self, place: &Place) {
-        self.resting.remove(place);
+    /// Makes a run wait that another process is starting. This does not count as a failure.
+    pub(super) fn pause(&mut self, place: &Place, until: DateTime<Utc>) {
+        let failures = self.waiting.get(place).map_or(0, |(failures, _)| *failures);
+        self.waiting.insert(place.clone(), (failures, until));
     }
 
-    /// How every schedule stands.
+    /// Clears the wait and the failures of a run.
+    pub(super) fn clear_wait(&mut self, place: &Place) {
+        self.waiting.remove(place);
+    }
+
+    /// The status of every schedule.
     pub(super) fn status(&self, now: DateTime<Utc>) -> Vec<ScheduleStatus> {
         let status = |((dataset, schedule), line): (&Place, &Line)| ScheduleStatus {
             dataset: dataset.clone(),
@@ -118,9 +133,17 @@ impl Ticker {
             next: line.next,
             due: line.record.as_ref().map(|record| record.due_at),
             succeeded: line.record.as_ref().and_then(|record| record.done_at),
-            unfulfilled: (line.record.as_ref()).and_then(|record| line.unfulfilled(record, now)),
+            unfulfilled: (line.record.as_ref())
+                .and_then(|record| line.why_not_fulfilled(record, now)),
         };
         self.lines.iter().map(status).collect()
+    }
+
+    /// Whether the ledger lists a run as due in the future, which means that the clock was ahead at
+    /// that time.
+    fn is_ahead(&self, now: DateTime<Utc>) -> bool {
+        let mut records = self.lines.values().filter_map(|line| line.record.as_ref());
+        records.any(|record| record.due_at > now + AHEAD)
     }
 
     fn take_in(&mut self, records: Vec<ScheduleRecord>) {
@@ -145,8 +168,8 @@ impl Line {
             .unwrap_or_default()
     }
 
-    /// Why the run that is due has not succeeded, once that is worth telling.
-    fn unfulfilled(&self, record: &ScheduleRecord, now: DateTime<Utc>) -> Option<String> {
+    /// Why the run that is due has not succeeded, if that should be reported.
+    fn why_not_fulfilled(&self, record: &ScheduleRecord, now: DateTime<Utc>) -> Option<String> {
         if record.is_fulfilled() {
             return None;
         }
@@ -154,7 +177,7 @@ impl Line {
             return Some(failure.clone());
         }
         let interval = TimeDelta::from_std(self.interval(record)).unwrap_or(LATE);
-        // An audit may well take until the next is due.
+        // An audit may take until the next one is due.
         let late = match record.schedule {
             Schedule::Survey | Schedule::Check => LATE.max(interval / 4),
             Schedule::Audit => LATE.max(interval),
@@ -166,15 +189,18 @@ impl Line {
 
 fn lines(settings: &Settings) -> Result<BTreeMap<Place, Line>> {
     let mut lines = BTreeMap::new();
-    for one in &settings.datasets {
-        let (name, schedule) = (&one.dataset.name, &one.schedule);
+    for settings_of_dataset in &settings.datasets {
+        let (name, schedule) = (
+            &settings_of_dataset.dataset.name,
+            &settings_of_dataset.schedule,
+        );
         for (kind, text) in [
             (Schedule::Survey, &schedule.survey),
             (Schedule::Check, &schedule.check),
             (Schedule::Audit, &schedule.audit),
         ] {
-            let cron = Cron::new(text, one.dataset.zone)
-                .with_context(|| format!("read schedule.{kind} of {name}"))?;
+            let cron = Cron::new(text, settings_of_dataset.dataset.zone)
+                .with_context(|| format!("schedule.{kind} of {name} is not valid"))?;
             let line = Line {
                 cron,
                 record: None,
@@ -187,15 +213,23 @@ fn lines(settings: &Settings) -> Result<BTreeMap<Place, Line>> {
 }
 
 impl Daemon {
-    /// Notes in the ledger what has fallen due. What fell due several times while nobody looked is
-    /// one run.
+    /// Records in the ledger which runs are due. A schedule that became due several times while no
+    /// process was running counts as one run.
     pub(super) async fn note_due(&mut self, now: DateTime<Utc>) -> Result<(), LedgerError> {
         let ledger = &self.tools.world.ledger;
         self.ticker.take_in(ledger.schedules().await?);
+        if self.ticker.is_ahead(now) {
+            tracing::warn!(
+                "the clock was set back: runs that the ledger lists as due later are due now"
+            );
+            ledger.bring_forward(now).await?;
+            self.ticker.take_in(ledger.schedules().await?);
+        }
         let mut changed = false;
         for ((dataset, schedule), line) in &self.ticker.lines {
             let Some(record) = &line.record else {
-                // What was never surveyed is surveyed at once; the rest waits for its hour.
+                // A dataset that was never surveyed is surveyed at once; the other schedules wait
+                // for their time.
                 let is_due = *schedule == Schedule::Survey;
                 ledger
                     .begin_schedule(dataset, *schedule, now, is_due)
@@ -239,7 +273,7 @@ async fn alarms(
     .await?;
     for line in lines.values() {
         let wake = Arc::clone(wake);
-        // The store gives the times; the text here only makes the job one that comes back.
+        // The store determines the times; this expression only makes the job recurring.
         let job = Job::new_async("* * * * * *", move |_, _| {
             let wake = Arc::clone(&wake);
             Box::pin(async move { wake.notify_one() })
@@ -253,7 +287,7 @@ async fn alarms(
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
 
-/// The scheduler's own store in memory, with the next time of each job from its [`Cron`].
+/// The scheduler's own in-memory store, with the next time of each job taken from its [`Cron`].
 struct ZonedStore {
     inner: SimpleMetadataStore,
     crons: Arc<Mutex<HashMap<Uuid, Cron>>>,

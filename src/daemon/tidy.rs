@@ -1,8 +1,8 @@
-//! Once a day: what is too old to be of use leaves archive and ledger.
+//! Once a day, removes old archives and old ledger records.
 //!
-//! Archives go first, since whether one may go is asked of its pass in the ledger; a pass stays on
-//! record as long as its archive lies there. Only what can write may remove archives, so in observe
-//! mode archives and passes stay as they are.
+//! Archives go first, because whether one may be removed depends on its pass in the ledger; a pass
+//! is kept as long as its archive exists. Only the writers may remove archives, so in observe mode
+//! archives and passes are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use crate::repair::{self, RetireError, Retired, Writers};
 use super::ended::Ended;
 use super::{Daemon, chain};
 
-/// How often that is done.
+/// How often this is done.
 const EVERY: Duration = Duration::from_hours(24);
 
-/// What was not tidied up, and is tried again the next day.
+/// Why old data could not be removed. It is tried again the next day.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TidyError {
-    #[error("remove old archives")]
+    #[error("cannot remove old archives")]
     Archives(#[from] RetireError),
-    #[error("clear the ledger of old lines")]
+    #[error("cannot remove old records from the ledger")]
     Ledger(#[from] LedgerError),
 }
 
-/// What left.
+/// What was removed.
 #[derive(Debug, Default)]
 pub(super) struct Tidied {
     pub(super) archives: Retired,
@@ -36,22 +36,22 @@ pub(super) struct Tidied {
 }
 
 impl Daemon {
-    /// Begins tidying up, if that is due.
+    /// Starts the removal, if it is due.
     pub(super) fn tidy(&mut self, now: DateTime<Utc>) {
-        let is_due =
-            (self.tidied).is_none_or(|last| (now - last).to_std().is_ok_and(|past| past >= EVERY));
+        let is_due = (self.tidied_at)
+            .is_none_or(|last| (now - last).to_std().is_ok_and(|past| past >= EVERY));
         if !is_due {
             return;
         }
-        self.tidied = Some(now);
+        self.tidied_at = Some(now);
         let world = Arc::clone(&self.tools.world);
         let writers = self.tools.writers.clone();
         (self.work)
-            .spawn(async move { Ended::Tidied(tidied(&world, writers.as_deref(), now).await) });
+            .spawn(async move { Ended::Tidied(tidy_up(&world, writers.as_deref(), now).await) });
     }
 }
 
-async fn tidied(
+async fn tidy_up(
     world: &World,
     writers: Option<&Writers>,
     now: DateTime<Utc>,
@@ -76,9 +76,9 @@ pub(super) fn log(tidied: Result<Tidied, TidyError>) {
                 removed,
                 bytes,
                 lines,
-                "removed {removed} old archives and {lines} lines of the ledger"
+                "removed {removed} old archives and {lines} old ledger records"
             );
         }
-        Err(error) => tracing::warn!("failed to {}", chain(&error)),
+        Err(error) => tracing::warn!("{}", chain(&error)),
     }
 }

@@ -1,4 +1,4 @@
-//! A service that does not answer: how long everything waits for it, and when one try is made.
+//! A service that does not respond: how long everything waits for it, and when one attempt is made.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::database::DatabaseError;
 use crate::reconcile::Service;
 use crate::telemetry::Pause;
 
-/// The first wait; each failure after it doubles it.
+/// The first wait; each further failure doubles it.
 const FIRST: Duration = Duration::from_secs(5);
 
 /// The longest wait.
@@ -22,7 +22,8 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// Notes a failure. Those of passes that were under way when the wait began do not lengthen it.
+    /// Records a failure. Failures of passes that were in progress when the wait began do not
+    /// extend it.
     pub(super) fn note(&mut self, reason: Service, why: &str, now: DateTime<Utc>) {
         if let Some(pause) = &self.failing
             && now < pause.until
@@ -41,7 +42,7 @@ impl Trouble {
         });
     }
 
-    /// Notes that a service answered.
+    /// Records that a service responded.
     pub(super) fn over(&mut self) {
         if let Some(pause) = self.failing.take() {
             tracing::info!(service = %pause.reason, "the {} answers again", pause.reason);
@@ -49,29 +50,29 @@ impl Trouble {
         self.failures = 0;
     }
 
-    /// Notes that this very service answered.
+    /// Records that this particular service responded.
     pub(super) fn over_for(&mut self, service: Service) {
         if (self.failing.as_ref()).is_some_and(|pause| pause.reason == service) {
             self.over();
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether no service is failing.
     pub(super) fn is_none(&self) -> bool {
         self.failing.is_none()
     }
 
-    /// Whether something may be begun: everything, or the one try after a wait.
+    /// Whether something may be started: everything, or the one attempt after a wait.
     pub(super) fn allows_one(&self, now: DateTime<Utc>) -> bool {
         (self.failing.as_ref()).is_none_or(|pause| pause.until <= now)
     }
 
-    /// What is waited for, while it is.
+    /// The wait in progress, if there is one.
     pub(super) fn pause(&self) -> Option<Pause> {
         self.failing.clone()
     }
 
-    /// How long is still to be waited.
+    /// How much longer to wait.
     pub(super) fn wait(&self, now: DateTime<Utc>) -> Duration {
         let until = self.failing.as_ref().map(|pause| pause.until);
         until
@@ -80,14 +81,21 @@ impl Trouble {
     }
 }
 
-/// `first`, doubled so many times, without end.
+/// `first`, doubled `times` times, saturating.
 pub(super) fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times))
 }
 
-/// Which database is away, if that is what an error says: one to wait for, as against settings that
-/// only a person can mend.
+/// The database that is down, if the error says that one is. Such an error is worth waiting for,
+/// unlike wrong settings, which only a person can repair.
 pub(super) fn away(error: &anyhow::Error) -> Option<Service> {
+    let is_unmounted = |cause: &(dyn std::error::Error + 'static)| {
+        let ledger = cause.downcast_ref::<crate::ledger::LedgerError>();
+        matches!(ledger, Some(crate::ledger::LedgerError::NoFolder { .. }))
+    };
+    if error.chain().any(is_unmounted) {
+        return Some(Service::Ledger);
+    }
     let of_database = error.chain().find_map(|cause| {
         let database = cause.downcast_ref::<DatabaseError>();
         database.or_else(
@@ -119,14 +127,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_grows_until_one_try_succeeds() {
+    fn the_wait_grows_until_one_attempt_succeeds() {
         let mut now: DateTime<Utc> = "2020-10-01T10:00:00Z".parse().unwrap();
         let mut trouble = Trouble::default();
         assert!(trouble.allows_one(now));
         let mut waits = Vec::new();
         for _ in 0..8 {
             trouble.note(Service::Portal, "refused", now);
-            // Another that was under way fails too.
+            // A pass that was already in progress fails too.
             trouble.note(Service::Portal, "refused", now);
             assert!(!trouble.allows_one(now));
             let wait = trouble.wait(now);

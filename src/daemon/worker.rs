@@ -1,5 +1,5 @@
-//! One pass over one claimed dataset-day: look, and where that finds something and the settings
-//! allow it, mend.
+//! One pass over one claimed dataset-day: a check, and a repair if the check finds something and
+//! the settings allow it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
+use crate::compare::Depth;
 use crate::ledger::{Queued, Reason};
 use crate::model::{DatasetDay, DatasetName};
 use crate::reconcile::{self, Asked, Report, State};
@@ -16,20 +17,21 @@ use crate::telemetry::{Activity, InWork};
 use super::Tools;
 use super::ended::Ended;
 
-/// Who mends which dataset: one at a time, so that no two of ours meet at its lease.
+/// Lets repairs of the same dataset take turns, so that this process never competes with itself for
+/// the dataset's lease.
 #[derive(Debug, Default)]
-pub(super) struct Mends {
+pub(super) struct Repairs {
     turns: Mutex<BTreeMap<DatasetName, Arc<Turn<()>>>>,
 }
 
-impl Mends {
+impl Repairs {
     async fn turn(&self, dataset: &DatasetName) -> OwnedMutexGuard<()> {
         let turn = Arc::clone(self.turns.lock().entry(dataset.clone()).or_default());
         turn.lock_owned().await
     }
 }
 
-/// Shows a dataset-day as being in work for as long as it lives.
+/// Shows a dataset-day as in progress until dropped.
 struct Shown {
     activity: Activity,
     at: InWork,
@@ -41,9 +43,9 @@ impl Shown {
         Self { activity, at }
     }
 
-    fn mending(&mut self) {
+    fn repairing(&mut self) {
         let found = self.at.clone();
-        self.at.mending = true;
+        self.at.repairing = true;
         let (activity, at) = (&self.activity, &self.at);
         activity.update(|picture| {
             if let Some(shown) = picture.in_work.iter_mut().find(|shown| **shown == found) {
@@ -61,49 +63,57 @@ impl Drop for Shown {
     }
 }
 
-/// The pass. A look that is told to stop is dropped; a repair ends after the step in hand.
+/// The pass. When a stop is requested, a check is dropped and a repair ends after its current step.
 pub(super) async fn pass(
     tools: Tools,
     target: DatasetDay,
     entry: Queued,
-    mends: Arc<Mends>,
+    repairs: Arc<Repairs>,
     stop: Stop,
     activity: Activity,
 ) -> Ended {
+    let depth = reconcile::at_least(&tools.world, &target, entry.depth).await;
+    // If the ledger does not respond, the check fails too.
+    let depth = depth.unwrap_or(entry.depth);
     let at = InWork {
         dataset: target.dataset.name.clone(),
         day: target.day,
-        depth: entry.depth,
-        mending: false,
+        depth,
+        repairing: false,
         since: tools.world.clock.now(),
     };
     let mut shown = Shown::begin(activity, at);
-    let looked = tokio::select! {
-        looked = look(&tools, &target, &entry) => looked,
-        () = stop.asked() => return Ended::Stopped(entry),
+    let checked = tokio::select! {
+        checked = check_first(&tools, &target, &entry, depth) => checked,
+        () = stop.requested() => return Ended::Stopped(entry),
     };
-    let report = match (looked, &tools.writers) {
+    let report = match (checked, &tools.writers) {
         (Some(report), None) => report,
         (Some(report), Some(_)) if report.state != State::Differs => report,
         (None | Some(_), Some(writers)) => {
             let _turn = tokio::select! {
-                turn = mends.turn(&target.dataset.name) => turn,
-                () = stop.asked() => return Ended::Stopped(entry),
+                turn = repairs.turn(&target.dataset.name) => turn,
+                () = stop.requested() => return Ended::Stopped(entry),
             };
-            shown.mending();
-            mend(&tools, writers, &target, &entry).await
+            shown.repairing();
+            repair(&tools, writers, &target, depth).await
         }
-        (None, None) => unreachable!("without writers every pass begins with a look"),
+        (None, None) => unreachable!("without writers every pass starts with a check"),
     };
-    if stop.is_asked() && report.interrupted {
+    if stop.is_requested() && report.interrupted {
         return Ended::Stopped(entry);
     }
     Ended::Pass(entry, Box::new(report))
 }
 
-/// The look that a repair may follow. A day that only waited for its repair needs none before it.
-async fn look(tools: &Tools, target: &DatasetDay, entry: &Queued) -> Option<Report> {
-    let (world, depth) = (&tools.world, entry.depth);
+/// The check before a possible repair. A day that was only waiting for its repair needs none.
+async fn check_first(
+    tools: &Tools,
+    target: &DatasetDay,
+    entry: &Queued,
+    depth: Depth,
+) -> Option<Report> {
+    let world = &tools.world;
     match &tools.writers {
         None => Some(reconcile::check(world, target, depth).await),
         Some(_) if entry.has(Reason::Again) => None,
@@ -111,7 +121,7 @@ async fn look(tools: &Tools, target: &DatasetDay, entry: &Queued) -> Option<Repo
     }
 }
 
-async fn mend(tools: &Tools, writers: &Writers, target: &DatasetDay, entry: &Queued) -> Report {
+async fn repair(tools: &Tools, writers: &Writers, target: &DatasetDay, depth: Depth) -> Report {
     let asked = Asked::default();
-    reconcile::repair(&tools.world, writers, target, entry.depth, &asked).await
+    reconcile::repair(&tools.world, writers, target, depth, &asked).await
 }

@@ -1,12 +1,13 @@
-//! One database, PostgreSQL or SQLite: connecting, statements, transactions, migrations.
+//! One database, PostgreSQL or SQLite: connections, statements, transactions, migrations.
 //!
-//! The catalog and the ledger are tables in either. They write each statement once, in the SQL both
-//! understand, with `$1`, `$2`, .. for parameters; what differs between the two kinds stays in the
-//! two files here. This module knows nothing of what the tables mean.
+//! The catalog and the ledger are tables in either kind. They write each statement once, in SQL
+//! that both understand, with the parameters `$1`, `$2`, ..; the differences between the two kinds
+//! are handled here. This module does not know what the tables mean.
 //!
-//! Every failure names the database (role, host and name, or path), never a password. A database
-//! that is down is an error within seconds: see the limits in [`postgres`] and [`sqlite`].
+//! Every error names the database (role, host and name, or path), never a password. A database that
+//! is down results in an error within seconds: see the limits in [`postgres`] and [`sqlite`].
 
+mod instant;
 pub mod postgres;
 pub mod sqlite;
 mod value;
@@ -17,15 +18,16 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use url::Url;
 
+pub use instant::earliest_and_latest;
 pub use value::{FieldError, Line, Param};
 
-/// Any error of a driver.
+/// Any error from a driver.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Which database, in words that hold no secret: `ledger db.example:5432/soda`.
+/// A database's name without secrets: `ledger db.example:5432/soda`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What it is to us: `catalog` or `ledger`.
+    /// Its role: `catalog` or `ledger`.
     pub role: &'static str,
     /// Host and database name, or path.
     pub name: String,
@@ -40,75 +42,75 @@ impl fmt::Display for Place {
 /// How to reach a database.
 #[derive(Clone, Debug)]
 pub struct Address<'a> {
-    /// What it is to us: `catalog` or `ledger`.
+    /// Its role: `catalog` or `ledger`.
     pub role: &'static str,
     /// `postgres://..` or `sqlite:///path`.
     pub url: &'a Url,
-    /// Password, if not in the URL's place for it.
+    /// The password, if it is not in the URL.
     pub password: Option<&'a SecretString>,
-    /// PEM file with the certificate authorities to trust, in place of the system's.
+    /// PEM file with the certificate authorities to trust, instead of the system's.
     pub ca_file: Option<&'a PathBuf>,
 }
 
-/// What a connection may do.
+/// What a connection is allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The database itself refuses every change.
     Read,
-    /// Changes too.
+    /// Changes are allowed.
     Write,
 }
 
-/// What could not be done to a database.
+/// A database operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// The settings name no database we can or may use.
-    #[error("open {place}: {what}")]
+    /// The settings name no database that can or may be used.
+    #[error("cannot open {place}: {what}")]
     Settings {
-        /// Which database.
+        /// The database.
         place: Place,
         /// What is wrong, and what is allowed.
         what: String,
     },
-    /// Nobody answers, or not us.
-    #[error("connect to {place}")]
+    /// The server does not respond, or refuses the connection.
+    #[error("cannot connect to {place}")]
     Connect {
-        /// Which database.
+        /// The database.
         place: Place,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
     /// A statement failed.
-    #[error("{act} in {place}")]
+    #[error("cannot {act} in {place}")]
     Statement {
-        /// What was to be done.
+        /// What the statement was meant to do.
         act: String,
-        /// Which database.
+        /// The database.
         place: Place,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
-    /// A statement of a transaction changed another number of lines than it must. The transaction
-    /// is rolled back.
-    #[error("{act} in {place}: a line is not as it was seen")]
+    /// A statement of a transaction did not change the expected number of lines. The transaction is
+    /// rolled back.
+    #[error("cannot {act} in {place}: a line changed since it was read")]
     Unmet {
-        /// What was to be done.
+        /// What the transaction was meant to do.
         act: String,
-        /// Which database.
+        /// The database.
         place: Place,
-        /// Which statement, from 0.
+        /// The index of the statement, from 0.
         index: usize,
     },
-    /// The tables were made by a later version of the program.
+    /// The tables were created by a newer version of the program.
     #[error(
-        "open {place}: its tables have version {found}, this program knows {known}; use the newer program"
+        "cannot open {place}: its tables have version {found}, and this program knows {known}; use a newer version of the program"
     )]
     Newer {
-        /// Which database.
+        /// The database.
         place: Place,
         /// The version found.
         found: i64,
-        /// The latest version known.
+        /// The latest version known to this program.
         known: i64,
     },
 }
@@ -132,7 +134,7 @@ impl Statement {
         }
     }
 
-    /// The statement, which must change exactly `lines` lines.
+    /// Requires the statement to change exactly `lines` lines.
     #[must_use]
     pub fn expect(mut self, lines: u64) -> Self {
         self.expect = Some(lines);
@@ -144,7 +146,7 @@ impl Statement {
     }
 }
 
-/// Which of the two a database is, where SQL must differ.
+/// The kind of a database, for SQL that must differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// PostgreSQL.
@@ -171,7 +173,8 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Connects once, so that a database that is down or refuses us is known at once.
+    /// Connects once, so that a database that is down or refuses the connection is noticed
+    /// immediately.
     pub async fn open(address: &Address<'_>, access: Access) -> Result<Self, DatabaseError> {
         match address.url.scheme() {
             "postgres" | "postgresql" => {
@@ -195,18 +198,18 @@ impl Database {
                     role: address.role,
                     name: "url".into(),
                 },
-                what: format!("scheme {other:?} is unknown, want postgres or sqlite"),
+                what: format!("scheme {other:?} is unknown; expected postgres or sqlite"),
             }),
         }
     }
 
-    /// Which database this is.
+    /// The database's name.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Which of the two it is.
+    /// The database's kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.engine {
@@ -223,8 +226,8 @@ impl Database {
         }
     }
 
-    /// Runs one statement and reads the lines it yields, in their order. `act` is what is done, for
-    /// the error.
+    /// Runs one statement and returns the lines it yields, in order. `act` says what the statement
+    /// does, for errors.
     pub async fn query<T>(
         &self,
         act: &str,
@@ -241,7 +244,20 @@ impl Database {
         items.map_err(|error| self.failed(act, error.into()))
     }
 
-    /// Runs one statement, and tells how many lines it changed.
+    /// Whether a connection pooler shares our sessions with other clients. `None` for SQLite.
+    pub async fn shares_sessions(&self) -> Result<Option<bool>, DatabaseError> {
+        match &self.engine {
+            Engine::Postgres(engine) => {
+                let shares = engine.shares_sessions().await;
+                shares
+                    .map(Some)
+                    .map_err(|source| self.failed("compare sessions", source))
+            }
+            Engine::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// Runs one statement, and returns the number of lines it changed.
     pub async fn execute(
         &self,
         act: &str,
@@ -253,11 +269,11 @@ impl Database {
             .map(|changed| changed.iter().sum())
     }
 
-    /// Runs the statements in one transaction, and tells how many lines each changed.
+    /// Runs the statements in one transaction, and returns the number of lines that each changed.
     ///
     /// # Errors
-    /// If one fails, or does not change the lines it must ([`DatabaseError::Unmet`]). Then nothing
-    /// is changed.
+    /// If one fails, or does not change the expected number of lines ([`DatabaseError::Unmet`]).
+    /// Then nothing is changed.
     pub async fn transaction(
         &self,
         act: &str,
@@ -268,20 +284,20 @@ impl Database {
             Engine::Sqlite(engine) => engine.transaction(statements).await,
         };
         done.map_err(|broken| match broken {
-            Broken::Unmet(index) => DatabaseError::Unmet {
+            TransactionError::Unmet(index) => DatabaseError::Unmet {
                 act: act.into(),
                 place: self.place.clone(),
                 index,
             },
-            Broken::Failed(source) => self.failed(act, source),
+            TransactionError::Failed(source) => self.failed(act, source),
         })
     }
 
-    /// Brings the tables to the latest of `migrations`, each in a transaction, and notes the version
-    /// in the table `version_table`. Two programs may do so at once.
+    /// Migrates the tables to the latest of `migrations`, each in a transaction, and records the
+    /// version in the table `version_table`. Several processes may do so at the same time.
     ///
     /// # Errors
-    /// Also if the tables are of a later version than the last of `migrations`.
+    /// If the database fails, or if the tables have a later version than the last of `migrations`.
     pub async fn migrate(
         &self,
         version_table: &'static str,
@@ -296,7 +312,7 @@ impl Database {
             Engine::Postgres(engine) => engine.migrate(&script).await,
             Engine::Sqlite(engine) => engine.migrate(&script).await,
         };
-        let found = found.map_err(|source| self.failed("bring tables up to date", source))?;
+        let found = found.map_err(|source| self.failed("upgrade the tables", source))?;
         if found > known {
             return Err(DatabaseError::Newer {
                 place: self.place.clone(),
@@ -308,18 +324,18 @@ impl Database {
     }
 }
 
-enum Broken {
+enum TransactionError {
     Unmet(usize),
     Failed(BoxError),
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for Broken {
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for TransactionError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-/// Migrations, and the statements around them that are the same in both kinds.
+/// Migrations, and the statements for them that are the same in both kinds of database.
 struct Script<'a> {
     version_table: &'static str,
     migrations: &'a [String],
@@ -340,7 +356,7 @@ impl Script<'_> {
         )
     }
 
-    /// The migration that leads from `version` to the next, and the note of it.
+    /// The migration from `version` to the next, with the statement that records it.
     fn next(&self, version: i64) -> Option<String> {
         let migration = self.migrations.get(usize::try_from(version).ok()?)?;
         Some(format!(

@@ -1,18 +1,20 @@
-//! SQLite: one file, one connection, used from threads that may block.
+//! SQLite: one file and one connection, used from blocking threads.
 //!
-//! The journal is a write-ahead log and every commit is on disk before it is answered
-//! (`synchronous = full`). Another program that holds the file is waited for 5 seconds. A
+//! The journal is a write-ahead log, and every commit is on disk before it is acknowledged
+//! (`synchronous = full`). If another process has locked the file, calls wait up to 5 seconds. A
 //! connection for reading has `query_only` set, so that SQLite itself refuses changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params_from_iter};
 use url::Url;
 
 use super::{
-    Access, Address, BoxError, Broken, DatabaseError, Line, Param, Place, Script, Statement,
+    Access, Address, BoxError, DatabaseError, Line, Param, Place, Script, Statement,
+    TransactionError,
 };
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,7 +25,7 @@ pub(super) struct Sqlite {
     connection: Arc<Mutex<Connection>>,
 }
 
-/// The path that a URL such as `sqlite:///var/lib/sodalake/ledger.db` names.
+/// The path in a URL such as `sqlite:///var/lib/sodalake/ledger.db`.
 pub(super) fn place(address: &Address<'_>) -> Result<(Place, PathBuf), DatabaseError> {
     let url = address.url;
     let path = url
@@ -39,7 +41,7 @@ pub(super) fn place(address: &Address<'_>) -> Result<(Place, PathBuf), DatabaseE
                 role: address.role,
                 name: "url".into(),
             },
-            what: "the SQLite URL has no absolute path, want sqlite:///path/to/file.db".into(),
+            what: "the SQLite URL has no absolute path; expected sqlite:///path/to/file.db".into(),
         });
     };
     let name = path.display().to_string();
@@ -72,16 +74,17 @@ fn connect(path: &Path, access: Access) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-/// Turns the write-ahead log on. Where several open a new file at once, SQLite calls it busy without
-/// the wait that it was told to have, so that no two wait for one another; we wait in its place.
+/// Turns the write-ahead log on. If several processes open a new file at once, SQLite reports it as
+/// busy without waiting for the busy timeout, so that no two wait for each other. So this waits
+/// instead.
 fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
-        let turned_on = connection.pragma_update(None, "journal_mode", "wal");
-        let is_busy = (turned_on.as_ref().err())
+        let result = connection.pragma_update(None, "journal_mode", "wal");
+        let is_busy = (result.as_ref().err())
             .is_some_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
-        if !is_busy || begun.elapsed() >= BUSY_TIMEOUT {
-            return turned_on;
+        if !is_busy || started.elapsed() >= BUSY_TIMEOUT {
+            return result;
         }
         std::thread::sleep(BUSY_PAUSE);
     }
@@ -92,32 +95,51 @@ fn numbered(sql: &str) -> String {
 }
 
 fn run(connection: &Connection, sql: &str, params: Vec<Param>) -> Result<u64, rusqlite::Error> {
-    let params = params.into_iter().map(rusqlite::types::Value::from);
+    let params = params.into_iter().map(Value::from);
     let changed = connection
         .prepare_cached(&numbered(sql))?
         .execute(params_from_iter(params))?;
     Ok(changed as u64)
 }
 
+/// The value as it is; invalid text as bytes.
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.into()),
+            Err(_) => Value::Blob(bytes.to_vec()),
+        },
+    }
+}
+
 fn read(connection: &Connection, sql: &str, params: Vec<Param>) -> Result<Vec<Line>, BoxError> {
-    let params = params.into_iter().map(rusqlite::types::Value::from);
+    let params = params.into_iter().map(Value::from);
     let mut statement = connection.prepare_cached(&numbered(sql))?;
     let columns = statement.column_count();
     let lines = statement.query_map(params_from_iter(params), |row| {
-        let values: Result<Vec<_>, _> = (0..columns).map(|index| row.get(index)).collect();
+        let values: Result<Vec<_>, _> = (0..columns)
+            .map(|index| row.get_ref(index).map(value))
+            .collect();
         values.map(Line::Sqlite)
     })?;
     Ok(lines.collect::<Result<_, _>>()?)
 }
 
-fn run_all(connection: &mut Connection, statements: Vec<Statement>) -> Result<Vec<u64>, Broken> {
+fn run_all(
+    connection: &mut Connection,
+    statements: Vec<Statement>,
+) -> Result<Vec<u64>, TransactionError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut changed = Vec::with_capacity(statements.len());
     for (index, mut statement) in statements.into_iter().enumerate() {
         let params = std::mem::take(&mut statement.params);
         let lines = run(&transaction, &statement.sql, params)?;
         if !statement.is_met(lines) {
-            return Err(Broken::Unmet(index));
+            return Err(TransactionError::Unmet(index));
         }
         changed.push(lines);
     }
@@ -165,7 +187,7 @@ impl Sqlite {
         })
     }
 
-    /// Runs `work` on a thread that may block. A caller that goes away does not stop it.
+    /// Runs `work` on a blocking thread. Dropping the future does not stop it.
     async fn with<T, E>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
@@ -188,7 +210,10 @@ impl Sqlite {
             .await
     }
 
-    pub(super) async fn transaction(&self, statements: Vec<Statement>) -> Result<Vec<u64>, Broken> {
+    pub(super) async fn transaction(
+        &self,
+        statements: Vec<Statement>,
+    ) -> Result<Vec<u64>, TransactionError> {
         self.with(move |connection| run_all(connection, statements))
             .await
     }

@@ -1,16 +1,20 @@
-//! What goes into a statement and what comes out, the same for both kinds of database.
+//! Parameters and results of statements, the same for both kinds of database.
 //!
-//! PostgreSQL has types for instants, days and JSON. SQLite has text: instants in UTC as
-//! `2020-10-01T05:00:00.000000Z`, which sorts as time does, days as ISO dates, JSON as written.
-//! Instants are kept to the microsecond in both.
+//! Parameters are text in both: instants in UTC as `2020-10-01T05:00:00.000000Z`, which sorts
+//! chronologically, days as ISO dates, JSON as written. PostgreSQL converts the text to the type
+//! that the statement needs; SQLite stores it as it is. Instants have a precision of microseconds
+//! in both.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use postgres_types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
 use rusqlite::types::Value as Lite;
 use serde_json::Value as Json;
 use tokio_postgres::types as postgres_types;
 
 use super::BoxError;
+use super::instant::{instant_text, read_instant};
 use crate::model::Day;
 
 /// A parameter of a statement.
@@ -20,7 +24,7 @@ pub enum Param {
     Null,
     /// Text.
     Text(String),
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// An instant.
     Time(DateTime<Utc>),
@@ -30,7 +34,7 @@ pub enum Param {
     Json(Json),
 }
 
-/// Neither text nor JSON of PostgreSQL can hold a NUL, and such text may come from outside.
+/// Neither text nor JSON in PostgreSQL can contain a NUL, and such text may come from outside.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
@@ -95,96 +99,125 @@ impl<T: Into<Self>> From<Option<T>> for Param {
     }
 }
 
+impl Param {
+    /// Its text, for both kinds of database.
+    fn text(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Text(text) => text.into(),
+            Self::Int(number) => number.to_string().into(),
+            Self::Time(instant) => instant_text(*instant).into(),
+            Self::Day(day) => day.to_string().into(),
+            Self::Json(json) => json.to_string().into(),
+        })
+    }
+}
+
+/// Sent as text, as the type that the server infers, so that a statement runs without being
+/// prepared.
 impl ToSql for Param {
-    fn to_sql(&self, column: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, BoxError> {
-        match self {
-            Self::Null => Ok(IsNull::Yes),
-            Self::Text(text) => text.to_sql_checked(column, out),
-            Self::Int(number) => number.to_sql_checked(column, out),
-            Self::Time(instant) => instant.to_sql_checked(column, out),
-            Self::Day(day) => day.date().to_sql_checked(column, out),
-            Self::Json(json) => json.to_sql_checked(column, out),
-        }
+    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, BoxError> {
+        let Some(text) = self.text() else {
+            return Ok(IsNull::Yes);
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
     }
 
     fn accepts(_: &Type) -> bool {
         true
     }
 
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
     to_sql_checked!();
-}
-
-fn instant_text(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
-/// Reads an instant as programs write it: with `T` or a blank, a fraction or none, `Z` or an offset.
-fn read_instant(text: &str) -> Result<DateTime<Utc>, BoxError> {
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z"))
-        .map(|instant| instant.with_timezone(&Utc))
-        .map_err(|_| {
-            format!(
-                "{text:?} is no instant, want a date, a time and an offset: 2020-10-01T05:00:00Z"
-            )
-            .into()
-        })
 }
 
 impl From<Param> for Lite {
     fn from(param: Param) -> Self {
         match param {
-            Param::Null => Self::Null,
-            Param::Text(text) => Self::Text(text),
             Param::Int(number) => Self::Integer(number),
-            Param::Time(instant) => Self::Text(instant_text(instant)),
-            Param::Day(day) => Self::Text(day.to_string()),
-            Param::Json(json) => Self::Text(json.to_string()),
+            Param::Text(text) => Self::Text(text),
+            other => other
+                .text()
+                .map_or(Self::Null, |text| Self::Text(text.into_owned())),
         }
     }
 }
 
-/// A field that does not hold what it should.
+/// A field does not contain a valid value.
 #[derive(Debug, thiserror::Error)]
-#[error("read column {index} of the answer")]
+#[error("cannot read column {index} of the answer")]
 pub struct FieldError {
     index: usize,
     source: BoxError,
 }
 
-/// One line of an answer.
+impl FieldError {
+    /// The field `index`, from 0, is null but must not be.
+    #[must_use]
+    pub fn null(index: usize) -> Self {
+        Self {
+            index,
+            source: "it is null".into(),
+        }
+    }
+
+    /// The index of the field, from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// One line of a result.
 #[derive(Debug)]
 pub enum Line {
-    /// Of PostgreSQL.
+    /// From PostgreSQL.
     Postgres(tokio_postgres::Row),
-    /// Of SQLite.
+    /// From SQLite.
     Sqlite(Vec<Lite>),
 }
 
 /// A type that a field can be read as.
 pub trait Field: Sized {
-    /// Its form in PostgreSQL.
+    /// Its representation in PostgreSQL.
     type Wire: for<'a> FromSql<'a>;
 
-    /// From its form in PostgreSQL.
+    /// Converts from PostgreSQL.
     fn from_wire(wire: Self::Wire) -> Self;
 
-    /// From its form in SQLite, which is not null.
+    /// Converts from SQLite. The value is not null.
     fn from_lite(value: &Lite) -> Result<Self, BoxError>;
 }
 
 fn lite_text(value: &Lite) -> Result<&str, BoxError> {
     match value {
         Lite::Text(text) => Ok(text),
-        other => Err(format!("want text, found {}", other.data_type()).into()),
+        other => Err(format!("expected text, found {}", other.data_type()).into()),
+    }
+}
+
+/// Text, or the bytes of a text whose encoding PostgreSQL did not check.
+pub struct Utf8(String);
+
+impl<'a> FromSql<'a> for Utf8 {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(std::str::from_utf8(raw)?.to_owned()))
+    }
+
+    fn accepts(column: &Type) -> bool {
+        <String as FromSql>::accepts(column) || *column == Type::BYTEA
     }
 }
 
 impl Field for String {
-    type Wire = Self;
+    type Wire = Utf8;
 
-    fn from_wire(wire: Self) -> Self {
-        wire
+    fn from_wire(Utf8(text): Utf8) -> Self {
+        text
     }
 
     fn from_lite(value: &Lite) -> Result<Self, BoxError> {
@@ -202,7 +235,7 @@ impl Field for i64 {
     fn from_lite(value: &Lite) -> Result<Self, BoxError> {
         match value {
             Lite::Integer(number) => Ok(*number),
-            other => Err(format!("want a whole number, found {}", other.data_type()).into()),
+            other => Err(format!("expected an integer, found {}", other.data_type()).into()),
         }
     }
 }
@@ -243,8 +276,67 @@ impl Field for Json {
     }
 }
 
+/// The bytes of any value sent by PostgreSQL.
+struct Raw(Vec<u8>);
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
 impl Line {
-    /// The field `index` from 0; `None` if it is null.
+    /// The field `index`, from 0, for messages, whatever it contains: text in quotes, with invalid
+    /// characters replaced.
+    #[must_use]
+    pub fn shown(&self, index: usize) -> String {
+        let quoted = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
+        match self {
+            Self::Postgres(row) => match row.try_get::<_, Option<Raw>>(index) {
+                Ok(Some(Raw(bytes))) => quoted(&bytes),
+                Ok(None) | Err(_) => "null".into(),
+            },
+            Self::Sqlite(values) => match values.get(index) {
+                None | Some(Lite::Null) => "null".into(),
+                Some(Lite::Integer(number)) => number.to_string(),
+                Some(Lite::Real(number)) => number.to_string(),
+                Some(Lite::Text(text)) => quoted(text.as_bytes()),
+                Some(Lite::Blob(bytes)) => format!("the bytes {}", quoted(bytes)),
+            },
+        }
+    }
+
+    /// Whether the field `index`, from 0, is null.
+    #[must_use]
+    pub fn is_null(&self, index: usize) -> bool {
+        match self {
+            Self::Postgres(row) => matches!(row.try_get::<_, Option<Raw>>(index), Ok(None)),
+            Self::Sqlite(values) => matches!(values.get(index), None | Some(Lite::Null)),
+        }
+    }
+
+    /// The field `index`, from 0: an instant that the database returns as text.
+    pub fn instant(&self, index: usize) -> Result<Option<DateTime<Utc>>, FieldError> {
+        let text: Option<String> = self.maybe(index)?;
+        let read = text.map(|text| read_instant(&text)).transpose();
+        read.map_err(|source| FieldError { index, source })
+    }
+
+    /// The field `index`, from 0: JSON that the database returns as text.
+    pub fn json(&self, index: usize) -> Result<Option<Json>, FieldError> {
+        let text: Option<String> = self.maybe(index)?;
+        let read = text.map(|text| serde_json::from_str(&text)).transpose();
+        read.map_err(|source| FieldError {
+            index,
+            source: source.into(),
+        })
+    }
+
+    /// The field `index`, from 0; `None` if it is null.
     pub fn maybe<T: Field>(&self, index: usize) -> Result<Option<T>, FieldError> {
         let value = match self {
             Self::Postgres(row) => row
@@ -260,15 +352,12 @@ impl Line {
         value.map_err(|source| FieldError { index, source })
     }
 
-    /// The field `index` from 0, which must not be null.
+    /// The field `index`, from 0, which must not be null.
     pub fn get<T: Field>(&self, index: usize) -> Result<T, FieldError> {
-        self.maybe(index)?.ok_or_else(|| FieldError {
-            index,
-            source: "it is null".into(),
-        })
+        self.maybe(index)?.ok_or_else(|| FieldError::null(index))
     }
 
-    /// The field `index` from 0 as a count.
+    /// The field `index`, from 0, as a count.
     pub fn count(&self, index: usize) -> Result<u64, FieldError> {
         let number: i64 = self.get(index)?;
         u64::try_from(number).map_err(|source| FieldError {
@@ -277,7 +366,7 @@ impl Line {
         })
     }
 
-    /// The field `index` from 0, as `read` understands it.
+    /// The field `index`, from 0, converted by `read`.
     pub fn read<F: Field, T>(
         &self,
         index: usize,
@@ -286,7 +375,7 @@ impl Line {
         read(self.get(index)?).map_err(|source| FieldError { index, source })
     }
 
-    /// The field `index` from 0, a text with a form of its own.
+    /// The field `index`, from 0, parsed from text.
     pub fn parsed<T>(&self, index: usize) -> Result<T, FieldError>
     where
         T: std::str::FromStr<Err: Into<BoxError>>,
@@ -305,27 +394,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_are_read_as_any_program_writes_them() {
-        let want: DateTime<Utc> = "2020-11-01T05:00:00.5Z".parse().unwrap();
-        for text in [
-            "2020-11-01T05:00:00.5Z",
-            "2020-11-01T00:00:00.500-05:00",
-            "2020-11-01 05:00:00.5+00",
-            "2020-11-01 05:00:00.500000+00:00",
-            &instant_text(want),
-        ] {
-            assert_eq!(read_instant(text).unwrap(), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_instant_without_an_offset_is_no_instant() {
-        for text in ["2020-11-01T05:00:00", "2020-11-01", "", "now"] {
-            assert!(read_instant(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn no_nul_reaches_a_database() {
         let json = serde_json::json!({"a\0": ["b\0", 1, null]});
         let clean = serde_json::json!({"a\u{fffd}": ["b\u{fffd}", 1, null]});
@@ -334,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_another_kind_is_an_error_and_not_a_guess() {
+    fn a_field_of_the_wrong_type_is_an_error() {
         let line = Line::Sqlite(vec![Lite::Integer(-1), Lite::Null, Lite::Text("x".into())]);
         assert!(line.count(0).is_err());
         assert!(line.get::<String>(0).is_err());

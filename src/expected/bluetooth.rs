@@ -1,10 +1,10 @@
-//! Bluetooth readers: three files a day, to three datasets.
+//! Bluetooth readers: three files per day, for three datasets.
 //!
-//! Rows name readers by device id, and are published with the reader's name from the file's own
-//! list. Device addresses are private: they are published as 1, 2, 3, ... in the order in which
-//! the publisher met them. Whether `unmatched` goes on with the table of `matched` depended on the
-//! publisher's run and stands nowhere, so there are two [`Counter`]s; `matched` is always read
-//! first and has one set of rows whatever the run.
+//! Rows refer to readers by device id, and are published with the reader's name from the file's own
+//! list. Device addresses are private: they are published as 1, 2, 3, ... in the order in which the
+//! publisher met them. Whether `unmatched` continues the numbering of `matched` depended on the
+//! publisher's run and is not recorded, so there are two [`Counter`]s. `matched` is always read
+//! first, so its rows do not depend on the counter.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,16 +15,16 @@ use super::json::{Entries, Kind, Raw};
 use super::rows::{Fault, Field, Fields, Made, entries, list, open, shape, walk};
 use super::text::{put_int, put_text, put_value, repr, value};
 use super::{Counter, DeriveError, Facts, FileOutcome, FileText, Line, Recipe, Variant};
-use crate::model::{KeyRecipe, LakePath, Value};
+use crate::model::{KeyScheme, LakePath, Value};
 
-/// Travel times between two readers in a quarter of an hour.
+/// Travel times between two readers per quarter of an hour.
 pub(super) struct Summary;
 /// One device seen at two readers.
 pub(super) struct Matched;
 /// One device seen at one reader.
 pub(super) struct Unmatched;
 
-const KEY_RECIPES: &[KeyRecipe] = &[KeyRecipe::Row, KeyRecipe::Chained];
+const KEY_SCHEMES: &[KeyScheme] = &[KeyScheme::Row, KeyScheme::Chained];
 
 static SUMMARY: Facts = Facts {
     name: "bluetooth-summary",
@@ -57,11 +57,11 @@ static SUMMARY: Facts = Facts {
         "segment_length_miles",
     ],
     spill_days: 0,
-    key_recipes: KEY_RECIPES,
+    key_schemes: KEY_SCHEMES,
     counters: &[Counter::Shared],
 };
 
-/// The used fields of a summary: first those published as they are, in the order of the columns.
+/// The used fields of a summary. Those published unchanged come first, in the order of the columns.
 const SUMMARY_FIELDS: [&str; 15] = [
     "origin_road",
     "origin_cross_st",
@@ -108,7 +108,7 @@ static MATCHED: Facts = Facts {
         "device_address",
     ],
     spill_days: 1,
-    key_recipes: KEY_RECIPES,
+    key_schemes: KEY_SCHEMES,
     counters: &[Counter::Shared],
 };
 
@@ -140,7 +140,7 @@ static UNMATCHED: Facts = Facts {
     ],
     identity: &["host_read_time", "reader_identifier", "device_address"],
     spill_days: 0,
-    key_recipes: KEY_RECIPES,
+    key_schemes: KEY_SCHEMES,
     counters: &[Counter::Shared, Counter::Separate],
 };
 
@@ -231,7 +231,7 @@ impl Recipe for Unmatched {
     }
 }
 
-/// The rows and the readers of a file.
+/// The rows and readers of a file.
 fn frame<'a, const F: usize>(
     path: &LakePath,
     bytes: &'a [u8],
@@ -244,26 +244,28 @@ fn frame<'a, const F: usize>(
     Ok((entries, readers))
 }
 
-/// Addresses that are read together before any of them is looked up.
+/// Number of addresses that are read together before any of them is looked up.
 const TOGETHER: usize = 64;
 
-/// Long enough for an address (a MAC address in base 64 has 24 characters).
+/// Maximum length of a short id: enough for an address (a MAC address in base 64 has 24
+/// characters).
 const SHORT: usize = 24;
 
-/// What Python compares when a value is sought in a `dict`.
+/// A value as Python compares keys of a `dict`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Id<'a> {
-    /// A short text as numbers, filled up with a byte no text holds. Kept in place, since a day has some
-    /// 100,000 addresses, and looking each up in the file again would be most of the work.
+    /// A short text as numbers, padded with a byte that no text contains. It is stored inline: a
+    /// day has about 100,000 addresses, and reading each again from the file would take most of the
+    /// time.
     Short([u64; SHORT / 8]),
     /// A longer text.
     Text(Cow<'a, str>),
-    /// Any other value, so written that equal ones are written alike: 1, 1.0 and true are one.
+    /// Any other value, in a form in which equal values are equal: 1, 1.0 and true are one value.
     Other(Box<str>),
 }
 
 impl<'a> Id<'a> {
-    /// `None` for lists and objects, which cannot be sought.
+    /// `None` for lists and objects, which Python cannot use as keys.
     fn of(raw: Raw<'a>) -> Option<Self> {
         Some(match raw.kind() {
             Kind::List | Kind::Object => return None,
@@ -291,7 +293,7 @@ impl<'a> Id<'a> {
     }
 }
 
-/// A number's digits: all of them and no point if it is whole.
+/// A number's digits. If it is whole, they are written out without a point.
 fn number(raw: Raw<'_>) -> String {
     match value(raw) {
         Value::Float(0.0) => "0".into(),
@@ -302,14 +304,14 @@ fn number(raw: Raw<'_>) -> String {
     }
 }
 
-/// The readers that a file's rows may name.
+/// The readers that a file's rows may refer to.
 struct Readers<'a> {
-    /// Published name by device id; `None` where an entry has none.
+    /// Published name by device id; `None` if the entry has no name.
     names: HashMap<Id<'a>, Option<Value>, RandomState>,
 }
 
 impl<'a> Readers<'a> {
-    /// Reads `devices`; of equal ids the last counts.
+    /// Reads `devices`. If ids are equal, the last counts.
     fn of(devices: Raw<'a>) -> Result<Self, String> {
         let mut names = HashMap::default();
         let mut cursor = devices.enter();
@@ -322,7 +324,7 @@ impl<'a> Readers<'a> {
         Ok(Self { names })
     }
 
-    /// Publishes the name of the reader with the id in `field`.
+    /// Writes the name of the reader whose id is in `field` over `slot`.
     fn put_name(&self, field: Field<'a>, slot: &mut Value) -> Result<(), Fault> {
         let found = Id::of(field.raw).and_then(|id| self.names.get(&id));
         match found {
@@ -342,22 +344,22 @@ impl<'a> Readers<'a> {
     }
 }
 
-/// The device addresses in the order in which they were first met: the first has the number 1. Null
-/// is an address like any other.
+/// The device addresses in the order in which they were first met; the first has the number 1. Null
+/// counts as an address.
 struct Addresses<'a> {
     numbers: HashMap<Id<'a>, u32, RandomState>,
 }
 
 impl<'a> Addresses<'a> {
-    /// An empty table with room for the addresses of these rows, so that it seldom has to grow: an
-    /// address comes several times.
+    /// An empty table with room for the addresses of these rows. It rarely has to grow, because
+    /// most addresses occur several times.
     fn for_rows<const F: usize>(data: &Entries<'_, F>) -> Self {
         Self {
             numbers: HashMap::with_capacity_and_hasher(data.len() / 3, RandomState::default()),
         }
     }
 
-    /// The table as the day's `matched` file leaves it.
+    /// The table after the day's `matched` file was read.
     fn of_matched(path: &LakePath, bytes: &'a [u8]) -> Result<Self, DeriveError> {
         let (data, _) = frame(path, bytes, ["dev_addr"])?;
         let mut addresses = Self::for_rows(&data);
@@ -372,9 +374,9 @@ impl<'a> Addresses<'a> {
         Ok(addresses)
     }
 
-    /// The numbers of every row's address. They are given before anything else is done with the
-    /// rows: the table is larger than a processor's nearer caches, and look-ups that follow each
-    /// other closely wait for memory together and not each for itself.
+    /// The numbers of every row's address. They are all assigned before the rows are processed: the
+    /// table is larger than the faster CPU caches, and lookups in quick succession wait for memory
+    /// together instead of one by one.
     fn number_all<const F: usize>(mut self, data: &Entries<'a, F>, address: usize) -> Numbers {
         let mut ids = data.field(address).map(|raw| Id::of(raw?));
         let (mut numbers, mut some) = (Vec::with_capacity(data.len()), Vec::new());
@@ -393,7 +395,7 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// The number of this address, the next one if it is new.
+    /// The number of this address. A new address gets the next number.
     fn number_of(&mut self, id: Id<'a>) -> u32 {
         let met = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
         *self.numbers.entry(id).or_insert(met.saturating_add(1))
@@ -404,7 +406,7 @@ fn no_address(field: Field<'_>) -> Fault {
     Fault::Row(format!("{} is {}", field.name, field.raw.kind().name()))
 }
 
-/// The number of every row's address; `None` where it has none.
+/// The number of every row's address; `None` if it has none.
 struct Numbers(Vec<Option<u32>>);
 
 impl Numbers {

@@ -1,8 +1,9 @@
-//! GRIDSMART cameras: `agg15.json`, one file an intersection and day, to Camera Traffic Counts.
+//! GRIDSMART cameras: `agg15.json`, one file per intersection and day, for Camera Traffic Counts.
 //!
-//! A row is a quarter of an hour of one approach, turn and class of vehicle. The intersection's
-//! name comes from the device the ready stage matched to the camera; a file without one is passed
-//! by. Approaches other than the five known ones are left out, as the publisher does.
+//! A row is a quarter of an hour of one approach, turn and class of vehicle. The name of the
+//! intersection comes from the device that the ready stage matched to the camera. A file without a
+//! device is skipped. Approaches other than the five known ones are left out, as the publisher
+//! does.
 
 use rustpython_wtf8::Wtf8Buf;
 
@@ -10,9 +11,9 @@ use super::json::{Kind, Raw};
 use super::rows::{Fault, Fields, Made, list, open, shape, walk};
 use super::text::{put_int, put_text, put_value, strip, text_value, value};
 use super::{Counter, DeriveError, Facts, FileOutcome, FileText, Line, Recipe, Variant};
-use crate::model::{KeyRecipe, LakePath, Value};
+use crate::model::{KeyScheme, LakePath, Value};
 
-/// The counts of every quarter of an hour.
+/// Counts per quarter of an hour.
 pub(super) struct Agg15;
 
 static FACTS: Facts = Facts {
@@ -50,11 +51,11 @@ static FACTS: Facts = Facts {
         "movement",
     ],
     spill_days: 0,
-    key_recipes: &[KeyRecipe::Row, KeyRecipe::Chained],
+    key_schemes: &[KeyScheme::Row, KeyScheme::Chained],
     counters: &[Counter::Shared],
 };
 
-/// The used fields of a row, in the usual order of the file.
+/// The used fields of a row, in their usual order in the file.
 const FIELDS: [&str; 9] = [
     "timestamp",
     "zone_approach",
@@ -68,7 +69,7 @@ const FIELDS: [&str; 9] = [
 ];
 const ZONE_APPROACH: usize = 1;
 
-/// An option of the publisher, not in the file: 15 minutes in seconds.
+/// Bin duration, 15 minutes in seconds. It is an option of the publisher and not in the file.
 const BIN_DURATION: u32 = 900;
 
 impl Recipe for Agg15 {
@@ -84,10 +85,11 @@ impl Recipe for Agg15 {
     ) -> Result<FileOutcome, DeriveError> {
         let names = ["data", "device", "site"];
         let ([data, device, site], rows) = open(file.path, file.bytes, names, FIELDS)?;
-        // First of all, whatever the publisher makes of it: a file that lost its rows proves nothing.
+        // Check this first, although the publisher does not: a file that lost its rows cannot be
+        // trusted.
         list(file.path, "data", data)?;
         let Some(device) = device.filter(|device| !device.is_falsy()) else {
-            return pass_by(file.path, site);
+            return skip(file.path, site);
         };
         let camera = Camera::of(device);
         walk(&FACTS, file, variant, &rows, each, |fields, values| {
@@ -96,8 +98,8 @@ impl Recipe for Agg15 {
     }
 }
 
-/// Passes a file without a device by, as long as its site says where it is from.
-fn pass_by(path: &LakePath, site: Option<Raw<'_>>) -> Result<FileOutcome, DeriveError> {
+/// Skips a file without a device, if its site says where it is from.
+fn skip(path: &LakePath, site: Option<Raw<'_>>) -> Result<FileOutcome, DeriveError> {
     let location = site
         .and_then(|site| site.member("site"))
         .and_then(|site| site.member("Location"));
@@ -114,15 +116,15 @@ fn pass_by(path: &LakePath, site: Option<Raw<'_>>) -> Result<FileOutcome, Derive
     })
 }
 
-/// What every row takes from the device.
+/// The values that every row takes from the device.
 struct Camera {
     atd_device_id: Value,
     intersection_name: Value,
 }
 
 impl Camera {
-    /// Reads the device. The reason why it cannot be used counts with the first published row:
-    /// a file that publishes none does not need it.
+    /// Reads the device. An error matters only for the first published row: a file that publishes
+    /// none does not need its device.
     fn of(device: Raw<'_>) -> Result<Self, String> {
         if device.kind() != Kind::Object {
             return Err(format!("device is {}, not an object", device.kind().name()));
@@ -193,7 +195,7 @@ fn direction(approach: Raw<'_>) -> Option<&'static str> {
     .find_map(|(name, direction)| approach.is(name).then_some(direction))
 }
 
-/// The published movement of the known turns; others are published as they are.
+/// The published movement of the known turns. Others are published unchanged.
 fn movement(turn: Raw<'_>) -> Option<&'static str> {
     [
         ("S", "THRU"),
@@ -205,7 +207,7 @@ fn movement(turn: Raw<'_>) -> Option<&'static str> {
     .find_map(|(name, movement)| turn.is(name).then_some(movement))
 }
 
-/// Whether Python finds the value equal to 0, as `false` is.
+/// Whether the value equals 0 in Python, as `false` does.
 fn is_light(heavy: Raw<'_>) -> bool {
     heavy.is_zero() || heavy.json() == "false"
 }

@@ -1,16 +1,19 @@
-//! Lake bytes to rows: what should stand on the portal, exactly as the existing publisher made it.
+//! Derives the rows that should be published from the bytes of lake files, exactly as the existing
+//! publisher does.
 //!
-//! A [`Recipe`] turns the bytes of one ready file into rows and keys, one at a time, without ever
-//! building a tree of the file. It knows nothing of clients or clocks. The next recipe needs one
-//! new file here and one line in [`recipes`].
+//! A [`Recipe`] turns the bytes of one ready file into rows and keys, one at a time, without
+//! building a tree of the file. It uses no clients and no clocks. To add a recipe, add one file
+//! here and one line in [`recipes`].
 //!
-//! Two doubts are kept apart. A file that cannot be read to its end, or whose frame is wrong
-//! ([`DeriveError`]), proves nothing: its day must not be purged. A single row that cannot be made
-//! ([`Line::Unpublishable`]) is reported and stops no other row.
+//! There are two kinds of failure. If a file cannot be read to its end or has the wrong structure
+//! ([`DeriveError`]), nothing is known about its rows, and its day must not be purged. A single row
+//! that cannot be derived ([`Line::Unpublishable`]) is reported, and the other rows are not
+//! affected.
 
 mod bluetooth;
 mod gridsmart;
 mod json;
+mod repr;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -20,20 +23,20 @@ mod wavetronix;
 
 use chrono::NaiveDateTime;
 
-use crate::model::{KeyRecipe, LakePath, Md5Key, Value};
+use crate::model::{KeyScheme, LakePath, Md5Key, Value};
 
-/// How a Bluetooth address became a number: the counter's table of the day's `unmatched` file
-/// went on from `matched`, or began anew (docs/data.md tells why both occur).
+/// How Bluetooth addresses were numbered. The numbering of the day's `unmatched` file either
+/// continues that of `matched` or starts again. docs/data.md explains why both occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
-    /// `unmatched` goes on with the table of `matched`: the first date of a publisher's run.
+    /// `unmatched` continues the numbering of `matched`: the first date of a publisher's run.
     Shared,
-    /// Each file begins at 1: every later date of a run.
+    /// The numbering of each file starts at 1: every later date of a run.
     Separate,
 }
 
 impl Counter {
-    /// Its name, as `derive --counter` has it.
+    /// Its name, as in `derive --counter`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -46,13 +49,13 @@ impl Counter {
 /// One way in which a file's rows may have been keyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Variant {
-    /// How keys were hashed.
-    pub keys: KeyRecipe,
+    /// How keys were made.
+    pub keys: KeyScheme,
     /// How addresses were numbered.
     pub counter: Counter,
 }
 
-/// What is fixed about a recipe.
+/// The fixed properties of a recipe.
 #[derive(Debug)]
 pub struct Facts {
     /// Its name in the settings, such as `gridsmart-agg15`.
@@ -61,29 +64,29 @@ pub struct Facts {
     pub source: &'static str,
     /// The catalog's `id_ext` of its files.
     pub ext: &'static str,
-    /// `id_ext` of the file of the same base and day without which it cannot be derived with
-    /// certainty, if it exists.
+    /// `id_ext` of the companion: the file of the same base and day that is needed to derive this
+    /// one with certainty, if it exists.
     pub companion: Option<&'static str>,
-    /// Usual key column.
+    /// Default key column.
     pub key_column: &'static str,
-    /// Usual column whose wall time says on which day a row stands.
+    /// Default column whose wall time decides on which day a row is published.
     pub day_column: &'static str,
-    /// The published columns in the publisher's order, the key column left out.
+    /// The published columns in the publisher's order, without the key column.
     pub columns: &'static [&'static str],
-    /// The hashed columns, in the order of hashing: what makes two rows the same row.
+    /// The hashed columns, in the order of hashing. They define the identity of a row.
     pub identity: &'static [&'static str],
-    /// How many days before its own day a file's rows ordinarily begin.
+    /// How many days before its own day a file's rows normally begin.
     pub spill_days: u8,
-    /// The key recipes its rows were ever published under, the current one first.
-    pub key_recipes: &'static [KeyRecipe],
-    /// The counters its rows may have been published under, the likelier one first.
+    /// The key schemes its rows have been published under, the current one first.
+    pub key_schemes: &'static [KeyScheme],
+    /// The counters its rows may have been published under, the more likely one first.
     pub counters: &'static [Counter],
 }
 
-/// The text of a ready file, and of its companion if it has one.
+/// The bytes of a ready file, and of its companion if it has one.
 #[derive(Clone, Copy, Debug)]
 pub struct FileText<'a> {
-    /// Where the file lies.
+    /// Path of the file in the lake.
     pub path: &'a LakePath,
     /// All its bytes.
     pub bytes: &'a [u8],
@@ -91,92 +94,93 @@ pub struct FileText<'a> {
     pub companion: Option<(&'a LakePath, &'a [u8])>,
 }
 
-/// One published row of a file, valid for the call it is handed to.
+/// One published row of a file. It is valid only during the call that receives it.
 #[derive(Clone, Copy, Debug)]
 pub struct DerivedRow<'a> {
-    /// Its place among the entries of the file's `data`, from 0.
+    /// Its position in the file's `data`, from 0.
     pub ordinal: u32,
     /// Wall time of the day column.
     pub at: NaiveDateTime,
-    /// Its key under the variant asked for.
+    /// Its key under the requested variant.
     pub key: Md5Key,
     /// Its values in the order of [`Facts::columns`].
     pub values: &'a [Value],
 }
 
-/// A row that cannot be made, and why.
+/// A row that cannot be derived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpublishable {
-    /// Its place among the entries of the file's `data`, from 0.
+    /// Its position in the file's `data`, from 0.
     pub ordinal: u32,
-    /// Why, as a phrase: `detName is null`.
+    /// The reason, as a phrase: `detName is null`.
     pub why: String,
 }
 
-/// What a file yields, in file order.
+/// One result of a derivation. Results come in file order.
 #[derive(Clone, Debug)]
 pub enum Line<'a> {
     /// A row that is published.
     Row(DerivedRow<'a>),
-    /// A row that should be and cannot.
+    /// A row that should be published but cannot be derived.
     Unpublishable(Unpublishable),
 }
 
-/// How a whole file ended.
+/// Totals of a whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileOutcome {
-    /// Rows handed over.
+    /// Number of rows that were derived.
     pub rows: u64,
-    /// Rows the publisher leaves out on purpose.
+    /// Number of rows the publisher leaves out on purpose.
     pub skipped: u64,
-    /// Rows that cannot be made.
+    /// Number of rows that cannot be derived.
     pub unpublishable: u64,
-    /// Why the publisher passes the whole file by without marking it, if it does: no device.
+    /// Why the publisher skips the whole file without marking it, if it does: the file names no
+    /// device.
     pub passed_by: Option<String>,
 }
 
-/// A file that proves nothing.
+/// A file whose rows cannot be derived.
 #[derive(Debug, thiserror::Error)]
 pub enum DeriveError {
-    /// Not JSON to its end, as Python reads it.
-    #[error("parse lake file {path} at byte {offset}: {what}")]
+    /// The file is not JSON to its end, as Python parses it.
+    #[error("cannot parse lake file {path} at byte {offset}: {what}")]
     Parse {
         /// The file.
         path: LakePath,
-        /// Where, from 0.
+        /// Position of the error in bytes, from 0.
         offset: usize,
-        /// What was found or missing.
+        /// What was found or is missing.
         what: String,
     },
-    /// JSON, and not of the shape of such a file.
-    #[error("read lake file {path}: {what}")]
+    /// The file is JSON, but its structure is wrong.
+    #[error("cannot read lake file {path}: {what}")]
     Shape {
         /// The file.
         path: LakePath,
-        /// What was found or missing.
+        /// What was found or is missing.
         what: String,
     },
-    /// A row names a device that the file's list of devices does not have.
-    #[error("find device {device:?} of row {ordinal} in lake file {path}")]
+    /// A row refers to a device that is not in the file's list of devices.
+    #[error("lake file {path} has no device {device:?}, which its row {ordinal} names")]
     UnknownDevice {
         /// The file.
         path: LakePath,
         /// The device id.
         device: String,
-        /// The row's place in `data`, from 0.
+        /// The row's position in `data`, from 0.
         ordinal: u32,
     },
 }
 
 /// How the rows of one kind of file are derived.
 pub trait Recipe: Send + Sync {
-    /// What is fixed about it.
+    /// Its fixed properties.
     fn facts(&self) -> &'static Facts;
 
-    /// Hands every row of the file to `each`, in file order.
+    /// Calls `each` with every row of the file, in file order.
     ///
     /// # Errors
-    /// If the file proves nothing. Rows handed over before must then be thrown away.
+    /// If the file's rows cannot be derived. The caller must then discard the rows it has received.
     fn derive(
         &self,
         file: &FileText<'_>,
@@ -185,7 +189,7 @@ pub trait Recipe: Send + Sync {
     ) -> Result<FileOutcome, DeriveError>;
 }
 
-/// Every recipe there is.
+/// All recipes.
 #[must_use]
 pub fn recipes() -> &'static [&'static dyn Recipe] {
     &[

@@ -1,8 +1,8 @@
-//! The walk over a file's rows that all recipes share.
+//! Iterates over a file's rows. All recipes share this code.
 //!
-//! It opens the file, hands the used fields of each entry of `data` to the recipe, hashes what the
-//! recipe made of them, and counts. It keeps doubts about a row and doubts about the file apart,
-//! and breaks the chain of chained keys behind a row that cannot be made.
+//! It opens the file, passes the used fields of each entry of `data` to the recipe, hashes the
+//! resulting values, and counts. It separates failures of a row from failures of the file. After a
+//! row that cannot be derived, chained keys of later rows are unknown.
 
 use std::array;
 
@@ -12,26 +12,26 @@ use super::time::Moment;
 use super::{DeriveError, DerivedRow, Facts, FileOutcome, FileText, Line, Unpublishable, Variant};
 use crate::model::{LakePath, Value};
 
-/// Why a recipe cannot make a row.
+/// Why a recipe cannot derive a row.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// This row alone, with the reason as a phrase.
+    /// Only this row is affected. Holds the reason as a phrase.
     Row(String),
-    /// It names a device the file does not have.
+    /// The row refers to a device that the file does not list.
     UnknownDevice(String),
-    /// The file, with the reason as a phrase.
+    /// The whole file is affected. Holds the reason as a phrase.
     File(String),
 }
 
-/// What a recipe makes of an entry of `data`.
+/// The result of deriving an entry of `data`.
 pub(super) enum Made {
     /// A row, with the time of its day column.
     Row(Moment),
-    /// Nothing, on purpose.
+    /// No row, on purpose.
     Skipped,
 }
 
-/// Checks a whole file, finds members of its top level, and the used fields of its rows.
+/// Checks a whole file, and finds members of its top level and the used fields of its rows.
 pub(super) fn open<'a, const N: usize, const F: usize>(
     path: &LakePath,
     bytes: &'a [u8],
@@ -54,7 +54,7 @@ pub(super) fn open<'a, const N: usize, const F: usize>(
     }
 }
 
-/// The error of a file with the wrong frame.
+/// The error of a file with the wrong structure.
 pub(super) fn shape(path: &LakePath, what: impl Into<String>) -> DeriveError {
     DeriveError::Shape {
         path: path.clone(),
@@ -62,7 +62,7 @@ pub(super) fn shape(path: &LakePath, what: impl Into<String>) -> DeriveError {
     }
 }
 
-/// The list that a member of the top level must be.
+/// The list in a member of the top level.
 pub(super) fn list<'a>(
     path: &LakePath,
     name: &str,
@@ -88,12 +88,13 @@ pub(super) struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// Publishes the value as it is.
+    /// Writes the value over `slot` unchanged.
     pub fn put(self, slot: &mut Value) {
         put(slot, self.raw);
     }
 
-    /// Publishes the value's wall time. What `slot` holds after an error means nothing.
+    /// Writes the value's wall time over `slot`. After an error, the content of `slot` is
+    /// undefined.
     pub fn put_time(self, slot: &mut Value) -> Result<Moment, Fault> {
         let mut text = match std::mem::replace(slot, Value::Null) {
             Value::Text(old) => old,
@@ -110,7 +111,7 @@ impl Field<'_> {
 pub(super) struct Fields<'a, const N: usize> {
     names: [&'static str; N],
     found: [Option<Raw<'a>>; N],
-    /// The entry's place in `data`, from 0.
+    /// The entry's position in `data`, from 0.
     pub ordinal: u32,
 }
 
@@ -156,7 +157,7 @@ pub(super) fn entries<'a, const N: usize>(
     Ok(())
 }
 
-/// The rows of one file on their way to the caller.
+/// Passes the rows of one file to the caller.
 struct Rows<'c> {
     keys: Keys,
     chained: bool,
@@ -171,7 +172,9 @@ impl Rows<'_> {
         if let Some(first) = self.broken_by {
             return self.give_up(
                 ordinal,
-                format!("row {first} cannot be made, and a chained key hashes every row before"),
+                format!(
+                    "row {first} cannot be derived, and a chained key hashes every row before it"
+                ),
             );
         }
         match self.keys.key(&self.values, moment) {
@@ -197,7 +200,7 @@ impl Rows<'_> {
     }
 }
 
-/// Makes every row of `data` and hands it to `each`.
+/// Derives every row of `data` and passes it to `each`.
 pub(super) fn walk<'a, const N: usize>(
     facts: &'static Facts,
     file: &FileText<'a>,
@@ -208,7 +211,7 @@ pub(super) fn walk<'a, const N: usize>(
 ) -> Result<FileOutcome, DeriveError> {
     let mut rows = Rows {
         keys: Keys::new(facts, variant.keys, file)?,
-        chained: variant.keys == crate::model::KeyRecipe::Chained,
+        chained: variant.keys == crate::model::KeyScheme::Chained,
         broken_by: None,
         outcome: FileOutcome::default(),
         values: vec![Value::Null; facts.columns.len()],

@@ -1,8 +1,8 @@
-//! What the golden vectors do not show: fields in odd places, doubts about rows and about files.
+//! Cases that the golden vectors do not cover: unusual fields, and failures of rows and files.
 
 use super::*;
 
-/// A row or the reason why there is none, by its ordinal; and how the file ended.
+/// A row, or the reason why there is none, by its ordinal; and the totals of the file.
 struct Derived {
     rows: Vec<(u32, String, Vec<Value>)>,
     doubts: Vec<(u32, String)>,
@@ -13,7 +13,7 @@ fn derive_with(
     name: &str,
     json: &str,
     companion: Option<&str>,
-    keys: KeyRecipe,
+    keys: KeyScheme,
     counter: Counter,
 ) -> Result<Derived, String> {
     let (path, other) = (LakePath("file".into()), LakePath("other".into()));
@@ -42,10 +42,10 @@ fn derive_with(
 }
 
 fn derive(name: &str, json: &str) -> Result<Derived, String> {
-    derive_with(name, json, None, KeyRecipe::Row, Counter::Shared)
+    derive_with(name, json, None, KeyScheme::Row, Counter::Shared)
 }
 
-/// The error of a file that proves nothing.
+/// The error of a file that cannot be derived.
 fn error(name: &str, json: &str) -> String {
     derive(name, json).map(|_| ()).unwrap_err()
 }
@@ -101,13 +101,13 @@ fn every_recipe_has_its_own_name_and_known_columns() {
                 .iter()
                 .all(|column| facts.columns.contains(column))
         );
-        assert_eq!(facts.key_recipes[0], KeyRecipe::Row);
+        assert_eq!(facts.key_schemes[0], KeyScheme::Row);
     }
     assert!(recipe("gridsmart-agg60").is_none());
 }
 
 #[test]
-fn a_key_that_a_portal_published_is_reproduced() {
+fn a_published_key_is_reproduced() {
     let device =
         r#"{"atd_device_id": 1, "primary_st": "ANDERSON LN", "cross_st": " SHOAL CREEK BLVD"}"#;
     let row =
@@ -117,7 +117,7 @@ fn a_key_that_a_portal_published_is_reproduced() {
 }
 
 #[test]
-fn members_are_found_wherever_they_stand_and_however_they_are_written() {
+fn members_are_found_in_any_order_and_spelling() {
     let row = camera_row(r#", "t\u0075rn": "\u0052", "zone_\u0061pproach": "\u0057estbound""#);
     let rows = format!(r#"{{"data": 1, "device": {DEVICE}, "\u0064ata": [{row}]}}"#);
     let derived = derive(GS, &rows).unwrap();
@@ -127,7 +127,7 @@ fn members_are_found_wherever_they_stand_and_however_they_are_written() {
 }
 
 #[test]
-fn one_bad_row_stops_no_other() {
+fn a_bad_row_does_not_affect_the_others() {
     let rows = [
         camera_row(""),
         "7".into(),
@@ -156,7 +156,7 @@ fn one_bad_row_stops_no_other() {
 }
 
 #[test]
-fn whatever_does_not_equal_zero_is_heavy() {
+fn any_value_other_than_zero_is_heavy() {
     let heavy = [
         "0", "-0", "0.0", "-0.0", "0e9", "false", "1", "true", "null", "NaN", "\"0\"", "[]",
     ];
@@ -168,7 +168,7 @@ fn whatever_does_not_equal_zero_is_heavy() {
 }
 
 #[test]
-fn a_camera_without_a_device_is_passed_by_if_its_site_is_known() {
+fn a_camera_without_a_device_is_skipped_if_its_site_is_known() {
     let site = r#"{"site": {"Location": {"Street1": null, "Street2": "B"}}}"#;
     for device in ["null", "[ ]", "{\n}", "\"\"", "0", "false"] {
         let json = format!(r#"{{"data": [7], "device": {device}, "site": {site}}}"#);
@@ -177,7 +177,10 @@ fn a_camera_without_a_device_is_passed_by_if_its_site_is_known() {
         assert!(derived.rows.is_empty() && derived.doubts.is_empty());
     }
     let rowless = format!(r#"{{"device": null, "site": {site}}}"#);
-    assert_eq!(error(GS, &rowless), "read lake file file: data is missing");
+    assert_eq!(
+        error(GS, &rowless),
+        "cannot read lake file file: data is missing"
+    );
     let nowhere = error(
         GS,
         r#"{"data": [], "site": {"site": {"Location": {"Street1": "A"}}}}"#,
@@ -186,7 +189,7 @@ fn a_camera_without_a_device_is_passed_by_if_its_site_is_known() {
 }
 
 #[test]
-fn a_camera_that_cannot_be_named_makes_a_file_doubtful_once_it_publishes() {
+fn a_camera_without_a_name_is_an_error_only_if_rows_are_published() {
     for (device, what) in [
         (
             r#"{"atd_device_id": 1, "primary_st": null, "cross_st": "B"}"#,
@@ -226,7 +229,7 @@ fn a_camera_that_cannot_be_named_makes_a_file_doubtful_once_it_publishes() {
 }
 
 #[test]
-fn a_wrong_frame_is_a_doubt_about_the_file() {
+fn a_wrong_structure_is_an_error_of_the_file() {
     for (name, json, what) in [
         (WT, "[]", "it is a list, not an object"),
         (WT, "{}", "data is missing"),
@@ -253,7 +256,7 @@ fn a_wrong_frame_is_a_doubt_about_the_file() {
         GS,
         &camera_file(DEVICE, &[]),
         None,
-        KeyRecipe::Kits,
+        KeyScheme::Kits,
         Counter::Shared,
     );
     assert!(
@@ -275,7 +278,7 @@ fn radar(rows: &[&str]) -> String {
 }
 
 #[test]
-fn a_detector_gives_its_direction_or_no_row() {
+fn a_row_without_a_detector_name_is_unpublishable() {
     let json = radar(&[
         "",
         r#", "detName": "_x""#,
@@ -302,7 +305,7 @@ fn a_detector_gives_its_direction_or_no_row() {
 
 #[test]
 fn the_oldest_radar_keys_hash_the_true_instant() {
-    let kits = |json: &str| derive_with(WT, json, None, KeyRecipe::Kits, Counter::Shared).unwrap();
+    let kits = |json: &str| derive_with(WT, json, None, KeyScheme::Kits, Counter::Shared).unwrap();
     let json = radar(&[
         "",
         r#", "curDateTime": "2019-06-05 05:53:36Z""#,
@@ -331,12 +334,12 @@ fn unmatched(addresses: &[&str]) -> String {
 }
 
 #[test]
-fn addresses_are_numbered_as_they_appear_and_go_on_from_matched_if_shared() {
+fn addresses_are_numbered_as_they_appear_after_those_of_matched_if_shared() {
     let file = unmatched(&[r#""c""#, r#""a""#, r#""d""#, r#""\u0063""#]);
     let companion =
         r#"{"data": [{"dev_addr": "a"}, {"dev_addr": null}, {"dev_addr": "a"}], "devices": []}"#;
     let numbers = |companion, counter| {
-        let derived = derive_with(UNMATCHED, &file, companion, KeyRecipe::Row, counter).unwrap();
+        let derived = derive_with(UNMATCHED, &file, companion, KeyScheme::Row, counter).unwrap();
         column(&derived, UNMATCHED, "device_address").join(" ")
     };
     assert_eq!(numbers(Some(companion), Counter::Shared), "3 1 4 3");
@@ -347,7 +350,7 @@ fn addresses_are_numbered_as_they_appear_and_go_on_from_matched_if_shared() {
 }
 
 #[test]
-fn a_broken_companion_is_a_doubt_about_the_file_that_needs_it() {
+fn a_broken_companion_is_an_error_of_the_file_that_needs_it() {
     let file = unmatched(&[r#""c""#]);
     for (companion, what) in [
         (r#"{"data": [], "devices": []"#, "parse lake file other"),
@@ -362,7 +365,7 @@ fn a_broken_companion_is_a_doubt_about_the_file_that_needs_it() {
         ),
     ] {
         let derive = |counter| {
-            derive_with(UNMATCHED, &file, Some(companion), KeyRecipe::Row, counter).map(|_| ())
+            derive_with(UNMATCHED, &file, Some(companion), KeyScheme::Row, counter).map(|_| ())
         };
         assert!(derive(Counter::Shared).unwrap_err().contains(what));
         assert!(derive(Counter::Separate).is_ok());
@@ -370,7 +373,7 @@ fn a_broken_companion_is_a_doubt_about_the_file_that_needs_it() {
 }
 
 #[test]
-fn addresses_equal_in_python_have_one_number() {
+fn addresses_that_are_equal_in_python_share_a_number() {
     let equal = [
         "1", "1.0", "true", "\"1\"", "null", "NaN", "NaN", "0", "-0.0", "false",
     ];
@@ -387,7 +390,7 @@ fn addresses_equal_in_python_have_one_number() {
 }
 
 #[test]
-fn a_row_that_cannot_be_made_still_counts_its_address() {
+fn the_address_of_an_unpublishable_row_still_counts() {
     let file = unmatched(&[r#""a", "host_timestamp": null"#, r#""b""#, "{}", r#""c""#]);
     let derived = derive(UNMATCHED, &file).unwrap();
     assert_eq!(column(&derived, UNMATCHED, "device_address"), ["2", "3"]);
@@ -402,13 +405,13 @@ fn a_row_that_cannot_be_made_still_counts_its_address() {
 }
 
 #[test]
-fn an_unknown_device_is_a_doubt_about_the_file() {
+fn an_unknown_device_is_an_error_of_the_file() {
     let file = unmatched(&[r#""a""#, r#""b""#]);
     let file = file.replace(r#""device_id": "d"}]}"#, r#""device_id": "e\u001b"}]}"#);
     let message = error(UNMATCHED, &file);
     assert_eq!(
         message,
-        "find device \"e\\u{1b}\" of row 1 in lake file file"
+        "lake file file has no device \"e\\u{1b}\", which its row 1 names"
     );
     let nameless = unmatched(&[r#""a""#]).replace("device_name", "name");
     let derived = derive(UNMATCHED, &nameless).unwrap();
@@ -421,7 +424,7 @@ fn an_unknown_device_is_a_doubt_about_the_file() {
 #[test]
 fn a_chained_key_hashes_every_published_row_before_it() {
     let json = radar(&["", r#", "detID": 2"#, r#", "detID": "\ud83d""#, ""]);
-    let chained = derive_with(WT, &json, None, KeyRecipe::Chained, Counter::Shared).unwrap();
+    let chained = derive_with(WT, &json, None, KeyScheme::Chained, Counter::Shared).unwrap();
     let row = derive(WT, &json).unwrap();
     assert_eq!(row.rows.len(), 3);
     assert_eq!(chained.rows.len(), 2);
@@ -429,5 +432,5 @@ fn a_chained_key_hashes_every_published_row_before_it() {
     // md5 of "X2019-06-05T00:53:361X2019-06-05T00:53:362"
     assert_eq!(chained.rows[1].1, "2224953b6f824ce7a202d85e11eb9eb1");
     assert_eq!(chained.doubts[0], (2, "detid has a lone surrogate".into()));
-    assert!(chained.doubts[1].1.starts_with("row 2 cannot be made"));
+    assert!(chained.doubts[1].1.starts_with("row 2 cannot be derived"));
 }

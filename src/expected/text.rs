@@ -1,24 +1,23 @@
-//! JSON to values, and values to key texts, as Python does it.
+//! Converts JSON to values, and values to key texts, as Python does.
 //!
-//! A row's key is the MD5 of its key fields' texts with nothing between them, and a text is what
-//! Python's `str()` makes of a value; for lists and objects that is their `repr()`. The chained
-//! recipe never resets the hasher within a file, so that a row's key hashes every row before it.
-//! Values are written over those of the row before, since a day has hundreds of thousands.
+//! A row's key is the MD5 of the texts of its key fields, without separators. The text of a value
+//! is that of Python's `str()`; for lists and objects it is their `repr()`. The chained scheme
+//! never resets the hasher within a file, so a row's key hashes every row before it. The values of
+//! a row overwrite those of the previous row, because a day has hundreds of thousands of rows.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use md5::{Digest, Md5};
-use rustpython_literal::escape::UnicodeEscape;
 use rustpython_wtf8::{CodePoint, Wtf8, Wtf8Buf};
 
 use super::json::{Kind, Raw};
 use super::time::Moment;
 use super::{DeriveError, Facts, FileText};
-use crate::model::{KeyRecipe, Md5Key, Value};
+use crate::model::{KeyScheme, Md5Key, Value};
 
-/// The value of a JSON value.
+/// The value of a piece of JSON.
 pub(super) fn value(raw: Raw<'_>) -> Value {
     match raw.kind() {
         Kind::Null => Value::Null,
@@ -35,7 +34,7 @@ pub(super) fn value(raw: Raw<'_>) -> Value {
     }
 }
 
-/// A number's value: an integer if its token has neither point nor exponent.
+/// The value of a number: an integer if its token has neither a point nor an exponent.
 fn number(token: &str) -> Value {
     match token {
         "NaN" => Value::Float(f64::NAN),
@@ -89,7 +88,7 @@ pub(super) fn repr(raw: Raw<'_>) -> String {
     match raw.kind() {
         Kind::Text => {
             let content = raw.decoded().unwrap_or_default();
-            format!("{}", UnicodeEscape::new_repr(&content).str_repr())
+            super::repr::repr(&content)
         }
         Kind::List => repr_list(raw),
         Kind::Object => repr_object(raw),
@@ -108,7 +107,7 @@ fn repr_list(raw: Raw<'_>) -> String {
     format!("[{}]", entries.join(", "))
 }
 
-/// Of equal names the last value stands, in the place of the first.
+/// If names are equal, the last value is used, in the position of the first.
 fn repr_object(raw: Raw<'_>) -> String {
     let mut cursor = raw.enter();
     let mut places: HashMap<Wtf8Buf, usize> = HashMap::new();
@@ -170,7 +169,7 @@ pub(super) fn put_value(slot: &mut Value, value: &Value) {
     }
 }
 
-/// Whether Python's `str.strip()` takes this off: Unicode white space and U+001C to U+001F.
+/// Whether Python's `str.strip()` removes it: Unicode white space and U+001C to U+001F.
 fn is_python_blank(code: CodePoint) -> bool {
     code.is_char_and(|c| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
@@ -188,10 +187,11 @@ enum Part {
     UnixSeconds,
 }
 
-/// What the radar's rows before the lake were hashed from (docs/data.md); nothing else ever was.
+/// The names of the columns hashed for radar rows before the lake existed (docs/data.md). No other
+/// recipe uses this scheme.
 const KITS: [&str; 2] = ["detid", "detname"];
 
-/// Makes the keys of one file's rows.
+/// Computes the keys of one file's rows.
 pub(super) struct Keys {
     columns: &'static [&'static str],
     parts: Vec<Part>,
@@ -200,33 +200,33 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// The keys of `file` under `recipe`.
+    /// The keys of `file` under a key scheme.
     pub fn new(
         facts: &'static Facts,
-        recipe: KeyRecipe,
+        scheme: KeyScheme,
         file: &FileText<'_>,
     ) -> Result<Self, DeriveError> {
         let part = |name: &&str| facts.columns.iter().position(|column| column == name);
         let hashed = |names: &[&str]| -> Vec<Part> {
             names.iter().filter_map(part).map(Part::Column).collect()
         };
-        let mut parts = hashed(match recipe {
-            KeyRecipe::Row | KeyRecipe::Chained => facts.identity,
-            KeyRecipe::Kits => &KITS,
+        let mut parts = hashed(match scheme {
+            KeyScheme::Row | KeyScheme::Chained => facts.identity,
+            KeyScheme::Kits => &KITS,
         });
-        if recipe == KeyRecipe::Kits {
+        if scheme == KeyScheme::Kits {
             parts.insert(1.min(parts.len()), Part::UnixSeconds);
         }
-        if !facts.key_recipes.contains(&recipe) {
+        if !facts.key_schemes.contains(&scheme) {
             return Err(DeriveError::Shape {
                 path: file.path.clone(),
-                what: format!("its rows were never keyed by {recipe}"),
+                what: format!("its rows were never keyed by {scheme}"),
             });
         }
         Ok(Self {
             columns: facts.columns,
             parts,
-            chain: (recipe == KeyRecipe::Chained).then(Md5::new),
+            chain: (scheme == KeyScheme::Chained).then(Md5::new),
             text: String::new(),
         })
     }
@@ -234,7 +234,7 @@ impl Keys {
     /// The key of the next published row.
     ///
     /// # Errors
-    /// Why there is none, as a phrase: a hashed value has no UTF-8.
+    /// If a hashed value has no UTF-8 form. Holds the reason as a phrase.
     pub fn key(&mut self, values: &[Value], moment: Moment) -> Result<Md5Key, String> {
         self.text.clear();
         for part in &self.parts {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_objects_have_the_text_python_gives_them() {
+    fn lists_and_objects_have_the_same_text_as_in_python() {
         for (json, text) in [
             ("[]", "[]"),
             ("{ }", "{}"),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn stripping_takes_what_python_takes() {
+    fn stripping_removes_what_python_removes() {
         let blank = "\u{1c}\u{1f}\u{a0}\u{3000}\u{85}\t \n";
         let text = format!("{blank}A{blank}B{blank}");
         assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_written_over_another_leaves_nothing_of_it() {
+    fn an_overwritten_value_leaves_no_trace() {
         let mut slot = Value::Null;
         for text in ["", "abc", "xyz", "é", "abcdef", ""] {
             put_text(&mut slot, text);

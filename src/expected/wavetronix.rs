@@ -1,17 +1,17 @@
-//! Wavetronix radar: `json`, one file a day, to Radar Traffic Counts.
+//! Wavetronix radar: `json`, one file per day, for Radar Traffic Counts.
 //!
-//! A row is a quarter of an hour of one detector. Its seconds are odd and are hashed as they are.
-//! `timebin` is the publisher's: the minute is rounded to the nearest quarter and never carried
-//! into the next hour, so that 23:53 gives `23:60`.
+//! A row is a quarter of an hour of one detector. Its time has odd seconds, which are hashed
+//! unchanged. `timebin` follows the publisher: the minute is rounded to the nearest quarter and
+//! never carried into the next hour, so that 23:53 becomes `23:60`.
 
 use super::json::Raw;
 use super::rows::{Fault, Fields, Made, list, open, walk};
 use super::text::{put_int, put_text, text_value};
 use super::time::Moment;
 use super::{Counter, DeriveError, Facts, FileOutcome, FileText, Line, Recipe, Variant};
-use crate::model::{KeyRecipe, Value};
+use crate::model::{KeyScheme, Value};
 
-/// The counts of a day's detectors.
+/// Counts of all detectors of a day.
 pub(super) struct Radar;
 
 static FACTS: Facts = Facts {
@@ -41,11 +41,11 @@ static FACTS: Facts = Facts {
     ],
     identity: &["intname", "curdatetime", "detid"],
     spill_days: 0,
-    key_recipes: &[KeyRecipe::Row, KeyRecipe::Chained, KeyRecipe::Kits],
+    key_schemes: &[KeyScheme::Row, KeyScheme::Chained, KeyScheme::Kits],
     counters: &[Counter::Shared],
 };
 
-/// The used fields of a row, in the usual order of the file, which is that of the columns.
+/// The used fields of a row, in their usual order in the file, which is also that of the columns.
 const FIELDS: [&str; 8] = [
     "detID",
     "intID",

@@ -1,72 +1,73 @@
-//! Why the lake, or a file of it, could not be known.
+//! Errors of the lake and its files.
 
 use std::error::Error as StdError;
 
 use crate::bucket::{OpenError, Trouble};
 use crate::model::LakePath;
 
-/// How much of an unusable path is told, in characters: it may be of any length.
+/// Maximum length of an unusable path in a message, in characters.
 const SHOWN_OF_A_PATH: usize = 200;
 
-/// What a library said.
+/// An error from a library.
 pub(super) type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why the lake, or a file of it, could not be known.
+/// The lake or one of its files could not be read with certainty.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
-    /// The lake cannot be opened: settings, or a folder that is not there.
-    #[error("open the lake")]
+    /// The lake cannot be opened, because of the settings or a missing folder.
+    #[error("cannot open the lake")]
     Open {
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: OpenError,
     },
-    /// Not a path that can name a file of the lake, such as `../x`, `/x` or an empty one.
-    #[error("use {path:?} as a path in the lake: {why}", path = path.0)]
+    /// A path that cannot be a file of the lake, such as `../x`, `/x` or an empty one.
+    #[error("{path:?} is no path in the lake: {why}", path = path.0)]
     Unusable {
-        /// The path as the catalog has it.
+        /// The path in the catalog.
         path: LakePath,
-        /// What is wrong with it, as a phrase.
+        /// What is wrong with it.
         why: &'static str,
     },
-    /// The file was not there to be read. Not a proof that it is absent: see [`Lake::stat`](super::Lake::stat).
-    #[error("find lake file {path}")]
+    /// The file was not found when it was read. This does not prove that it is absent: see
+    /// [`Lake::stat`](super::Lake::stat).
+    #[error("lake file {path} does not exist")]
     Absent {
         /// The file.
         path: LakePath,
     },
-    /// The credentials, or the rights of a local file, do not suffice.
-    #[error("get leave to read {path} in the lake")]
+    /// The credentials, or the permissions of a local file, are insufficient.
+    #[error("permission to read {path} in the lake is denied")]
     Denied {
         /// The file or folder.
         path: LakePath,
-        /// What the store says.
+        /// The store's error.
         #[source]
         source: Source,
     },
-    /// It is not the version that was listed, or changed while it was read.
-    #[error("read the listed version of lake file {path}: {what}")]
+    /// The file is not the listed version, or changed while it was read.
+    #[error("cannot read the listed version of lake file {path}: {what}")]
     Changed {
         /// The file.
         path: LakePath,
         /// What differs.
         what: String,
     },
-    /// The file broke off.
-    #[error("read lake file {path} to its end: got {got} of {want} bytes")]
+    /// The file ended early.
+    #[error("lake file {path} ended after {got} of {want} bytes")]
     Truncated {
         /// The file.
         path: LakePath,
-        /// Bytes that came, or that the store promised to send.
+        /// Bytes received, or announced by the store.
         got: u64,
         /// Bytes of the listed version.
         want: u64,
-        /// What the store says, if anything.
+        /// The store's error, if there was one.
         #[source]
         source: Option<Source>,
     },
-    /// Larger than `lake.max_file_bytes` allows.
-    #[error("read lake file {path}: {size} bytes are more than the {limit} of lake.max_file_bytes")]
+    /// The file is larger than `lake.max_file_bytes` allows.
+    #[error("lake file {path} is too large: {size} bytes, maximum {limit} (lake.max_file_bytes)")]
     TooLarge {
         /// The file.
         path: LakePath,
@@ -75,28 +76,37 @@ pub enum LakeError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// A listing that names a file twice.
-    #[error("list lake folder {folder}: {path} is named twice")]
+    /// A listing names a file twice.
+    #[error("the listing of lake folder {folder} names {path} twice")]
     Repeated {
         /// The folder.
         folder: LakePath,
         /// The file.
         path: LakePath,
     },
-    /// A listing that names a file of another folder.
-    #[error("list lake folder {folder}: {path} does not lie in it")]
+    /// A listing names a file in another folder.
+    #[error("the listing of lake folder {folder} names {path}, which is not in it")]
     Stray {
         /// The folder.
         folder: LakePath,
         /// The file.
         path: LakePath,
     },
-    /// Anything else: no connection, no answer in time, an answer that makes no sense.
-    #[error("read {path} in the lake")]
+    /// A request for this file or folder failed, but the lake responds to other requests.
+    #[error("cannot read {path} in the lake, which answers other requests")]
+    Failing {
+        /// The file or folder.
+        path: LakePath,
+        /// The store's error.
+        #[source]
+        source: Source,
+    },
+    /// The lake does not respond: no connection, no answer in time, or no valid answer.
+    #[error("cannot read {path} in the lake")]
     Unreachable {
         /// The file or folder.
         path: LakePath,
-        /// What the store says.
+        /// The store's error.
         #[source]
         source: Source,
     },
@@ -117,7 +127,7 @@ pub(super) fn unreachable(path: &LakePath, source: impl Into<Source>) -> LakeErr
     }
 }
 
-/// A listing is never simply absent: that would be the bucket.
+/// A listing is never simply absent: that would mean that the bucket is.
 pub(super) fn list_failed(folder: &LakePath, error: object_store::Error) -> LakeError {
     match Trouble::of(&error) {
         Trouble::Denied => failed(folder, error),
@@ -137,7 +147,7 @@ pub(super) fn failed(path: &LakePath, error: object_store::Error) -> LakeError {
         },
         Trouble::Changed => LakeError::Changed {
             path,
-            what: "another version stands there".into(),
+            what: "there is another version now".into(),
         },
         Trouble::Exists | Trouble::Unknown => LakeError::Unreachable {
             path,

@@ -1,12 +1,13 @@
-//! The lake: the files of a source and day, listed, looked up and read whole through
+//! The lake: lists the files of a source and day, and looks up and reads files through
 //! `object_store`.
 //!
-//! Answers for certainty. A file counts as absent only if the store says so twice, in two ways; as
-//! read only if every byte of exactly the listed version came. Everything else is an error that
-//! names the file, never a short success. A path comes from the catalog and is not trusted: it
-//! must name an object below the root, character for character as it stands there.
+//! This module is responsible for certainty. A file counts as absent only if the store says so
+//! twice, in two different ways, and as read only if every byte of exactly the listed version was
+//! received. Anything else is an error that names the file, never a partial success. Paths come
+//! from the catalog and are not trusted: a path must name an object below the root, character for
+//! character.
 //!
-//! Never writes. What the bytes mean, and what a missing file means, is left to others.
+//! It never writes. What the bytes mean, and what a missing file means, is decided elsewhere.
 
 mod error;
 
@@ -26,11 +27,11 @@ pub use crate::bucket::{Environment, OpenError};
 use crate::model::{Day, FileStamp, LakePath};
 use crate::settings::LakeSettings;
 
-/// Longest key of an object in S3, GCS and Azure, in bytes.
+/// Maximum length of an object's key in S3, GCS and Azure, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
-/// Longest a listing may take, all its pages together: a day has some hundred files.
+/// Time limit of a listing, including all its pages. A day has a few hundred files.
 const LIST_WITHIN: Duration = Duration::from_mins(5);
-/// Room made for a file before its first byte came.
+/// Maximum buffer allocated for a file before its first byte arrives.
 const FIRST_ROOM: u64 = 16 << 20;
 
 /// The ready layer, read only.
@@ -40,9 +41,18 @@ pub struct Lake {
     max_file_bytes: u64,
 }
 
+/// The contents of a folder, without subfolders.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The files.
+    pub files: BTreeMap<LakePath, FileStamp>,
+    /// Names of objects that no client can address, such as `2020/10/01/wt//x.json`.
+    pub unaddressable: Vec<String>,
+}
+
 impl Lake {
-    /// Opens the lake that the settings name, with credentials from the environment. Nothing is
-    /// asked of a remote store yet.
+    /// Opens the lake named in the settings, with credentials from the environment. No request is
+    /// sent to a remote store yet.
     ///
     /// # Errors
     /// [`LakeError::Open`].
@@ -50,7 +60,7 @@ impl Lake {
         Self::open_with(settings, &environment())
     }
 
-    /// The same, with variables other than those of the process.
+    /// The same, with the given environment variables instead of the process's.
     ///
     /// # Errors
     /// [`LakeError::Open`].
@@ -70,28 +80,56 @@ impl Lake {
         })
     }
 
-    /// Every file directly in the folder `YYYY/MM/DD/SOURCE` of a source and day. A folder that is
-    /// not there is empty, as object stores have no folders. In a local folder, files that
-    /// `object_store` is still writing (`name#1`) are passed by.
+    /// The files directly in the folder `YYYY/MM/DD/SOURCE` of a source and day. A folder that does
+    /// not exist is empty, since object stores have no folders. In a local folder, files that
+    /// `object_store` is still writing (`name#1`) are skipped.
     ///
     /// # Errors
-    /// If the listing could not be read whole, or contradicts itself.
-    pub async fn list(
-        &self,
-        source: &str,
-        day: Day,
-    ) -> Result<BTreeMap<LakePath, FileStamp>, LakeError> {
+    /// If the listing could not be read completely, or contradicts itself.
+    pub async fn list(&self, source: &str, day: Day) -> Result<Listed, LakeError> {
         let folder = folder(source, day);
         let prefix = object_path(&folder)?;
-        self.files_in(&folder, &prefix).await
+        match self.list_folder(&folder, &prefix).await {
+            Ok(listed) => Ok(listed),
+            Err(error) => Err(self.narrow(error).await),
+        }
     }
 
-    /// The present version of a file. `None`: proven absent, by its own answer and by the listing
-    /// of its folder.
+    /// Whether the lake responds at all, even with a refusal.
+    pub async fn answers(&self) -> bool {
+        self.bucket.answers().await
+    }
+
+    /// Its address, without secrets.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.bucket.name()
+    }
+
+    /// If the lake responds to another request, attributes the error to the requested file or
+    /// folder instead of the lake.
+    async fn narrow(&self, error: LakeError) -> LakeError {
+        match error {
+            LakeError::Unreachable { path, source } if self.answers().await => {
+                LakeError::Failing { path, source }
+            }
+            other => other,
+        }
+    }
+
+    /// The current version of a file; `None` if it is proven absent, both by its own lookup and by
+    /// the listing of its folder.
     ///
     /// # Errors
-    /// Whenever it stays in doubt whether the file is there.
+    /// If it remains uncertain whether the file exists.
     pub async fn stat(&self, path: &LakePath) -> Result<Option<FileStamp>, LakeError> {
+        match self.stat_once(path).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.narrow(error).await),
+        }
+    }
+
+    async fn stat_once(&self, path: &LakePath) -> Result<Option<FileStamp>, LakeError> {
         let location = self.location(path).await?;
         match self.bucket.store.head(&location).await {
             Ok(meta) => Ok(Some(stamp(&meta))),
@@ -102,12 +140,19 @@ impl Lake {
         }
     }
 
-    /// All bytes of a file, of exactly the stamped version.
+    /// All bytes of a file, of exactly the version in `stamp`.
     ///
     /// # Errors
-    /// If the version is another, the file is larger than the settings allow, or not every byte
-    /// came.
+    /// If the file is another version or larger than the settings allow, or if not every byte was
+    /// received.
     pub async fn read(&self, path: &LakePath, stamp: &FileStamp) -> Result<Bytes, LakeError> {
+        match self.read_once(path, stamp).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(self.narrow(error).await),
+        }
+    }
+
+    async fn read_once(&self, path: &LakePath, stamp: &FileStamp) -> Result<Bytes, LakeError> {
         let location = self.location(path).await?;
         self.refuse_large(path, stamp.size)?;
         let options = GetOptions {
@@ -134,7 +179,7 @@ impl Lake {
         Err(LakeError::TooLarge { path, size, limit })
     }
 
-    /// Where the path points to, which is below the root.
+    /// The object's path, after checking that it is below the root.
     async fn location(&self, path: &LakePath) -> Result<Path, LakeError> {
         let location = object_path(path)?;
         match self.bucket.holds(&location).await {
@@ -147,36 +192,27 @@ impl Lake {
         }
     }
 
-    /// A bucket that is not there, or a folder that was unmounted, also says "not found": so the
-    /// listing must be readable, and must not name the file.
+    /// A missing bucket or an unmounted folder also answers "not found". So the listing must be
+    /// readable, and must not name the file.
     async fn prove_absent(&self, path: &LakePath, location: &Path) -> Result<(), LakeError> {
         let prefix = location.parent().unwrap_or(Path::ROOT);
         let folder = LakePath(prefix.to_string());
-        if self.files_in(&folder, &prefix).await?.contains_key(path) {
-            let what = "listed, and not found".into();
+        if (self.list_folder(&folder, &prefix).await?.files).contains_key(path) {
+            let what = "it is listed but does not exist".into();
             let path = path.clone();
             return Err(LakeError::Changed { path, what });
         }
         Ok(())
     }
 
-    async fn files_in(
-        &self,
-        folder: &LakePath,
-        prefix: &Path,
-    ) -> Result<BTreeMap<LakePath, FileStamp>, LakeError> {
-        let asked = self.bucket.store.list_with_delimiter(Some(prefix));
-        let listing = tokio::time::timeout(LIST_WITHIN, asked).await;
+    async fn list_folder(&self, folder: &LakePath, prefix: &Path) -> Result<Listed, LakeError> {
+        let listing = tokio::time::timeout(LIST_WITHIN, self.bucket.list(prefix)).await;
         let listing = listing.map_err(|late| unreachable(folder, late))?;
         let listing = listing.map_err(|error| list_failed(folder, error))?;
-        let gone = |source| unreachable(folder, source);
-        self.bucket.still_there().await.map_err(gone)?;
+        let folder_lost = |source| unreachable(folder, source);
+        self.bucket.still_there().await.map_err(folder_lost)?;
         let mut files = BTreeMap::new();
-        for meta in listing
-            .objects
-            .iter()
-            .filter(|meta| meta.location != *prefix)
-        {
+        for meta in (listing.objects.iter()).filter(|meta| meta.location != *prefix) {
             let path = LakePath(meta.location.to_string());
             let folder = folder.clone();
             if meta.location.parent().as_ref() != Some(prefix) {
@@ -186,17 +222,21 @@ impl Lake {
                 return Err(LakeError::Repeated { folder, path });
             }
         }
-        Ok(files)
+        Ok(Listed {
+            files,
+            unaddressable: listing.unaddressable,
+        })
     }
 }
 
-/// The folder of a source's files of a day.
+/// The folder of a source's files for a day.
 #[must_use]
 pub fn folder(source: &str, day: Day) -> LakePath {
     LakePath(format!("{}/{source}", day.date().format("%Y/%m/%d")))
 }
 
-/// Seconds are all that HTTP headers tell of the time of writing; a listing may tell more.
+/// Write times are truncated to seconds, because HTTP headers have no more; a listing may be more
+/// precise.
 fn stamp(meta: &ObjectMeta) -> FileStamp {
     FileStamp {
         size: meta.size,
@@ -205,7 +245,7 @@ fn stamp(meta: &ObjectMeta) -> FileStamp {
     }
 }
 
-/// The path as an object's name: as it stands, never encoded, never reaching above the root.
+/// The path as an object's name: unchanged, never encoded, never outside the root.
 fn object_path(path: &LakePath) -> Result<Path, LakeError> {
     let text = path.0.as_str();
     let dots = |segment| segment == "." || segment == "..";
@@ -216,7 +256,7 @@ fn object_path(path: &LakePath) -> Result<Path, LakeError> {
     } else if text.starts_with('/') {
         "it is absolute"
     } else if text.chars().any(char::is_control) {
-        "it holds a control character"
+        "it contains a control character"
     } else if text.split('/').any(str::is_empty) {
         "it has an empty segment"
     } else if text.split('/').any(dots) {
@@ -230,28 +270,31 @@ fn object_path(path: &LakePath) -> Result<Path, LakeError> {
     Err(unusable(path, why))
 }
 
-/// Whether what was sent, or stands there, is the stamped version.
-fn same_version(path: &LakePath, want: &FileStamp, meta: &ObjectMeta) -> Result<(), LakeError> {
-    let is = stamp(meta);
-    let what = if is.etag != want.etag {
+/// Checks that what was received, or what exists, is the expected version.
+fn same_version(path: &LakePath, expected: &FileStamp, meta: &ObjectMeta) -> Result<(), LakeError> {
+    let found = stamp(meta);
+    let what = if found.etag != expected.etag {
         let shown = |etag: &Option<String>| etag.clone().unwrap_or_else(|| "none".into());
-        let (is, want) = (shown(&is.etag), shown(&want.etag));
+        let (found, expected) = (shown(&found.etag), shown(&expected.etag));
         format!(
-            "entity tag {} in place of {}",
-            is.escape_debug(),
-            want.escape_debug()
+            "entity tag {} instead of {}",
+            found.escape_debug(),
+            expected.escape_debug()
         )
-    } else if is.size < want.size && want.etag.is_some() {
+    } else if found.size < expected.size && expected.etag.is_some() {
         return Err(LakeError::Truncated {
             path: path.clone(),
-            got: is.size,
-            want: want.size,
+            got: found.size,
+            want: expected.size,
             source: None,
         });
-    } else if is.size != want.size {
-        format!("{} bytes in place of {}", is.size, want.size)
-    } else if want.etag.is_none() && is.modified != want.modified {
-        format!("written {} in place of {}", is.modified, want.modified)
+    } else if found.size != expected.size {
+        format!("{} bytes instead of {}", found.size, expected.size)
+    } else if expected.etag.is_none() && found.modified != expected.modified {
+        format!(
+            "written {} instead of {}",
+            found.modified, expected.modified
+        )
     } else {
         return Ok(());
     };
@@ -259,9 +302,9 @@ fn same_version(path: &LakePath, want: &FileStamp, meta: &ObjectMeta) -> Result<
     Err(LakeError::Changed { path, what })
 }
 
-/// The body, counted.
+/// Reads the body and checks its length.
 async fn collect(path: &LakePath, result: GetResult, want: u64) -> Result<Bytes, LakeError> {
-    let broken = |got, source: Option<object_store::Error>| LakeError::Truncated {
+    let truncated = |got, source: Option<object_store::Error>| LakeError::Truncated {
         path: path.clone(),
         got,
         want,
@@ -272,8 +315,8 @@ async fn collect(path: &LakePath, result: GetResult, want: u64) -> Result<Bytes,
             let bytes = result
                 .bytes()
                 .await
-                .map_err(|error| broken(0, Some(error)))?;
-            return counted(bytes, want, broken);
+                .map_err(|error| truncated(0, Some(error)))?;
+            return check_length(bytes, want, truncated);
         }
         GetResultPayload::Stream(body) => body,
     };
@@ -282,8 +325,8 @@ async fn collect(path: &LakePath, result: GetResult, want: u64) -> Result<Bytes,
     loop {
         match body.try_next().await {
             Ok(Some(part)) => bytes.extend_from_slice(&part),
-            Ok(None) => return counted(bytes.freeze(), want, broken),
-            Err(error) => return Err(broken(bytes.len() as u64, Some(error))),
+            Ok(None) => return check_length(bytes.freeze(), want, truncated),
+            Err(error) => return Err(truncated(bytes.len() as u64, Some(error))),
         }
         if bytes.len() as u64 > want {
             let what = format!("more than its {want} bytes");
@@ -293,16 +336,16 @@ async fn collect(path: &LakePath, result: GetResult, want: u64) -> Result<Bytes,
     }
 }
 
-fn counted(
+fn check_length(
     bytes: Bytes,
     want: u64,
-    broken: impl Fn(u64, Option<object_store::Error>) -> LakeError,
+    truncated: impl Fn(u64, Option<object_store::Error>) -> LakeError,
 ) -> Result<Bytes, LakeError> {
     let got = bytes.len() as u64;
     if got == want {
         Ok(bytes)
     } else {
-        Err(broken(got, None))
+        Err(truncated(got, None))
     }
 }
 
@@ -313,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hostile_path_is_refused_by_name() {
+    fn a_hostile_path_is_refused() {
         for (text, why) in [
             ("", "it is empty"),
             ("/etc/passwd", "it is absolute"),
@@ -322,9 +365,9 @@ mod tests {
             ("2020/./x", "it has a segment '.' or '..'"),
             ("2020//x", "it has an empty segment"),
             ("2020/x/", "it has an empty segment"),
-            ("2020/x\ny", "it holds a control character"),
-            ("2020/\u{85}y", "it holds a control character"),
-            ("2020/\0", "it holds a control character"),
+            ("2020/x\ny", "it contains a control character"),
+            ("2020/\u{85}y", "it contains a control character"),
+            ("2020/\0", "it contains a control character"),
         ] {
             let error = object_path(&LakePath(text.into())).unwrap_err();
             assert!(
@@ -338,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_as_it_is() {
+    fn a_name_is_kept_as_it_is() {
         for text in [
             "2020/05/13/gs/Cesar Ch\u{e1}vez_Comal_gs_2020-05-13_agg15.json",
             "2020/05/13/gs/Parmer&FM 734_McNeil_gs_2020-05-13_agg15.json",

@@ -1,4 +1,4 @@
-//! What was changed for the public, from the record of passes.
+//! Corrections of published data, for the public, derived from the passes.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use super::{Ledger, LedgerError, PassKind, VERIFIED, bounds};
 use crate::database::{FieldError, Line};
 use crate::model::{DatasetName, Day, DayRange};
 
-/// One correction of published data: a pass that changed rows or put some back.
+/// One correction of published data: a pass that changed or restored rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Correction {
     /// When it ended (UTC).
@@ -17,21 +17,21 @@ pub struct Correction {
     pub dataset: DatasetName,
     /// The local day whose rows were changed.
     pub day: Day,
-    /// The pass, which names the archive of what was purged.
+    /// The pass. It names the archive of what was purged.
     pub pass: Uuid,
-    /// What kind: `repair`, `rewrite` or `restore`.
+    /// Its kind: `repair`, `rewrite` or `restore`.
     pub kind: String,
-    /// Rows changed, all together.
+    /// Rows changed in total.
     pub rows: u64,
     /// Rows purged.
     pub purged: u64,
     /// Rows published.
     pub published: u64,
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// Rows that stood before it.
+    /// Rows published before it.
     pub before: Option<u64>,
-    /// Rows that stood after it, as the look that followed saw them.
+    /// Rows published after it, according to the check that followed.
     pub after: Option<u64>,
 }
 
@@ -41,10 +41,10 @@ fn read_correction(line: &Line) -> Result<Correction, FieldError> {
     let (purged, published) = (line.count(6)?, line.count(7)?);
     let kind: PassKind = line.parsed(4)?;
     let cause = summary.get("cause").and_then(|cause| cause.as_str());
-    let unsaid = match kind {
+    let default_reason = match kind {
         PassKind::Repair => "rows differed from the lake's files",
-        PassKind::Rewrite => "the day was written new",
-        PassKind::Restore => "archived rows were put back",
+        PassKind::Rewrite => "the day was purged and published again",
+        PassKind::Restore => "archived rows were restored",
     };
     let rows = |json: &serde_json::Value| json.get("published")?.as_u64();
     Ok(Correction {
@@ -56,15 +56,15 @@ fn read_correction(line: &Line) -> Result<Correction, FieldError> {
         rows: purged + published,
         purged,
         published,
-        reason: cause.unwrap_or(unsaid).to_owned(),
+        reason: cause.unwrap_or(default_reason).to_owned(),
         before: rows(&summary),
         after: seen.as_ref().and_then(rows),
     })
 }
 
 impl Ledger {
-    /// The corrections of a dataset, or of all, on days of a range: the newest first, at most
-    /// `most`. A pass that died counts with what its journal says was purged.
+    /// The corrections of a dataset, or of all datasets, on the days of a range: newest first,
+    /// `most` at most. A pass whose process died counts with the purged rows in its journal.
     pub async fn corrections(
         &self,
         dataset: Option<&DatasetName>,

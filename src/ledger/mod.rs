@@ -1,75 +1,100 @@
-//! Our own durable record: passes and their journal, the state of every day and schedule, the queue
-//! of what is to be looked at, leases, marks, approvals, and what is usual for a dataset.
+//! The program's own durable record: passes and their journal, the state of every day and schedule,
+//! the queue of days to check, leases, marks, approvals, and usual numbers of a dataset.
 //!
-//! It is ours alone, with tables of its own (`schema`) in PostgreSQL, for several replicas, or in
-//! an SQLite file. Every statement is written once for both. Nothing here has a clock: all times
-//! are handed in, and come back cut to the microsecond. What the records mean for what is done is
-//! decided elsewhere; the ledger only never loses or invents one.
+//! Only Sodalake uses it. It has its own tables (`schema`) in PostgreSQL, for several replicas, or
+//! in an SQLite file. Every statement is written once for both. The ledger has no clock: all times
+//! are passed in, and are returned truncated to microseconds. What the records mean is decided
+//! elsewhere; the ledger only ensures that none is lost or invented.
 
+mod carry;
 mod changes;
 mod corrections;
 mod days;
 mod leases;
 mod passes;
+mod pauses;
 mod people;
 mod prune;
 mod queue;
 mod schedules;
 mod schema;
-mod standing;
+mod totals;
 mod usual;
+
+use std::path::PathBuf;
+
+use url::Url;
 
 use crate::database::{Access, Address, Database, DatabaseError, Param};
 use crate::model::DayRange;
+use crate::model::text::shell_word;
 use crate::settings::LedgerSettings;
 
-pub use changes::{Change, Tell};
+pub use carry::{Compared, OpenAltered, carry_over};
+pub use changes::{Change, Tell, Untold};
 pub use corrections::Correction;
 pub use days::DayRecord;
-pub use leases::LeaseAnswer;
+pub use leases::{Held, LeaseAnswer};
 pub use passes::{JournalStep, PassEnd, PassKind, PassRecord, UnknownKind, VERIFIED};
+pub use pauses::Pause;
 pub use people::{Act, Approval, Mark, MarkKind};
-pub use prune::GUARDS_COUNT;
-pub use queue::{Finished, QueueSize, Queued, Reason, Want};
+pub use prune::REPAIRS_COUNTED;
+pub use queue::{Finished, QueueSize, Queued, Reason, ToCheck};
 pub use schedules::{ScheduleRecord, Walk};
-pub use standing::{HeldDays, Standing};
+pub use totals::{HeldDays, Promise, StateTotal, UNKNOWN};
 pub use usual::Usual;
 
-/// What could not be found out from the ledger or noted in it.
+/// The ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The database failed, or its tables are of a newer program.
+    /// The database failed, or its tables belong to a newer version.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// A step or an end was to be noted for a pass that was never begun, or has ended.
-    #[error("note in the {place} for pass {pass}: no such pass is under way")]
+    /// The folder of an SQLite ledger does not exist. It is not created, because a disk may not be
+    /// mounted.
+    #[error(
+        "cannot open the ledger {}: its folder does not exist; mount it if it is a disk, or create \
+         it: mkdir -p {}",
+        .file.display(), shell_word(&.folder.display().to_string())
+    )]
+    NoFolder {
+        /// The database's file.
+        file: PathBuf,
+        /// The folder it should be in.
+        folder: PathBuf,
+    },
+    /// A step or the end of a pass could not be recorded, because the pass never began or has
+    /// already ended.
+    #[error(
+        "cannot record a step of pass {pass} in the {place}: the pass has ended or never began"
+    )]
     NoSuchPass {
         /// The pass.
         pass: uuid::Uuid,
-        /// Which database.
+        /// The database.
         place: String,
     },
-    /// The lease was let go and taken again and again while we asked.
-    #[error("take lease {name:?} in the {place}: too many others ask at once")]
+    /// The lease kept changing hands while it was requested.
+    #[error("cannot take lease {name:?} in the {place}: too many others request it at once")]
     Contended {
         /// The lease.
         name: String,
-        /// Which database.
+        /// The database.
         place: String,
     },
 }
 
-/// Our own durable record, open.
+/// The open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     database: Database,
 }
 
 impl Ledger {
-    /// Connects, creates the tables or brings them up to date. Several programs may do so at once.
+    /// Connects, and creates or migrates the tables. Several processes may do so at the same time.
     ///
     /// # Errors
-    /// Also if the tables are of a newer program than this one: nothing is touched then.
+    /// If the database fails, or if its tables belong to a newer version; then nothing is changed.
     pub async fn open(settings: &LedgerSettings) -> Result<Self, LedgerError> {
         let address = Address {
             role: "ledger",
@@ -77,6 +102,7 @@ impl Ledger {
             password: settings.password.as_ref(),
             ca_file: settings.ca_file.as_ref(),
         };
+        folder_exists(settings)?;
         let database = Database::open(&address, Access::Write).await?;
         database
             .migrate(schema::VERSION_TABLE, &schema::migrations(database.kind()))
@@ -84,16 +110,48 @@ impl Ledger {
         Ok(Self { database })
     }
 
-    /// Asks the database for a sign of life, for readiness and `doctor`.
+    /// The database's address, without secrets.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.database.place().name
+    }
+
+    /// Checks the connection, for readiness and `doctor`.
     pub async fn ping(&self) -> Result<(), LedgerError> {
         self.database
-            .query("ask for a sign of life", "select 1", Vec::new(), |_| Ok(()))
+            .query("check the connection", "select 1", Vec::new(), |_| Ok(()))
             .await?;
         Ok(())
     }
+
+    /// Whether a connection pooler shares our sessions with other clients; `None` if there are no
+    /// sessions.
+    pub async fn shares_sessions(&self) -> Result<Option<bool>, LedgerError> {
+        Ok(self.database.shares_sessions().await?)
+    }
 }
 
-/// The first day and the day after the last, for a condition `day >= $n and day < $m`.
+/// A new ledger is created as a new file, in a folder that must exist.
+fn folder_exists(settings: &LedgerSettings) -> Result<(), LedgerError> {
+    if settings.url.scheme() != "sqlite" {
+        return Ok(());
+    }
+    // An invalid path is refused when the database is opened.
+    let file = Url::parse(&format!("file://{}", settings.url.path()));
+    let file = file.ok().and_then(|file| file.to_file_path().ok());
+    match file
+        .as_deref()
+        .and_then(|file| Some((file, file.parent()?)))
+    {
+        Some((file, folder)) if !folder.is_dir() => Err(LedgerError::NoFolder {
+            file: file.to_owned(),
+            folder: folder.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The first day and the day after the last, for the condition `day >= $n and day < $m`.
 fn bounds(range: Option<DayRange>) -> [Param; 2] {
     let year = |year| chrono::NaiveDate::from_ymd_opt(year, 1, 1).map(crate::model::Day::new);
     match range {

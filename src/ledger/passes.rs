@@ -1,5 +1,5 @@
-//! Passes that change something, each with a journal of its steps, so that a killed one can be told
-//! from a finished one and every purge is counted.
+//! Passes that change something, each with a journal of its steps, so that a killed pass can be
+//! distinguished from a finished one and every purge is counted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,15 +15,15 @@ use super::{Ledger, LedgerError};
 use crate::database::{DatabaseError, FieldError, Line, Param, Statement};
 use crate::model::{DatasetName, Day};
 
-/// What kind of pass.
+/// The kind of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PassKind {
-    /// Mends what differs.
+    /// Repairs the differences.
     Repair,
-    /// Wipes the day and writes it new, asked for by name.
+    /// Wipes the day and publishes it again, at a person's request.
     Rewrite,
-    /// Puts archived rows back.
+    /// Restores archived rows.
     Restore,
 }
 
@@ -37,9 +37,9 @@ impl fmt::Display for PassKind {
     }
 }
 
-/// A text that is no kind of pass or mark.
+/// A text that names no kind of pass or mark.
 #[derive(Debug, thiserror::Error)]
-#[error("read kind {0:?}: unknown")]
+#[error("unknown kind {0:?}")]
 pub struct UnknownKind(pub(super) String);
 
 impl FromStr for PassKind {
@@ -53,30 +53,31 @@ impl FromStr for PassKind {
     }
 }
 
-/// The step that notes what the look after a repair saw: `published`, the rows that stand.
+/// The step that records the result of the check after a repair: `published`, the number of
+/// published rows.
 pub const VERIFIED: &str = "verified";
 
-/// The outcome of a pass that left the day as it must be.
-const WELL: &str = "repaired";
+/// The outcome of a pass that repaired the day.
+const REPAIRED: &str = "repaired";
 
 /// A pass over one dataset-day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PassRecord {
-    /// Its id, a UUID of version 7.
+    /// Its id, a version 7 UUID.
     pub id: Uuid,
     /// The dataset.
     pub dataset: DatasetName,
     /// The local day.
     pub day: Day,
-    /// What kind.
+    /// Its kind.
     pub kind: PassKind,
     /// When it began (UTC).
     pub started_at: DateTime<Utc>,
     /// Digest of its plan.
     pub digest: String,
-    /// Its plan in short.
+    /// A summary of its plan.
     pub summary: Json,
-    /// How it ended; `None` while it runs, or if the program died.
+    /// How it ended; `None` while it runs, or if its process died.
     pub end: Option<PassEnd>,
 }
 
@@ -95,16 +96,16 @@ pub struct PassEnd {
     pub catalog_changes: u64,
 }
 
-/// One step of a pass, noted before or after its effect.
+/// One step of a pass, recorded before or after its effect.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JournalStep {
-    /// Its place in the journal, from 1.
+    /// Its position in the journal, from 1.
     pub number: u64,
     /// When (UTC).
     pub at: DateTime<Utc>,
-    /// What.
+    /// The step.
     pub step: String,
-    /// Whatever belongs to it. A whole number `purged` in it counts as rows purged.
+    /// Details. An integer `purged` counts as rows purged.
     pub detail: Json,
 }
 
@@ -172,7 +173,7 @@ fn pass_params(pass: &PassRecord) -> Vec<Param> {
 }
 
 impl Ledger {
-    /// Notes that a pass begins, before its first effect.
+    /// Records that a pass begins, before its first effect.
     pub async fn begin_pass(&self, pass: &PassRecord) -> Result<(), LedgerError> {
         let sql = format!(
             "insert into ledger_passes ({COLUMNS}, steps)
@@ -184,8 +185,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Adds a step to the journal of a pass that has not ended. A whole number `purged` in `detail`
-    /// counts as rows purged until the pass ends with a larger one.
+    /// Adds a step to the journal of a pass that has not ended. An integer `purged` in `detail`
+    /// counts as rows purged, until the pass ends with a larger number.
     pub async fn journal(
         &self,
         pass: Uuid,
@@ -214,7 +215,7 @@ impl Ledger {
             .await
     }
 
-    /// Notes how a pass ended.
+    /// Records how a pass ended.
     pub async fn end_pass(
         &self,
         pass: Uuid,
@@ -289,7 +290,7 @@ impl Ledger {
         Ok(Some((pass, steps)))
     }
 
-    /// The passes over a day that began at or after `since`, the oldest first.
+    /// The passes over a day that began at or after `since`, oldest first.
     pub async fn passes(
         &self,
         dataset: &DatasetName,
@@ -301,33 +302,35 @@ impl Ledger {
             .await
     }
 
-    /// Whether a rewrite of this day began since which no pass has mended it: what stands of the day
-    /// may be what that rewrite has left.
+    /// Whether a rewrite of this day began and no pass has repaired the day since. Then the
+    /// published rows may be what is left of that rewrite.
     pub async fn is_half_rewritten(
         &self,
         dataset: &DatasetName,
         day: Day,
     ) -> Result<bool, LedgerError> {
         let passes = self.passes(dataset, day, DateTime::UNIX_EPOCH).await?;
-        let is_well = |pass: &PassRecord| pass.end.as_ref().is_some_and(|end| end.outcome == WELL);
-        let mut since = passes.iter().rev().take_while(|pass| !is_well(pass));
+        let has_repaired =
+            |pass: &PassRecord| pass.end.as_ref().is_some_and(|end| end.outcome == REPAIRED);
+        let mut since = passes.iter().rev().take_while(|pass| !has_repaired(pass));
         Ok(since.any(|pass| pass.kind == PassKind::Rewrite))
     }
 
-    /// The passes of a dataset that have not ended, the oldest first.
+    /// The unfinished passes of a dataset, oldest first.
     pub async fn unfinished(&self, dataset: &DatasetName) -> Result<Vec<PassRecord>, LedgerError> {
         let params = vec![dataset.as_str().into()];
         self.read_passes("dataset = $1 and ended_at is null", params)
             .await
     }
 
-    /// The passes of every dataset that have not ended, the oldest first.
+    /// The unfinished passes of all datasets, oldest first.
     pub async fn all_unfinished(&self) -> Result<Vec<PassRecord>, LedgerError> {
         self.read_passes("ended_at is null", Vec::new()).await
     }
 
-    /// Rows purged from a dataset by passes that began or ended at or after `since`. Of a pass, the
-    /// larger of its end's number and its journal's sum counts, so that one that died counts too.
+    /// Rows purged from a dataset by passes that began or ended at or after `since`. For each pass,
+    /// the larger of the number recorded at its end and the sum of its journal counts, so that a
+    /// pass whose process died counts too.
     pub async fn purged_since(
         &self,
         dataset: &DatasetName,
@@ -343,12 +346,12 @@ impl Ledger {
         let params = vec![dataset.as_str().into(), since.into()];
         let sums = self
             .database
-            .query("count purged rows", sql, params, |line| line.count(0))
+            .query("count the purged rows", sql, params, |line| line.count(0))
             .await?;
         Ok(sums.into_iter().sum())
     }
 
-    /// Repairs of a day that began at or after `since` and after a person released the day last,
+    /// Repairs of a day that began at or after `since` and after a person last released the day,
     /// however they ended.
     pub async fn repairs_since(
         &self,

@@ -1,4 +1,4 @@
-//! What people decided: marks on days, approvals of plans, and a record of every such act.
+//! Decisions made by people: marks on days, approvals of plans, and a record of every such act.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ use super::{Ledger, LedgerError, UnknownKind};
 use crate::database::{FieldError, Line, Param, Statement};
 use crate::model::{DatasetName, Day};
 
-/// What a mark says.
+/// The meaning of a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkKind {
-    /// The day's data are lost for good; its gap is no finding.
+    /// The day's data are lost for good; its missing rows are no finding.
     KnownLost,
-    /// Nothing is done to the day.
+    /// The day is not repaired.
     Hold,
 }
 
@@ -40,18 +40,18 @@ impl FromStr for MarkKind {
     }
 }
 
-/// A mark that a person set on a day. A day has one at most.
+/// A mark that a person put on a day. A day has at most one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mark {
     /// The dataset.
     pub dataset: DatasetName,
     /// The local day.
     pub day: Day,
-    /// What it says.
+    /// Its meaning.
     pub kind: MarkKind,
     /// Why.
     pub reason: String,
-    /// The first day on which it no longer holds; `None`: it holds until released.
+    /// The first day on which it no longer applies; `None` if it applies until released.
     pub until: Option<Day>,
     /// When it was set (UTC).
     pub at: DateTime<Utc>,
@@ -59,7 +59,7 @@ pub struct Mark {
     pub by: String,
 }
 
-/// A person's consent to the plan with this digest.
+/// A person's approval of the plan with this digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Approval {
     /// Digest of the plan.
@@ -70,7 +70,7 @@ pub struct Approval {
     pub by: String,
     /// Why.
     pub reason: String,
-    /// When the plan was carried out under it (UTC). An approval serves once.
+    /// When the plan was carried out under it (UTC). An approval can be used once.
     pub used_at: Option<DateTime<Utc>>,
 }
 
@@ -81,15 +81,15 @@ pub struct Act {
     pub at: DateTime<Utc>,
     /// Who, and from where.
     pub origin: String,
-    /// What: `hold`, `known-lost`, `release`, `approve`, `check`.
+    /// The act: `hold`, `known-lost`, `release`, `approve`, `check`.
     pub act: String,
-    /// On what: `camera-counts 2020-10-01`, or the digest of a plan.
+    /// Its subject: `camera-counts 2020-10-01`, or the digest of a plan.
     pub subject: String,
     /// Why.
     pub reason: String,
 }
 
-/// The act that takes a mark back, and closes an open breaker.
+/// The act that removes a mark and resets the day's breaker.
 pub(super) const RELEASE: &str = "release";
 
 fn subject(dataset: &DatasetName, day: Day) -> String {
@@ -150,7 +150,7 @@ fn mark_params(mark: &Mark) -> Vec<Param> {
 }
 
 impl Ledger {
-    /// Sets a mark on a day, in place of the one it may have.
+    /// Puts a mark on a day, replacing an earlier one.
     pub async fn mark(&self, mark: &Mark) -> Result<(), LedgerError> {
         let set = Statement::new(
             "insert into ledger_marks (dataset, day, kind, reason, until, marked_at, marked_by)
@@ -174,8 +174,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes the mark of a day, and tells whether it had one. Repairs before `at` count no more
-    /// against the day's breaker.
+    /// Removes the mark of a day, and returns whether it had one. Repairs before `at` no longer
+    /// count for the day's breaker.
     pub async fn unmark(
         &self,
         dataset: &DatasetName,
@@ -203,7 +203,7 @@ impl Ledger {
         Ok(lines.first() == Some(&1))
     }
 
-    /// The marks of a dataset, or of all, by dataset and day; those that have run out too.
+    /// The marks of a dataset, or of all datasets, by dataset and day, including expired ones.
     pub async fn marks(&self, dataset: Option<&DatasetName>) -> Result<Vec<Mark>, LedgerError> {
         let sql = "select dataset, day, kind, reason, until, marked_at, marked_by
              from ledger_marks where dataset = $1 or cast($1 as text) is null
@@ -215,7 +215,8 @@ impl Ledger {
             .await?)
     }
 
-    /// Notes a person's consent to a plan. A used approval of the same plan becomes fresh again.
+    /// Records a person's approval of a plan. An approval of the same plan that was used can be
+    /// used again.
     pub async fn approve(&self, approval: &Approval) -> Result<(), LedgerError> {
         let Approval {
             digest,
@@ -246,7 +247,7 @@ impl Ledger {
             reason: reason.clone(),
         };
         self.database
-            .transaction("note an approval", vec![set, record(&act)])
+            .transaction("record an approval", vec![set, record(&act)])
             .await?;
         Ok(())
     }
@@ -270,7 +271,7 @@ impl Ledger {
         Ok(found.into_iter().next())
     }
 
-    /// Uses the approval of the plan with this digest: true for one caller, once.
+    /// Uses the approval of the plan with this digest. Returns true to exactly one caller.
     pub async fn use_approval(
         &self,
         digest: &str,
@@ -283,7 +284,7 @@ impl Ledger {
         Ok(used.await? == 1)
     }
 
-    /// Records something a person did that leaves no mark and no approval.
+    /// Records an act that leaves no mark and no approval.
     pub async fn record_act(&self, act: &Act) -> Result<(), LedgerError> {
         self.database
             .transaction("record an act", vec![record(act)])
@@ -291,7 +292,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What people did about a day, the oldest first.
+    /// What people did about a day, oldest first.
     pub async fn acts(&self, dataset: &DatasetName, day: Day) -> Result<Vec<Act>, LedgerError> {
         let sql = "select at, origin, act, subject, reason from ledger_acts
              where subject = $1 order by number";

@@ -1,9 +1,10 @@
-//! The queue of dataset-days to look at, shared by every replica on the same ledger.
+//! The queue of dataset-days to check, shared by every replica on the same ledger.
 //!
-//! A dataset-day stands on it once, however many reasons there are to look at it. A replica claims
-//! entries for a while and renews its claims while it works; those of one that died run out, and
-//! others take them over. An entry leaves the queue only when it is finished by the one who has
-//! claimed it, so that each is done once for each time it was put there.
+//! A dataset-day is on it once, however many reasons there are to check it. A replica claims
+//! entries for a limited time and renews its claims while it works; the claims of a replica that
+//! died expire, and others take the entries over. Only the replica that has claimed an entry can
+//! finish it and so remove it from the queue. Each entry is therefore done once for each time it
+//! was queued.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,26 +18,26 @@ use crate::database::{BoxError, FieldError, Kind, Line, Param, Statement};
 use crate::model::{DatasetName, Day};
 use crate::schedule::Schedule;
 
-/// Why a day is on the queue. What comes first here is done first.
+/// Why a day is on the queue, most urgent reason first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
-    /// A person asked for it.
-    Asked,
-    /// It was looked at, and only time stands between it and its repair.
+    /// A person requested it.
+    Requested,
+    /// It was checked, and its repair only needs to wait.
     Again,
-    /// It is not as it was when last seen in step.
+    /// It has changed since it was last found in sync.
     Survey,
-    /// It is in the window.
+    /// It is in the window of a scheduled check.
     Check,
-    /// It is the past's turn.
+    /// It is part of an audit.
     Audit,
 }
 
 impl Reason {
     /// Every reason.
     pub const ALL: [Self; 5] = [
-        Self::Asked,
+        Self::Requested,
         Self::Again,
         Self::Survey,
         Self::Check,
@@ -65,7 +66,7 @@ impl From<Schedule> for Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Asked => "asked",
+            Self::Requested => "requested",
             Self::Again => "again",
             Self::Survey => "survey",
             Self::Check => "check",
@@ -74,16 +75,16 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A dataset-day to be put on the queue.
+/// A dataset-day to put on the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Want {
+pub struct ToCheck {
     /// The dataset.
     pub dataset: DatasetName,
     /// The local day.
     pub day: Day,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// How closely it is to be looked at.
+    /// How closely to check it.
     pub depth: Depth,
 }
 
@@ -94,60 +95,61 @@ pub struct Queued {
     pub dataset: DatasetName,
     /// The local day.
     pub day: Day,
-    /// Every reason, the most pressing first.
+    /// Every reason, most urgent first.
     pub reasons: Vec<Reason>,
-    /// How closely it is to be looked at.
+    /// How closely to check it.
     pub depth: Depth,
-    /// When it was put there (UTC).
+    /// When it was queued (UTC).
     pub queued_at: DateTime<Utc>,
-    /// When it may be begun (UTC).
+    /// When work on it may start (UTC).
     pub due_at: DateTime<Utc>,
-    /// How often it was begun.
+    /// How often work on it was started.
     pub tries: u32,
     /// Who has claimed it, and until when (UTC).
     pub claim: Option<(String, DateTime<Utc>)>,
-    /// Grows each time a person asks for it.
+    /// Increases each time a person requests the day.
     #[serde(skip)]
     ticket: u64,
 }
 
 impl Queued {
-    /// Whether it is there for this reason.
+    /// Whether it was queued for this reason.
     #[must_use]
     pub fn has(&self, reason: Reason) -> bool {
         self.reasons.contains(&reason)
     }
 }
 
-/// How much is on the queue.
+/// The size of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QueueSize {
-    /// Entries that may be begun now.
+    /// Entries on which work may start now.
     pub ready: u64,
-    /// Entries whose time has not come.
+    /// Entries that are not due yet.
     pub waiting: u64,
-    /// Entries in work, here or elsewhere.
+    /// Claimed entries, here or on another replica.
     pub in_work: u64,
-    /// When the first waiting entry may be begun (UTC).
+    /// When the first waiting entry is due (UTC).
     pub next_due: Option<DateTime<Utc>>,
 }
 
-/// What became of an entry that was done.
+/// What happened to a finished entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// It is off the queue.
+    /// It was removed from the queue.
     Done,
-    /// A person asked for it again meanwhile; it stays.
-    AskedAgain,
-    /// The claim had run out and it is no longer ours.
+    /// It was requested again in the meantime, by a person or for a deeper scheduled check, and
+    /// stays queued.
+    RequestedAgain,
+    /// The claim had expired and another replica has the entry.
     Lost,
 }
 
 const COLUMNS: &str = "dataset, day, reasons, depth, queued_at, due_at, tries, claimed_by, \
      claimed_until, ticket";
 
-/// A person's wish: it is due now, and the entry outlives a look that has begun before.
-const ASK: &str = "insert into ledger_queue as old
+/// A person's request: it is due now, and the entry outlasts a check that started earlier.
+const REQUESTED: &str = "insert into ledger_queue as old
        (dataset, day, reasons, rank, depth, queued_at, due_at, tries, ticket)
      values ($1, $2, $3, $4, $5, $6, $6, 0, 1)
      on conflict (dataset, day) do update set
@@ -157,36 +159,38 @@ const ASK: &str = "insert into ledger_queue as old
        due_at = case when excluded.due_at < old.due_at then excluded.due_at else old.due_at end,
        ticket = old.ticket + 1";
 
-/// A schedule's: an entry that is there keeps its time, and one that was looked at and only waits
-/// for its repair has been done as far as a schedule is concerned.
+/// A schedule's request: an existing entry keeps its due time. For an entry that was checked and
+/// only waits for its repair, the schedule is already satisfied, but the repair must use at least
+/// the requested depth.
 const SCHEDULED: &str = "insert into ledger_queue as old
        (dataset, day, reasons, rank, depth, queued_at, due_at, tries, ticket)
      values ($1, $2, $3, $4, $5, $6, $6, 0, 0)
      on conflict (dataset, day) do update set
-       reasons = old.reasons | excluded.reasons,
-       rank = case when excluded.rank < old.rank then excluded.rank else old.rank end,
-       depth = case when excluded.depth > old.depth then excluded.depth else old.depth end
-     where old.reasons & $7 = 0";
+       reasons = case when old.reasons & $7 = 0 then old.reasons | excluded.reasons
+         else old.reasons end,
+       rank = case when old.reasons & $7 = 0 and excluded.rank < old.rank
+         then excluded.rank else old.rank end,
+       depth = case when excluded.depth > old.depth then excluded.depth else old.depth end";
 
-fn depth_number(depth: Depth) -> i64 {
+pub(super) fn depth_number(depth: Depth) -> i64 {
     depth as i64
 }
 
-fn read_depth(number: i64) -> Result<Depth, BoxError> {
+pub(super) fn read_depth(number: i64) -> Result<Depth, BoxError> {
     [Depth::Survey, Depth::Keys, Depth::Content]
         .into_iter()
         .find(|depth| depth_number(*depth) == number)
-        .ok_or_else(|| format!("{number} is no depth").into())
+        .ok_or_else(|| format!("{number} is not a depth").into())
 }
 
 /// The statement that puts a day on the queue.
-pub(super) fn put(want: &Want, now: DateTime<Utc>) -> Statement {
-    let Want {
+pub(super) fn put(to_check: &ToCheck, now: DateTime<Utc>) -> Statement {
+    let ToCheck {
         dataset,
         day,
         reason,
         depth,
-    } = want;
+    } = to_check;
     let mut params: Vec<Param> = vec![
         dataset.as_str().into(),
         (*day).into(),
@@ -195,8 +199,8 @@ pub(super) fn put(want: &Want, now: DateTime<Utc>) -> Statement {
         depth_number(*depth).into(),
         now.into(),
     ];
-    if *reason == Reason::Asked {
-        return Statement::new(ASK, params);
+    if *reason == Reason::Requested {
+        return Statement::new(REQUESTED, params);
     }
     params.push(Reason::Again.bit().into());
     Statement::new(SCHEDULED, params)
@@ -224,16 +228,20 @@ fn read_queued(line: &Line) -> Result<Queued, FieldError> {
 }
 
 impl Ledger {
-    /// Puts days on the queue, all or none. What is there already stays there once.
-    pub async fn enqueue(&self, wants: &[Want], now: DateTime<Utc>) -> Result<(), LedgerError> {
-        let statements = wants.iter().map(|want| put(want, now)).collect();
-        let act = format!("queue {} dataset-days", wants.len());
+    /// Puts days on the queue, all or none. Days that are already queued are not added twice.
+    pub async fn enqueue(
+        &self,
+        to_check: &[ToCheck],
+        now: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        let statements = to_check.iter().map(|to_check| put(to_check, now)).collect();
+        let act = format!("queue {} dataset-days", to_check.len());
         self.database.transaction(&act, statements).await?;
         Ok(())
     }
 
-    /// Claims up to `most` entries whose time has come, the most pressing first, until `now + ttl`.
-    /// No two callers get the same entry, as long as the claim is renewed in time.
+    /// Claims up to `most` due entries, most urgent first, until `now + ttl`. No two callers get
+    /// the same entry as long as its claim is renewed in time.
     pub async fn claim(
         &self,
         holder: &str,
@@ -241,7 +249,7 @@ impl Ledger {
         ttl: Duration,
         most: u64,
     ) -> Result<Vec<Queued>, LedgerError> {
-        // SQLite has one writer at a time, and no lines to lock.
+        // SQLite has one writer at a time, and no row locks.
         let skip = match self.database.kind() {
             Kind::Postgres => "for update skip locked",
             Kind::Sqlite => "",
@@ -263,8 +271,8 @@ impl Ledger {
         Ok(claimed)
     }
 
-    /// Renews the claims of `holder` on these entries until `now + ttl`, and tells how many of them
-    /// it still has.
+    /// Renews the claims of `holder` on these entries until `now + ttl`, and returns how many it
+    /// still has.
     pub async fn renew_claims(
         &self,
         entries: &[Queued],
@@ -292,7 +300,7 @@ impl Ledger {
         Ok(renewed.into_iter().sum())
     }
 
-    /// Takes a claimed entry off the queue: it was done.
+    /// Removes a claimed entry from the queue because it is done.
     pub async fn finish(&self, entry: &Queued, holder: &str) -> Result<Finished, LedgerError> {
         let key = || {
             vec![
@@ -302,10 +310,10 @@ impl Ledger {
             ]
         };
         let mut with_ticket: Vec<Param> = key();
-        with_ticket.push(entry.ticket.into());
+        with_ticket.extend([entry.ticket.into(), depth_number(entry.depth).into()]);
         let remove = Statement::new(
             "delete from ledger_queue
-             where dataset = $1 and day = $2 and claimed_by = $3 and ticket = $4",
+             where dataset = $1 and day = $2 and claimed_by = $3 and ticket = $4 and depth <= $5",
             with_ticket,
         );
         let keep = Statement::new(
@@ -317,12 +325,12 @@ impl Ledger {
         let changed = self.database.transaction(&act, vec![remove, keep]).await?;
         Ok(match changed[..] {
             [1, _] => Finished::Done,
-            [_, 1] => Finished::AskedAgain,
+            [_, 1] => Finished::RequestedAgain,
             _ => Finished::Lost,
         })
     }
 
-    /// Gives a claimed entry back, to be begun again at `due_at`: its reasons stay.
+    /// Gives a claimed entry back, to be started again at `due_at`. Its reasons are kept.
     pub async fn give_back(
         &self,
         entry: &Queued,
@@ -344,9 +352,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives a claimed entry back that was looked at and waits until `due_at` for its repair. No
-    /// schedule waits for it any more.
-    pub async fn give_back_looked_at(
+    /// Gives back a claimed entry that was checked and waits until `due_at` for its repair. Its
+    /// schedules count as satisfied.
+    pub async fn give_back_checked(
         &self,
         entry: &Queued,
         holder: &str,
@@ -371,22 +379,38 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives everything back that `holder` has claimed: what a program does that is asked to end.
+    /// Gives back everything that `holder` has claimed, for a process that is shutting down.
     pub async fn give_all_back(&self, holder: &str) -> Result<u64, LedgerError> {
         let sql = "update ledger_queue set claimed_by = null, claimed_until = null
              where claimed_by = $1";
         let given = self
             .database
-            .execute("give claims back", sql, vec![holder.into()]);
+            .execute("release claims", sql, vec![holder.into()]);
         Ok(given.await?)
     }
 
-    /// Everyone who has claimed something.
-    pub async fn claimants(&self) -> Result<Vec<String>, LedgerError> {
-        let sql = "select distinct claimed_by from ledger_queue where claimed_by is not null";
+    /// Gives back what `holder` has claimed, unless it has renewed its claims beyond `until`.
+    pub async fn give_back_until(
+        &self,
+        holder: &str,
+        until: DateTime<Utc>,
+    ) -> Result<u64, LedgerError> {
+        let sql = "update ledger_queue set claimed_by = null, claimed_until = null
+             where claimed_by = $1 and claimed_until <= $2";
+        let params = vec![holder.into(), until.into()];
+        let given = self.database.execute("release claims", sql, params);
+        Ok(given.await?)
+    }
+
+    /// Every holder of claims, with the latest time until which it has claimed an entry.
+    pub async fn claimants(&self) -> Result<Vec<(String, DateTime<Utc>)>, LedgerError> {
+        let sql = "select claimed_by, max(claimed_until) from ledger_queue
+             where claimed_by is not null group by claimed_by order by claimed_by";
         let found = self
             .database
-            .query("read who claims", sql, Vec::new(), |line| line.get(0));
+            .query("read the claimants", sql, Vec::new(), |line| {
+                Ok((line.get(0)?, line.get(1)?))
+            });
         Ok(found.await?)
     }
 
@@ -401,7 +425,7 @@ impl Ledger {
         Ok(pending.await?)
     }
 
-    /// How much is on the queue at `now`.
+    /// The size of the queue at `now`.
     pub async fn queue_size(&self, now: DateTime<Utc>) -> Result<QueueSize, LedgerError> {
         let sql = "select
                coalesce(sum(case when due_at <= $1 and (claimed_until is null or claimed_until <= $1)
@@ -426,7 +450,7 @@ impl Ledger {
         Ok(size.into_iter().next().unwrap_or_default())
     }
 
-    /// Takes off the queue what is nobody's any more: days of datasets that are not among `known`.
+    /// Removes the days of datasets that are not in `known`.
     pub async fn forget_datasets_but(&self, known: &[DatasetName]) -> Result<u64, LedgerError> {
         let places: Vec<String> = (1..=known.len()).map(|at| format!("${at}")).collect();
         let sql = format!(
@@ -434,10 +458,10 @@ impl Ledger {
             places.join(", ")
         );
         let params = known.iter().map(|name| name.as_str().into()).collect();
-        let gone = self
+        let removed = self
             .database
-            .execute("clear the queue", &sql, params)
+            .execute("remove unknown datasets from the queue", &sql, params)
             .await?;
-        Ok(gone)
+        Ok(removed)
     }
 }

@@ -1,29 +1,29 @@
 //! The state of every schedule: which run was due, whether its days are on the queue, when the last
-//! run succeeded, and how far the audit has walked into the past.
+//! run succeeded, and how far the audit has got.
 //!
-//! A run has *succeeded* once its days were put on the queue and all of them were looked at without a
-//! service failing. So the state is never told by a program that hopes; it follows from the queue.
+//! A run has *succeeded* once its days were queued and all of them were checked without a failing
+//! service. This is derived from the queue and never claimed by a process.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::queue::{Reason, Want, put};
+use super::queue::{Reason, ToCheck, put};
 use super::{Ledger, LedgerError};
 use crate::database::{DatabaseError, FieldError, Line, Param, Statement};
 use crate::model::{DatasetName, Day};
 use crate::schedule::Schedule;
 
-/// How far an audit's walk is: it goes from young days to old ones.
+/// The progress of an audit, which goes from young days to old ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Walk {
-    /// The next day to be put on the queue.
+    /// The next day to queue.
     pub next: Day,
-    /// The oldest day there is.
+    /// The oldest existing day.
     pub oldest: Day,
 }
 
 impl Walk {
-    /// Whether the past has been put on the queue whole.
+    /// Whether all days have been queued.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.next < self.oldest
@@ -35,30 +35,30 @@ impl Walk {
 pub struct ScheduleRecord {
     /// The dataset.
     pub dataset: DatasetName,
-    /// Which schedule.
+    /// The schedule.
     pub schedule: Schedule,
     /// When its latest run was due (UTC).
     pub due_at: DateTime<Utc>,
-    /// Which run's days were last put on the queue, all of them: its due time (UTC).
+    /// The run whose days were last completely queued: its due time (UTC).
     pub queued_for: DateTime<Utc>,
-    /// Which run last succeeded: its due time (UTC).
+    /// The run that last succeeded: its due time (UTC).
     pub done_for: DateTime<Utc>,
-    /// When it did (UTC).
+    /// When it succeeded (UTC).
     pub done_at: Option<DateTime<Utc>>,
-    /// Why the latest run could not go on, since it last could.
+    /// Why the latest run failed, if it has not succeeded since.
     pub failure: Option<String>,
-    /// Of an audit: how far it is.
+    /// The progress, if this is an audit.
     pub walk: Option<Walk>,
 }
 
 impl ScheduleRecord {
-    /// Whether its latest run's days are still to be put on the queue.
+    /// Whether the days of the latest run are still to be queued.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.queued_for < self.due_at
     }
 
-    /// Whether its latest run has succeeded.
+    /// Whether the latest run has succeeded.
     #[must_use]
     pub fn is_fulfilled(&self) -> bool {
         self.done_for >= self.due_at
@@ -87,7 +87,7 @@ fn key(dataset: &DatasetName, schedule: Schedule) -> Vec<Param> {
 }
 
 impl Ledger {
-    /// The schedules that were ever due, by dataset and schedule.
+    /// All recorded schedules, by dataset and schedule.
     pub async fn schedules(&self) -> Result<Vec<ScheduleRecord>, LedgerError> {
         let sql = format!("select {COLUMNS} from ledger_schedules order by dataset, schedule");
         let found = self
@@ -97,8 +97,8 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Notes a schedule for the first time: nothing before `since` was ever due, and at `since` a
-    /// run only if `is_due`. One that is known already stays as it is.
+    /// Records a new schedule: no run before `since` was due, and one at `since` only if `is_due`.
+    /// A schedule that is already recorded is not changed.
     pub async fn begin_schedule(
         &self,
         dataset: &DatasetName,
@@ -117,8 +117,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Notes that a run fell due, unless another noted one since `seen` was read. A run that is
-    /// not done yet is joined by it.
+    /// Records that a run is due, unless another process did so since `seen` was read. It replaces
+    /// an earlier run that is not done yet.
     pub async fn note_due(
         &self,
         seen: &ScheduleRecord,
@@ -128,16 +128,17 @@ impl Ledger {
         params.extend([seen.due_at.into(), due_at.into()]);
         let sql = "update ledger_schedules set due_at = $4
              where dataset = $1 and schedule = $2 and due_at = $3";
-        let act = format!("note that {} of {} is due", seen.schedule, seen.dataset);
+        let act = format!("record that {} of {} is due", seen.schedule, seen.dataset);
         Ok(self.database.execute(&act, sql, params).await? == 1)
     }
 
-    /// Puts the days of the run that was due on the queue, in one step with the note that they are:
-    /// `walk` tells how far an audit is then. False if another has done so since `seen` was read.
+    /// Puts the days of the run that was due on the queue, and records this in the same
+    /// transaction; `walk` is the progress of an audit after it. Returns false if another process
+    /// did so since `seen` was read.
     pub async fn queue_run(
         &self,
         seen: &ScheduleRecord,
-        wants: &[Want],
+        wants: &[ToCheck],
         walk: Option<Walk>,
         now: DateTime<Utc>,
     ) -> Result<bool, LedgerError> {
@@ -169,7 +170,7 @@ impl Ledger {
         }
     }
 
-    /// Notes that a run could not go on.
+    /// Records that a run failed.
     pub async fn fail_run(
         &self,
         dataset: &DatasetName,
@@ -179,12 +180,12 @@ impl Ledger {
         let mut params = key(dataset, schedule);
         params.push(why.into());
         let sql = "update ledger_schedules set failure = $3 where dataset = $1 and schedule = $2";
-        let act = format!("note that {schedule} of {dataset} failed");
+        let act = format!("record that {schedule} of {dataset} failed");
         self.database.execute(&act, sql, params).await?;
         Ok(())
     }
 
-    /// Notes every run as done whose days are all off the queue.
+    /// Records every run as done whose days have all left the queue.
     pub async fn settle_runs(&self, now: DateTime<Utc>) -> Result<u64, LedgerError> {
         let settle = |schedule: Schedule| {
             Statement::new(
@@ -204,7 +205,27 @@ impl Ledger {
         Ok(settled.into_iter().sum())
     }
 
-    /// How many of a dataset's days are on the queue for a schedule.
+    /// Makes runs and queued days that are due later due at `now`, after a clock that was ahead has
+    /// been set back. A day that must wait longer is postponed again when it is processed.
+    pub async fn bring_forward(&self, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        let earlier =
+            |field: &str| format!("{field} = case when {field} > $1 then $1 else {field} end");
+        let runs = format!(
+            "update ledger_schedules set {}, {}, {} where due_at > $1",
+            earlier("due_at"),
+            earlier("queued_for"),
+            earlier("done_for")
+        );
+        let days = "update ledger_queue set due_at = $1 where due_at > $1";
+        let statements = [runs, days.to_owned()]
+            .map(|sql| Statement::new(sql, vec![now.into()]))
+            .into();
+        let act = "bring later due times forward";
+        self.database.transaction(act, statements).await?;
+        Ok(())
+    }
+
+    /// Number of a dataset's days on the queue for a schedule.
     pub async fn queued_for(
         &self,
         dataset: &DatasetName,
@@ -212,10 +233,10 @@ impl Ledger {
     ) -> Result<u64, LedgerError> {
         let sql = "select count(*) from ledger_queue where dataset = $1 and reasons & $2 <> 0";
         let params = vec![dataset.as_str().into(), Reason::from(schedule).bit().into()];
-        let counted = self
+        let count = self
             .database
             .query("count a schedule's days", sql, params, |line| line.count(0))
             .await?;
-        Ok(counted.into_iter().sum())
+        Ok(count.into_iter().sum())
     }
 }

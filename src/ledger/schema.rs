@@ -1,13 +1,12 @@
-//! The ledger's tables. A migration that was ever released is never changed; the next one is added
-//! at the end.
+//! The ledger's tables. A migration that was released is never changed; new ones are appended.
 
 use crate::database::Kind;
 
-/// Holds the number of every migration that was carried out.
+/// Holds the number of every migration that was applied.
 pub(super) const VERSION_TABLE: &str = "ledger_version";
 
-/// In order. `{time}`, `{day}` and `{json}` are the types of the database at hand.
-const MIGRATIONS: [&str; 3] = [
+/// In order. `{time}`, `{day}`, `{json}` and `{serial}` are replaced by the types of the database.
+const MIGRATIONS: [&str; 8] = [
     "
 create table ledger_leases (
   name text primary key,
@@ -181,9 +180,57 @@ create table ledger_digests (
   told_at {time} not null
 )
 ",
+    "
+alter table ledger_days add column plan_depth text;
+alter table ledger_days add column plan_strategy text;
+alter table ledger_changes add column plan_depth text;
+alter table ledger_changes add column plan_strategy text
+",
+    "
+alter table ledger_days add column notified text;
+update ledger_days set notified = coalesce(
+  (select was from ledger_changes as untold
+   where untold.dataset = ledger_days.dataset and untold.day = ledger_days.day
+     and untold.told_at is null
+   order by number limit 1), told);
+
+create table ledger_pauses (
+  name text primary key,
+  until {time} not null,
+  failures bigint not null
+)
+",
+    "
+alter table ledger_days add column depth bigint;
+alter table ledger_days add column altered_rows bigint;
+alter table ledger_days add column altered_cause text;
+alter table ledger_days add column altered_at {time};
+alter table ledger_days add column outside text;
+alter table ledger_days add column revision bigint not null default 0
+",
+    "
+alter table ledger_leases add column since {time};
+alter table ledger_leases add column lasts bigint
+",
+    r#"
+alter table ledger_days rename column looked_at to checked_at;
+alter table ledger_strays rename to ledger_misdated;
+update ledger_days set state = 'in-sync' where state = 'in-step';
+update ledger_days set told = 'in-sync' where told = 'in-step';
+update ledger_days set notified = 'in-sync' where notified = 'in-step';
+update ledger_changes set state = 'in-sync' where state = 'in-step';
+update ledger_changes set was = 'in-sync' where was = 'in-step';
+update ledger_passes set outcome = 'in-sync' where outcome = 'in-step';
+update ledger_passes set summary =
+  cast(replace(cast(summary as text), '"mend"', '"repair"') as {json});
+update ledger_days set counts =
+  cast(replace(cast(counts as text), '"twins"', '"duplicates"') as {json});
+update ledger_evidence set evidence =
+  cast(replace(cast(evidence as text), '"twin"', '"duplicate"') as {json})
+"#,
 ];
 
-/// The migrations in the types of `kind`.
+/// The migrations with the types of `kind`.
 pub(super) fn migrations(kind: Kind) -> Vec<String> {
     let (time, day, json, serial) = match kind {
         Kind::Postgres => (

@@ -1,5 +1,5 @@
-//! What is usual for a dataset: the files and rows of its days at their last proven read, and rows
-//! that stand far from the day of their file.
+//! Usual numbers of a dataset: the files and rows of its days at their last proven check. Also its
+//! misdated rows, whose day is far from the day of their file.
 
 use serde::Serialize;
 
@@ -7,24 +7,24 @@ use super::{Ledger, LedgerError, bounds};
 use crate::database::{Param, Statement};
 use crate::model::{DatasetName, Day, DayRange, RowKey};
 
-/// A dataset-day at its last proven read of the lake.
+/// The numbers of a dataset-day at its last proven check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Usual {
     /// The local day.
     pub day: Day,
     /// Ready files.
     pub files: u64,
-    /// Rows they yield.
+    /// Rows derived from them.
     pub rows: u64,
 }
 
-/// Strays added by one statement, well below what either database takes as parameters.
-const STRAYS_PER_STATEMENT: usize = 1_000;
+/// Rows inserted by one statement, well below the parameter limits of both databases.
+const ROWS_PER_STATEMENT: usize = 1_000;
 
-fn insertion(dataset: &DatasetName, file_day: Day, strays: &[(RowKey, Day)]) -> Statement {
+fn insertion(dataset: &DatasetName, file_day: Day, misdated: &[(RowKey, Day)]) -> Statement {
     let mut params: Vec<Param> = vec![dataset.as_str().into(), file_day.into()];
-    let mut places = Vec::with_capacity(strays.len());
-    for (key, day) in strays {
+    let mut places = Vec::with_capacity(misdated.len());
+    for (key, day) in misdated {
         places.push(format!(
             "($1, $2, ${}, ${})",
             params.len() + 1,
@@ -33,7 +33,7 @@ fn insertion(dataset: &DatasetName, file_day: Day, strays: &[(RowKey, Day)]) -> 
         params.extend([(*day).into(), (&key.to_string()).into()]);
     }
     let sql = format!(
-        "insert into ledger_strays (dataset, file_day, row_day, row_key) values {}
+        "insert into ledger_misdated (dataset, file_day, row_day, row_key) values {}
          on conflict do nothing",
         places.join(", ")
     );
@@ -41,7 +41,7 @@ fn insertion(dataset: &DatasetName, file_day: Day, strays: &[(RowKey, Day)]) -> 
 }
 
 impl Ledger {
-    /// Notes how many files and rows a day had at a proven read.
+    /// Records how many files and rows a day had at a proven check.
     pub async fn set_usual(
         &self,
         dataset: &DatasetName,
@@ -59,13 +59,12 @@ impl Ledger {
             files.into(),
             rows.into(),
         ];
-        let act = format!("note what is usual for {dataset} on {day}");
+        let act = format!("record the usual numbers of {dataset} on {day}");
         self.database.execute(&act, sql, params).await?;
         Ok(())
     }
 
-    /// The days with a proven read that lie at most `days` days before or after `around`, the day
-    /// itself included, in order.
+    /// The days with a proven check within `days` days of `around`, which is included, in order.
     pub async fn usual(
         &self,
         dataset: &DatasetName,
@@ -82,7 +81,7 @@ impl Ledger {
         let params = vec![dataset.as_str().into(), from, to];
         Ok(self
             .database
-            .query("read what is usual", sql, params, |line| {
+            .query("read the usual numbers", sql, params, |line| {
                 Ok(Usual {
                     day: line.get(0)?,
                     files: line.count(1)?,
@@ -92,59 +91,59 @@ impl Ledger {
             .await?)
     }
 
-    /// Notes the rows of a day's files that stand on another day, in place of those noted before.
-    pub async fn set_strays(
+    /// Records the misdated rows of a day's files, replacing those recorded before.
+    pub async fn set_misdated(
         &self,
         dataset: &DatasetName,
         file_day: Day,
-        strays: &[(RowKey, Day)],
+        misdated: &[(RowKey, Day)],
     ) -> Result<(), LedgerError> {
         let forget = Statement::new(
-            "delete from ledger_strays where dataset = $1 and file_day = $2",
+            "delete from ledger_misdated where dataset = $1 and file_day = $2",
             vec![dataset.as_str().into(), file_day.into()],
         );
-        self.note_strays(dataset, file_day, Some(forget), strays)
+        self.write_misdated(dataset, file_day, Some(forget), misdated)
             .await
     }
 
-    /// Notes more of them, beside those noted before.
-    pub async fn add_strays(
+    /// Records more misdated rows, in addition to those recorded before.
+    pub async fn add_misdated(
         &self,
         dataset: &DatasetName,
         file_day: Day,
-        strays: &[(RowKey, Day)],
+        misdated: &[(RowKey, Day)],
     ) -> Result<(), LedgerError> {
-        self.note_strays(dataset, file_day, None, strays).await
+        self.write_misdated(dataset, file_day, None, misdated).await
     }
 
-    async fn note_strays(
+    async fn write_misdated(
         &self,
         dataset: &DatasetName,
         file_day: Day,
         before: Option<Statement>,
-        strays: &[(RowKey, Day)],
+        misdated: &[(RowKey, Day)],
     ) -> Result<(), LedgerError> {
-        let chunks = strays.chunks(STRAYS_PER_STATEMENT);
+        let chunks = misdated.chunks(ROWS_PER_STATEMENT);
         let statements = (before.into_iter())
             .chain(chunks.map(|chunk| insertion(dataset, file_day, chunk)))
             .collect();
-        let act = format!("note strays of {dataset} on {file_day}");
+        let act = format!("record the misdated rows of {dataset} on {file_day}");
         self.database.transaction(&act, statements).await?;
         Ok(())
     }
 
-    /// The keys of rows that stand on `day` and come from files of other days, in order.
-    pub async fn strays(
+    /// The keys of rows that are published on `day` and come from files of other days, in order.
+    pub async fn misdated_keys(
         &self,
         dataset: &DatasetName,
         day: Day,
     ) -> Result<Vec<RowKey>, LedgerError> {
-        let sql = "select distinct row_key from ledger_strays
+        let sql = "select distinct row_key from ledger_misdated
              where dataset = $1 and row_day = $2 and file_day <> $2";
         let params = vec![dataset.as_str().into(), day.into()];
         let mut keys = self
             .database
-            .query("read strays", sql, params, |line| {
+            .query("read misdated rows", sql, params, |line| {
                 Ok(RowKey::new(&line.get::<String>(0)?))
             })
             .await?;

@@ -1,5 +1,5 @@
-//! A year laid out so that it is taken in at a glance: a column per week from Monday, a row per
-//! weekday. The terminal and the status page draw it each in their own way.
+//! A year as a calendar: a column per week, starting on Monday, and a row per weekday. The terminal
+//! and the status page each draw it in their own way.
 
 use chrono::{Datelike as _, NaiveDate};
 
@@ -14,7 +14,7 @@ const MONTHS: [&str; 12] = [
 pub struct Year(i32);
 
 impl Year {
-    /// The year a day lies in.
+    /// The year of a day.
     #[must_use]
     pub fn of(day: Day) -> Self {
         Self(day.date().year())
@@ -39,14 +39,14 @@ impl Year {
         days.filter(move |day| Self::of(*day) == self)
     }
 
-    /// The column of a day of this year, counted from 0: its week.
+    /// The column of a day of this year: its week, from 0.
     #[must_use]
     pub fn week(self, day: Day) -> usize {
         let number = usize::try_from(self.first().days_until(day)).unwrap_or(0);
         (number + weekday(self.first())) / 7
     }
 
-    /// How many columns there are: 53, or 54 in a leap year that begins on a Sunday.
+    /// The number of columns: 53, or 54 in a leap year that begins on a Sunday.
     #[must_use]
     pub fn weeks(self) -> usize {
         self.days().last().map_or(0, |last| self.week(last) + 1)
@@ -67,7 +67,7 @@ pub fn weekday(day: Day) -> usize {
     day.date().weekday().num_days_from_monday() as usize
 }
 
-/// `Oct 14`, as it stands beside a calendar that says the year.
+/// `Oct 14`, for use next to a calendar that shows the year.
 #[must_use]
 pub fn month_and_day(day: Day) -> String {
     let month = MONTHS[day.date().month0() as usize % MONTHS.len()];
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_day_has_one_place_and_neighbours_touch() {
+    fn every_day_has_its_own_place_next_to_its_neighbours() {
         for year in (1990..2040).map(Year) {
             let places: Vec<_> = (year.days())
                 .map(|day| (year.week(day), weekday(day)))
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn months_stand_over_their_first_day() {
+    fn months_are_labelled_above_their_first_day() {
         let months: Vec<_> = Year(2020).months().collect();
         assert_eq!(months.len(), 12);
         assert_eq!(months[0], ("Jan", 0));

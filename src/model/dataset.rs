@@ -12,11 +12,13 @@ use super::Day;
 /// A text that cannot be the name or id of a dataset.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    /// Not a Socrata four-by-four.
-    #[error("read dataset id {0:?}: want a four-by-four such as sh59-i6y9")]
+    /// It is not a Socrata four-by-four.
+    #[error("{0:?} is not a dataset id; expected a four-by-four such as sh59-i6y9")]
     Id(String),
-    /// Not usable as a name in metrics, file names and on the command line.
-    #[error("read dataset name {0:?}: want 1 to 63 of a-z, 0-9 and '-', a letter first")]
+    /// It cannot be used as a name in metrics, file names and on the command line.
+    #[error(
+        "{0:?} is not a dataset name; expected 1 to 63 of a-z, 0-9 and '-', starting with a letter"
+    )]
     Name(String),
 }
 
@@ -95,37 +97,37 @@ macro_rules! text_type {
 text_type!(DatasetId);
 text_type!(DatasetName);
 
-/// What to do with a day whose rows are all there under an older key recipe.
+/// What to do with a day whose rows are all published under an older key scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyPolicy {
-    /// Leave it: it is in step.
+    /// Leave the rows as they are. The day is in sync.
     #[default]
     Accept,
-    /// Rewrite it under the current recipe, within the budgets.
+    /// Replace them with rows under the current key scheme, within the budgets.
     Migrate,
 }
 
-/// One published Socrata table and how its rows come from the lake.
+/// A published Socrata table, and how its rows are derived from the lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// What the settings call it.
+    /// Its name in the settings.
     pub name: DatasetName,
     /// Its four-by-four on the portal.
     pub id: DatasetId,
     /// Name of the recipe that derives its rows, as registered in `expected`.
     pub recipe: String,
-    /// Kind of sensor as the catalog's `data_source` has it: `gs`, `bt`, `wt`.
+    /// Kind of sensor, as in the catalog's `data_source`: `gs`, `bt`, `wt`.
     pub source: String,
     /// Second half of a file's identity, the catalog's `id_ext`: `agg15.json`.
     pub ext: String,
-    /// Column that holds the row key, and the portal's row identifier.
+    /// Column that holds the row key, which is also the portal's row identifier.
     pub key_column: String,
-    /// Column whose wall time says on which day a row stands.
+    /// Column whose wall time decides on which day a row is published.
     pub day_column: String,
-    /// The zone of its days.
+    /// The time zone of its days.
     pub zone: Tz,
-    /// What to do with days under older keys.
+    /// What to do with days under an older key scheme.
     pub keys: KeyPolicy,
 }
 

@@ -1,5 +1,5 @@
-//! Local calendar days. All work is cut into them: a day is the half-open time from one local
-//! midnight to the next, 23 to 25 hours long, in the zone of its dataset.
+//! Local calendar days, the unit of all work. A day is the half-open interval from one local
+//! midnight to the next in the time zone of its dataset. It is 23 to 25 hours long.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,14 +8,14 @@ use chrono::{DateTime, Days, Duration, NaiveDate, NaiveDateTime, NaiveTime, Time
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-/// A calendar day in the dataset's own zone.
+/// A calendar day in the time zone of its dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Day(NaiveDate);
 
 /// A text that is not a day of the form `2020-10-01`.
 #[derive(Debug, thiserror::Error)]
-#[error("read day {text:?}: want a date such as 2020-10-01")]
+#[error("{text:?} is not a date; expected one such as 2020-10-01")]
 pub struct DayError {
     text: String,
 }
@@ -27,13 +27,13 @@ impl Day {
         Self(date)
     }
 
-    /// The day on which a local wall time falls.
+    /// The day of a local wall time.
     #[must_use]
     pub fn of(wall: NaiveDateTime) -> Self {
         Self(wall.date())
     }
 
-    /// The day that an instant falls on in `zone`.
+    /// The day of an instant in `zone`.
     #[must_use]
     pub fn at(instant: DateTime<Utc>, zone: Tz) -> Self {
         Self(instant.with_timezone(&zone).date_naive())
@@ -45,7 +45,8 @@ impl Day {
         self.0
     }
 
-    /// The day `days` after this one (before, if negative). Stops at the calendar's ends.
+    /// The day `days` after this one, or before it if `days` is negative. Stops at the ends of the
+    /// calendar.
     #[must_use]
     pub fn plus(self, days: i64) -> Self {
         let step = Days::new(days.unsigned_abs());
@@ -63,20 +64,20 @@ impl Day {
         self.plus(1)
     }
 
-    /// How many days `other` lies after this day (negative if before).
+    /// How many days `other` is after this day; negative if it is before.
     #[must_use]
     pub fn days_until(self, other: Self) -> i64 {
         other.0.signed_duration_since(self.0).num_days()
     }
 
-    /// Local midnight as naive wall time: the day's first wall time on the portal.
+    /// Local midnight as a naive wall time: the first wall time of the day on the portal.
     #[must_use]
     pub fn midnight(self) -> NaiveDateTime {
         self.0.and_time(NaiveTime::MIN)
     }
 
-    /// The instant the day begins in `zone`. Where the clock skips midnight, the first instant
-    /// after the gap; where midnight comes twice, the first of the two.
+    /// The instant the day begins in `zone`. If the clock skips midnight, this is the first instant
+    /// after the gap. If midnight occurs twice, it is the first of the two.
     #[must_use]
     pub fn start(self, zone: Tz) -> DateTime<Utc> {
         let midnight = self.midnight();
@@ -88,7 +89,7 @@ impl Day {
             .map_or_else(|| midnight.and_utc(), |start| start.with_timezone(&Utc))
     }
 
-    /// The instant the day ends in `zone`, exclusive: the start of the next.
+    /// The instant the day ends in `zone`, exclusive: the start of the next day.
     #[must_use]
     pub fn end(self, zone: Tz) -> DateTime<Utc> {
         self.next().start(zone)
@@ -113,7 +114,7 @@ impl FromStr for Day {
     }
 }
 
-/// A run of days: `from` inclusive, `to` exclusive, as in the by-hand procedure.
+/// A range of days: `from` inclusive, `to` exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayRange {
     /// The first day.
@@ -123,7 +124,7 @@ pub struct DayRange {
 }
 
 impl DayRange {
-    /// The one day `day`.
+    /// A range of one day.
     #[must_use]
     pub fn one(day: Day) -> Self {
         Self {
@@ -133,7 +134,7 @@ impl DayRange {
     }
 
     /// The days in order.
-    #[must_use = "an iterator does nothing by itself"]
+    #[must_use = "an iterator does nothing until it is used"]
     pub fn days(self) -> impl DoubleEndedIterator<Item = Day> {
         (0..self.from.days_until(self.to).max(0)).map(move |step| self.from.plus(step))
     }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_has_the_hours_its_zone_gives_it() {
+    fn a_day_has_23_to_25_hours_by_its_zone() {
         let zone = chrono_tz::America::Chicago;
         assert_eq!(hours("2020-03-08", zone), 23);
         assert_eq!(hours("2020-11-01", zone), 25);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_without_midnight_begins_after_the_gap() {
+    fn a_day_without_a_midnight_begins_after_the_gap() {
         let zone = chrono_tz::America::Santiago;
         assert_eq!(hours("2019-09-08", zone), 23);
         let day: Day = "2019-09-08".parse().unwrap();

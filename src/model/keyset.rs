@@ -1,9 +1,9 @@
-//! The keys that stand on a portal on one day: the published side of a comparison.
+//! The keys that are published on one day.
 
 use super::{Md5Key, RowKey};
 
-/// Keys, each once. Those that are MD5s take 16 bytes each, so that ten million fit in memory;
-/// the rare others are held apart as texts.
+/// A set of keys. MD5s take 16 bytes each, so that ten million fit in memory. The few other keys
+/// are kept separately as texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySet {
     md5: Vec<Md5Key>,
@@ -11,10 +11,10 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// The set of these keys, which may come in any order and several times.
+    /// The set of these keys, which may be in any order and contain repetitions.
     #[must_use]
     pub fn of(mut md5: Vec<Md5Key>, mut texts: Vec<Box<str>>) -> Self {
-        // A portal serves keys in their order, so there is nearly always nothing to sort.
+        // A portal serves keys in order, so there is usually nothing to sort.
         if !md5.is_sorted() {
             md5.sort_unstable();
         }
@@ -24,19 +24,19 @@ impl KeySet {
         Self { md5, texts }
     }
 
-    /// How many there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.md5.len() + self.texts.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this MD5 is one of them.
+    /// Whether the set contains this MD5.
     #[must_use]
     pub fn contains(&self, key: &Md5Key) -> bool {
         self.md5.binary_search(key).is_ok()
@@ -48,7 +48,7 @@ impl KeySet {
         &self.md5
     }
 
-    /// What is no MD5, ascending. No row of the lake has such a key.
+    /// The keys that are not MD5s, ascending. No row of the lake has such a key.
     #[must_use]
     pub fn texts(&self) -> &[Box<str>] {
         &self.texts
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_kept_once_and_in_order_whatever_they_are() {
+    fn keys_of_every_form_are_kept_once_and_in_order() {
         let key = |n: u8| RowKey::new(&format!("{n:032x}"));
         let text = |text: &str| RowKey::new(text);
         let set: KeySet = [

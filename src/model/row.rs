@@ -1,4 +1,4 @@
-//! Rows as the publisher held them, and the keys that name them.
+//! Rows as the publisher's program held them, and the keys that identify them.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -6,15 +6,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A key as every recipe makes it: an MD5. Its order is that of its hex text.
+/// The form of key that every recipe makes: an MD5. MD5s are ordered like their hex texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Md5Key(pub [u8; 16]);
 
 /// The key of a published row.
 ///
-/// Nearly every key is the lower-case hex of an MD5 and is kept as 16 bytes, so that ten million
-/// of them fit in memory. Whatever else a portal holds is kept as text. The order is that of the
-/// texts, which for hex is that of the bytes.
+/// Nearly every key is the lower-case hex of an MD5. It is kept as 16 bytes, so that ten million
+/// keys fit in memory. Any other text on a portal is kept as text. Keys are ordered like their
+/// texts; for hex that is the order of the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RowKey {
     /// 32 lower-case hex digits.
@@ -41,7 +41,7 @@ impl RowKey {
 }
 
 impl Md5Key {
-    /// Its first eight bytes, as a number that ascends as they do.
+    /// Its first eight bytes, as a number with the same order.
     #[must_use]
     pub fn first_half(self) -> u64 {
         let half = self.0.first_chunk().expect("16 bytes have a first half");
@@ -123,49 +123,49 @@ impl<'de> Deserialize<'de> for RowKey {
     }
 }
 
-/// A value as the publisher's Python program held it, which is what its row keys were made of:
-/// `15`, `15.0` and `"15"` are three values.
+/// A value as the publisher's Python program held it. Row keys were made from these values, so
+/// `15`, `15.0` and `"15"` are three different ones.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `null`.
     Null,
     /// `true`, `false`.
     Bool(bool),
-    /// A number without `.`, `e`, `E`, of any length: its digits as Python prints them.
+    /// A number of any length without `.`, `e` or `E`: its digits as Python prints them.
     Int(String),
     /// Any other number, and the bare tokens `NaN`, `Infinity`, `-Infinity`.
     Float(f64),
     /// A string.
     Text(String),
-    /// A string with a lone surrogate, as its JSON token (with quotes and escapes): it has no
-    /// UTF-8, so it can be neither hashed nor stored.
+    /// A string with a lone surrogate, as its JSON token with quotes and escapes. It has no UTF-8
+    /// form, so it can be neither hashed nor stored.
     LoneSurrogate(String),
     /// A list or an object: its JSON token, and its text as Python's `str()` prints it.
     Nested {
-        /// The JSON as it stands in the file.
+        /// The JSON as it is in the file.
         json: Box<str>,
-        /// What `str()` makes of it.
+        /// The text that `str()` makes of it.
         text: Box<str>,
     },
 }
 
 impl Value {
-    /// The text that Python's `str()` makes of the value: what goes into a row key, and what the
-    /// upload library puts into a text column. `None` if it has no UTF-8.
+    /// The text that Python's `str()` makes of the value. It goes into row keys, and the upload
+    /// library puts it into text columns. `None` if it has no UTF-8 form.
     #[must_use]
     pub fn text(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Null => "None".into(),
             Self::Bool(true) => "True".into(),
             Self::Bool(false) => "False".into(),
-            Self::Float(number) => rustpython_literal::float::to_string(*number).into(),
+            Self::Float(number) => float_repr(*number).into(),
             Self::Int(text) | Self::Text(text) => Cow::Borrowed(text),
             Self::Nested { text, .. } => Cow::Borrowed(text),
             Self::LoneSurrogate(_) => return None,
         })
     }
 
-    /// The value as Python's JSON writer puts it, the bare tokens `NaN` and `Infinity` included.
+    /// The value as Python's JSON writer prints it, including the bare tokens `NaN` and `Infinity`.
     #[must_use]
     pub fn json(&self) -> Cow<'_, str> {
         match self {
@@ -178,7 +178,7 @@ impl Value {
                 "-Infinity"
             }
             .into(),
-            Self::Float(number) => rustpython_literal::float::to_string(*number).into(),
+            Self::Float(number) => float_repr(*number).into(),
             Self::Int(token) | Self::LoneSurrogate(token) => Cow::Borrowed(token),
             Self::Nested { json, .. } => Cow::Borrowed(json),
             Self::Text(text) => serde_json::Value::from(&**text).to_string().into(),
@@ -186,19 +186,69 @@ impl Value {
     }
 }
 
-/// How a row's key is made. Over the years there were three ways (docs/data.md tells how).
+/// Python's `repr()` of a float: the shortest digits that read back as the same number. Of two
+/// equally short and equally near candidates Python takes the even one, as Rust does only when it
+/// is given the number of digits.
+fn float_repr(number: f64) -> String {
+    if number.is_nan() {
+        return "nan".into();
+    }
+    let usual = format!("{number:?}");
+    if number.is_infinite() || (usual.len() <= 16 && !usual.contains('e')) {
+        return usual;
+    }
+    let shortest = format!("{number:e}");
+    let digits = shortest.bytes().take_while(|c| *c != b'e');
+    let decimals = digits.filter(u8::is_ascii_digit).count() - 1;
+    let even = format!("{number:.decimals$e}");
+    let chosen = if even.parse() == Ok(number) {
+        even
+    } else {
+        shortest
+    };
+    let (mantissa, exponent) = chosen.split_once('e').expect("Rust writes an exponent");
+    let exponent: i32 = exponent.parse().expect("Rust writes exponents as integers");
+    if !(-4..16).contains(&exponent) {
+        // Python signs every exponent and writes it with at least two digits.
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    positional(mantissa, exponent)
+}
+
+/// The number `mantissa` times ten to the `exponent`, with at least one decimal.
+fn positional(mantissa: &str, exponent: i32) -> String {
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let Ok(before_point) = usize::try_from(exponent + 1) else {
+        let zeros = "0".repeat(usize::try_from(-exponent - 1).unwrap_or_default());
+        return format!("{sign}0.{zeros}{digits}");
+    };
+    if before_point == 0 {
+        return format!("{sign}0.{digits}");
+    }
+    let (whole, fraction) = digits.split_at(before_point.min(digits.len()));
+    let zeros = "0".repeat(before_point - whole.len());
+    let fraction = if fraction.is_empty() { "0" } else { fraction };
+    format!("{sign}{whole}{zeros}.{fraction}")
+}
+
+/// How a row's key is made. Over the years there were three ways (docs/data.md says how).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KeyRecipe {
-    /// Today's: the MD5 of the row's own key fields.
+pub enum KeyScheme {
+    /// The current one: the MD5 of the row's own key fields.
     Row,
     /// Until December 2020: the MD5 of all rows of the file up to this one.
     Chained,
-    /// Radar before the lake: detector, Unix seconds and detector name.
+    /// Radar rows before the lake existed: detector, Unix seconds and detector name.
     Kits,
 }
 
-impl fmt::Display for KeyRecipe {
+impl fmt::Display for KeyScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Row => "row",
@@ -208,12 +258,12 @@ impl fmt::Display for KeyRecipe {
     }
 }
 
-/// A row that should stand on the portal, with its key.
+/// A row that should be published, with its key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The key.
     pub key: RowKey,
-    /// The values in the order of the recipe's columns, the key column left out.
+    /// The values in the order of the recipe's columns, without the key column.
     pub values: Vec<Value>,
 }
 
@@ -235,6 +285,11 @@ mod tests {
             (1.5e300, "1.5e+300"),
             (-0.0, "-0.0"),
             (0.300_000_000_000_000_04, "0.30000000000000004"),
+            (0.5, "0.5"),
+            (123_456.75, "123456.75"),
+            (0.001_25, "0.00125"),
+            // As near to ...820.3: Python takes the even digit.
+            (1_827_367_572_163_820.2, "1827367572163820.2"),
             (5e-324, "5e-324"),
             (f64::NAN, "nan"),
             (f64::NEG_INFINITY, "-inf"),

@@ -1,5 +1,5 @@
-//! What the three sides hold, as their clients hand it over: lake files, catalog entries,
-//! published rows, and the shape of a published table.
+//! The data of the three sides, as their clients return it: lake files, catalog entries, published
+//! rows, and the columns of a published table.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ColumnType, Day, RowKey};
 
-/// Where a file lies in the lake, as the catalog's `pointer` has it.
+/// The path of a file in the lake, as in the catalog's `pointer`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LakePath(pub String);
@@ -21,23 +21,23 @@ impl fmt::Display for LakePath {
     }
 }
 
-/// What tells one version of a lake file from the next.
+/// Identifies one version of a lake file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The store's entity tag, where it has one.
+    /// The store's entity tag, if it has one.
     pub etag: Option<String>,
-    /// When it was written last (UTC).
+    /// When it was last written (UTC).
     pub modified: DateTime<Utc>,
 }
 
-/// The identity of a catalog entry: the table's primary key.
+/// The identity of a catalog entry: the primary key of its table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryKey {
-    /// Start of what the file covers: an instant, local midnight as a rule.
+    /// Start of the time the file covers: an instant, usually local midnight.
     pub collection_date: DateTime<Utc>,
-    /// The layer: the lake's ready layer, or the name for what is published.
+    /// The layer: the lake's ready layer, or the name for published files.
     pub repository: String,
     /// Kind of sensor: `gs`, `bt`, `wt`.
     pub data_source: String,
@@ -54,20 +54,29 @@ pub struct Entry {
     pub key: EntryKey,
     /// Object key in the layer's bucket; for published files the dataset's four-by-four.
     pub pointer: String,
-    /// End of what the file covers, exclusive; `None`: one local day.
+    /// End of what the file covers, exclusive; `None`: one local day; [`OPEN_END`]: it has none.
     pub collection_end: Option<DateTime<Utc>>,
     /// When the file was made or published.
     pub processing_date: Option<DateTime<Utc>>,
-    /// Free-form; kept as found.
+    /// Free-form; kept unchanged.
     pub metadata: Option<serde_json::Value>,
 }
+
+/// The begin of what has always been: `-infinity` in the catalog. So far away that no day of a
+/// dataset lies before it, and near enough for calendar and zones.
+pub const OPEN_BEGIN: DateTime<Utc> =
+    DateTime::from_timestamp(-6_000_000_000_000, 0).expect("a year of the calendar");
+
+/// The end of what never ends: `infinity` in the catalog.
+pub const OPEN_END: DateTime<Utc> =
+    DateTime::from_timestamp(6_000_000_000_000, 0).expect("a year of the calendar");
 
 /// A half-open stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage {
     /// First instant.
     pub start: DateTime<Utc>,
-    /// First instant after it.
+    /// First instant after the interval.
     pub end: DateTime<Utc>,
 }
 
@@ -81,6 +90,17 @@ impl Coverage {
         }
     }
 
+    /// One day of local wall time from `start` on, which is 23 or 25 hours where the clock changes.
+    #[must_use]
+    pub fn one_day_from(start: DateTime<Utc>, zone: Tz) -> Self {
+        let wall = start.with_timezone(&zone).naive_local() + Days::new(1);
+        let end = zone
+            .from_local_datetime(&wall)
+            .earliest()
+            .map_or_else(|| Day::of(wall).start(zone), |end| end.with_timezone(&Utc));
+        Self { start, end }
+    }
+
     /// Whether the two have an instant in common. Touching ends have none.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
@@ -89,18 +109,14 @@ impl Coverage {
 }
 
 impl Entry {
-    /// The time the entry covers. An entry without an end covers one day of local wall time,
-    /// which is 23 or 25 hours where the clock changes.
+    /// The time the entry covers. An entry without an end covers one local day.
     #[must_use]
     pub fn coverage(&self, zone: Tz) -> Coverage {
         let start = self.key.collection_date;
-        let end = self.collection_end.unwrap_or_else(|| {
-            let wall = start.with_timezone(&zone).naive_local() + Days::new(1);
-            zone.from_local_datetime(&wall)
-                .earliest()
-                .map_or_else(|| Day::of(wall).start(zone), |end| end.with_timezone(&Utc))
-        });
-        Coverage { start, end }
+        match self.collection_end {
+            Some(end) => Coverage { start, end },
+            None => Coverage::one_day_from(start, zone),
+        }
     }
 
     /// The local day it starts on.
@@ -110,42 +126,42 @@ impl Entry {
     }
 }
 
-/// A file of the ready layer: catalogued, and found in the lake.
+/// A file of the ready layer that is both catalogued and in the lake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadyFile {
     /// Its catalog entry in the ready layer.
     pub entry: Entry,
-    /// Where it lies.
+    /// Its path in the lake.
     pub path: LakePath,
-    /// The local day it belongs to, by its entry.
+    /// The local day it belongs to, from its entry.
     pub day: Day,
     /// The version that was listed.
     pub stamp: FileStamp,
 }
 
-/// A row as the portal holds it.
+/// A row as the portal stores it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedRow {
     /// Its key; `None` if the key column is null.
     pub key: Option<RowKey>,
     /// The portal's own `:id` of the row.
     pub sid: String,
-    /// When the row was first written (UTC, start of the writing request).
+    /// When the row was first written (UTC, start of the request).
     pub created_at: DateTime<Utc>,
-    /// When it was written last (UTC, start of the writing request).
+    /// When it was last written (UTC, start of the request).
     pub updated_at: DateTime<Utc>,
-    /// Every other column that is not null, the key column included, as the portal's JSON.
+    /// Every column that is not null, including the key column, as the portal's JSON.
     pub fields: BTreeMap<String, serde_json::Value>,
 }
 
-/// What a portal's metadata say of a table.
+/// The description of a table in a portal's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableShape {
     /// The table's display name.
     pub title: String,
     /// Field name of the row identifier, if one is set.
     pub row_identifier: Option<String>,
-    /// Field name to type, computed regions left out.
+    /// Type of each column by field name, without computed regions.
     pub columns: BTreeMap<String, ColumnType>,
     /// When rows were last written, in Unix seconds.
     pub rows_updated_at: i64,
@@ -185,6 +201,30 @@ mod tests {
                 entry(start, None).coverage(ZONE),
                 Coverage::of_day(day, ZONE)
             );
+        }
+    }
+
+    #[test]
+    fn an_open_end_covers_every_later_day_and_keeps_its_form() {
+        let open = Entry {
+            collection_end: Some(OPEN_END),
+            ..entry("2020-06-01T05:00:00Z", None)
+        };
+        let covers = |day: &str| {
+            let day = Coverage::of_day(day.parse().unwrap(), ZONE);
+            open.coverage(ZONE).overlaps(day)
+        };
+        assert!(!covers("2020-05-31"));
+        assert!(covers("2020-06-01"));
+        assert!(covers("9999-12-31"));
+        let json = serde_json::to_string(&open).unwrap();
+        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), open);
+        for zone in [chrono_tz::Pacific::Kiritimati, chrono_tz::Etc::GMTPlus12] {
+            for instant in [OPEN_BEGIN, OPEN_END] {
+                let day = Day::at(instant, zone);
+                assert!(day.start(zone) <= instant && instant < day.end(zone));
+                assert!(Coverage::one_day_from(instant, zone).end > instant);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
-//! Texts as people are shown them, in a terminal or on a page: numbers that are read at a glance, and
-//! the words of others made harmless. Whatever comes from a lake or a portal goes through [`clean`]
-//! before it is shown: it could move the cursor, reverse the line, or hide.
+//! Text for people, in a terminal or on a page: readable numbers, and foreign text made harmless.
+//! All text from a lake or a portal goes through [`clean`] before it is shown, because it could
+//! move the cursor, reverse the line or hide.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,6 +19,16 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// `text` as one word of a shell: quoted unless it is plain.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into();
+    }
+    format!("'{}'", text.replace('\'', "'\\''")).into()
+}
+
 /// Whether a terminal would do something else with it than show it: control characters, and those
 /// that turn the direction of writing or are not seen at all.
 fn is_unsafe(c: char) -> bool {
@@ -27,7 +37,7 @@ fn is_unsafe(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` on one line, with everything that could upset a terminal escaped.
+/// `text` on one line, with everything escaped that could upset a terminal.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
@@ -45,8 +55,8 @@ pub fn clean(text: &str) -> Cow<'_, str> {
         .into()
 }
 
-/// JSON on one line, with everything in its texts that could upset a terminal escaped. Says the
-/// same: outside of texts, control characters are blanks.
+/// JSON on one line, with everything escaped in its strings that could upset a terminal. The
+/// meaning stays the same: outside strings, control characters are only white space.
 #[must_use]
 pub fn clean_json(json: &str) -> Cow<'_, str> {
     if !json.contains(is_unsafe) {
@@ -73,6 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_stays_one_word_of_a_shell() {
+        for plain in ["/etc/sodalake/sodalake.toml", "/srv/a_b-1.toml"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        assert_eq!(shell_word("my file"), "'my file'");
+        assert_eq!(shell_word("it's; rm -rf $HOME"), "'it'\\''s; rm -rf $HOME'");
+        assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
     fn numbers_have_a_comma_at_every_thousand() {
         for (number, text) in [
             (0, "0"),
@@ -86,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_cannot_move_the_cursor_or_turn_the_line() {
+    fn hostile_text_cannot_move_the_cursor_or_reverse_the_line() {
         assert_eq!(clean("BURNET RD / CH\u{c1}VEZ"), "BURNET RD / CH\u{c1}VEZ");
         assert_eq!(clean("\u{1b}[2Jgone\r\n"), "\\u{1b}[2Jgone\\r\\n");
         assert_eq!(
@@ -96,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_json_says_the_same() {
+    fn clean_json_keeps_its_meaning() {
         let json = "{\"a\":\n\t[\"x\u{9b}2J\u{202e}\u{e0041}é\"]}";
         let clean = clean_json(json);
         assert_eq!(clean, r#"{"a":  ["x\u009b2J\u202e\udb40\udc41é"]}"#);

@@ -1,4 +1,4 @@
-//! What we would do about a day's findings, before anyone has said yes.
+//! What a repair would do about a day's findings, before the guards and a person have agreed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +8,23 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use crate::compare::gather::Columns;
-use crate::compare::{CatalogFinding, Doubt, ExpectedRow, FileSeen, Findings};
+use crate::compare::{CatalogFinding, Depth, Doubt, ExpectedRow, FileSeen, Findings};
 use crate::model::{DatasetDay, DatasetId, Day, Entry, EntryKey, PublishedRow, RowKey};
 
 use super::{Action, Strategy, WhyPublish, WhyPurge, WhyRecatalog};
 
-/// What drafting needs to know beside the findings.
+/// What drafting needs besides the findings.
 #[derive(Clone, Copy, Debug)]
 pub struct Drafting<'a> {
-    /// The portal, as the settings name it.
+    /// The portal's URL, as in the settings.
     pub portal: &'a str,
     /// The columns of the table.
     pub columns: &'a Columns,
     /// The name under which published files are entered in the catalog.
     pub repository: &'a str,
-    /// Whether rows are published by ourselves, or by the existing publisher.
+    /// Whether Sodalake publishes rows itself, instead of the existing publisher.
     pub native: bool,
-    /// Whether the existing publisher is run at once, by our command.
+    /// Whether Sodalake runs the existing publisher right away, as a command.
     pub command: bool,
 }
 
@@ -41,17 +41,20 @@ pub struct Size {
     pub catalog: u64,
 }
 
-/// What we would do, before anyone has said yes.
+/// What a repair would do, before the guards have approved it.
 #[derive(Clone, Debug)]
 pub struct Draft {
     pub(super) target: DatasetDay,
     pub(super) portal: String,
+    /// How closely the day was checked. Not part of the digest: a plan is identified by what it
+    /// does.
+    pub(super) depth: Depth,
     pub(super) strategy: Strategy,
-    pub(super) looked_at: DateTime<Utc>,
+    pub(super) checked_at: DateTime<Utc>,
     pub(super) actions: Vec<Action>,
     pub(super) published: u64,
     pub(super) repeated: u64,
-    /// Rows and files of the lake of which nobody knows what stands for them.
+    /// Lake rows and files for which it is unknown what is published.
     pub(super) underivable: u64,
 }
 
@@ -63,8 +66,8 @@ fn upload(row: &ExpectedRow, key_column: &str, columns: &Columns) -> Map<String,
     json
 }
 
-/// Rows and files of which nobody knows what stands for them: rows without a key, and files the
-/// publisher would pass by today though an entry says they were published.
+/// Rows and files for which it is unknown what is published: rows without a key, and files that the
+/// publisher would skip today although an entry says they were published.
 fn underivable(findings: &Findings) -> u64 {
     let rows = findings
         .unpublishable
@@ -104,10 +107,11 @@ fn publish(
 }
 
 impl Draft {
-    /// What would mend the findings. Under a doubt nothing is purged and the catalog is left.
+    /// What would repair the findings. If there is a doubt, nothing is purged and the catalog is
+    /// left as it is.
     #[must_use]
     pub fn of(findings: &Findings, with: Drafting<'_>) -> Self {
-        let mut draft = Self::empty(findings, with, Strategy::Mend);
+        let mut draft = Self::empty(findings, with, Strategy::Repair);
         if with.native {
             draft.publish_missing(findings, with);
         }
@@ -119,8 +123,8 @@ impl Draft {
         draft
     }
 
-    /// What would wipe the day and write it new. Under a doubt there is nothing to do, but that
-    /// chained keys are unknown matters to nobody who writes others.
+    /// What would wipe the day and write it again. If there is a doubt, the draft is empty; only
+    /// unknown chained keys do not matter, since a rewrite publishes others.
     #[must_use]
     pub fn rewrite(
         findings: &Findings,
@@ -147,8 +151,9 @@ impl Draft {
         Self {
             target: findings.target.clone(),
             portal: with.portal.to_owned(),
+            depth: findings.depth,
             strategy,
-            looked_at: findings.looked_at,
+            checked_at: findings.checked_at,
             actions: Vec::new(),
             published: findings.published,
             repeated: findings.counts().repeated,
@@ -161,9 +166,9 @@ impl Draft {
         let certain = |row: &&ExpectedRow| findings.files[row.file as usize].certain;
         let missing: Vec<ExpectedRow> = findings.missing.iter().filter(certain).cloned().collect();
         let missing = publish(&missing, WhyPublish::Missing, target, with);
-        let far = findings.misdated_missing.iter();
-        let far: Vec<ExpectedRow> = far.filter(certain).cloned().collect();
-        let far = publish(&far, WhyPublish::Missing, target, with);
+        let misdated = findings.misdated_missing.iter();
+        let misdated: Vec<ExpectedRow> = misdated.filter(certain).cloned().collect();
+        let misdated = publish(&misdated, WhyPublish::Missing, target, with);
         let altered = (findings.altered.iter())
             .filter(|altered| findings.files[altered.expected.file as usize].certain)
             .map(|altered| Action::Publish {
@@ -173,18 +178,18 @@ impl Draft {
                 before: Some(altered.published.clone()),
             });
         self.actions
-            .extend(missing.into_iter().chain(far).chain(altered));
+            .extend(missing.into_iter().chain(misdated).chain(altered));
     }
 
     fn purge_unwanted(&mut self, findings: &Findings, with: Drafting<'_>) {
         let missing: BTreeSet<&RowKey> = findings.missing.iter().map(|row| &row.row.key).collect();
-        let comes_back = with.native || with.command;
-        for twin in &findings.twins {
-            if comes_back || !missing.contains(&twin.of) {
+        let returns = with.native || with.command;
+        for duplicate in &findings.duplicates {
+            if returns || !missing.contains(&duplicate.of) {
                 self.purge(
-                    twin.published.clone(),
-                    WhyPurge::Twin,
-                    Some(twin.of.clone()),
+                    duplicate.published.clone(),
+                    WhyPurge::Duplicate,
+                    Some(duplicate.of.clone()),
                 );
             }
         }
@@ -228,19 +233,19 @@ impl Draft {
         self.actions.extend(withdrawn.into_values().map(withdraw));
     }
 
-    /// Files without an entry whose missing rows this very draft publishes.
+    /// Enters files without an entry whose missing rows are all published by this draft.
     fn enter_completed(&mut self, findings: &Findings, with: Drafting<'_>) {
-        let known = |file: u32| {
+        let has_finding = |file: u32| {
             (findings.catalog.iter()).any(|finding| match finding {
                 CatalogFinding::Gone(_) => false,
-                CatalogFinding::RowsMissing { file: known, .. }
-                | CatalogFinding::WrongPointer { file: known, .. }
-                | CatalogFinding::Uncatalogued { file: known } => *known == file,
+                CatalogFinding::RowsMissing { file: other, .. }
+                | CatalogFinding::WrongPointer { file: other, .. }
+                | CatalogFinding::Uncatalogued { file: other } => *other == file,
             })
         };
         for (file, seen) in (0u32..).zip(&findings.files) {
             let complete = seen.spilled_missing == Some(0) && seen.outcome.passed_by.is_none();
-            if seen.own_day && seen.entry.is_none() && complete && !known(file) {
+            if seen.own_day && seen.entry.is_none() && complete && !has_finding(file) {
                 self.enter(findings, file, with);
             }
         }
@@ -268,7 +273,8 @@ impl Draft {
         });
     }
 
-    /// For a rewrite: every entry of the day goes first, and comes back when its rows are there.
+    /// For a rewrite: every entry of the day is withdrawn first and entered again once its rows are
+    /// published.
     fn reenter(&mut self, findings: &Findings, with: Drafting<'_>) {
         let why = WhyRecatalog::Rewrite;
         let mut withdrawn: BTreeMap<EntryKey, Entry> = BTreeMap::new();
@@ -297,7 +303,7 @@ impl Draft {
         self.actions.extend(withdrawn.into_values().map(withdraw));
     }
 
-    /// One order for equal drafts, so that their digests are equal.
+    /// Sorts the actions, so that equal drafts have equal digests.
     fn settle_order(&mut self) {
         self.actions.sort_by_cached_key(|action| match action {
             Action::Publish { key, .. } => (0, key.to_string()),
@@ -311,6 +317,12 @@ impl Draft {
     #[must_use]
     pub fn target(&self) -> &DatasetDay {
         &self.target
+    }
+
+    /// How closely the day was checked.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.depth
     }
 
     /// The order of its steps.
@@ -348,8 +360,8 @@ impl Draft {
         size
     }
 
-    /// Names exactly this draft: SHA-256 over portal, dataset, day, strategy and every action.
-    /// When the look was made is not in it, so that a second look can find the same draft.
+    /// Identifies exactly this draft: SHA-256 over portal, dataset, day, strategy and every action.
+    /// The time of the check is not included, so that a second check can arrive at the same draft.
     #[must_use]
     pub fn digest(&self) -> String {
         let Self {

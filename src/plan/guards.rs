@@ -1,41 +1,42 @@
-//! The rails: every reason why a draft must not be carried out without a person.
+//! The rails: every reason not to carry a draft out without a person.
 //!
-//! All guards are asked, so that a refusal names every breach at once, each with its figure, its
-//! limit and the setting that sets it. Budgets can be lifted for one very draft by its digest; the
-//! other guards cannot.
+//! All guards are checked, so that a refusal lists every breach at once, each with its figure, its
+//! limit and the setting that sets the limit. A person can lift budgets for one draft by approving
+//! its digest; the other guards cannot be lifted.
 
 use std::fmt;
 
 use chrono::{DateTime, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Depth;
 use crate::settings::{Hours, Mode, Rails};
 
 use super::{Draft, Plan, Strategy};
 
-/// What may veto a draft. The names are those of the metric's label.
+/// A guard that may veto a draft. The names are those of the metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guard {
-    /// The settings say observe.
+    /// `mode` is `observe`.
     Mode,
-    /// It is not the hour for repairs.
+    /// The time is outside the repair hours.
     RepairHours,
-    /// A person holds the day, or knows it lost.
+    /// A person put the day on hold.
     Mark,
     /// The portal's row identifier is not our key column.
     RowIdentifier,
-    /// The difference has not been seen long enough.
+    /// The difference has not persisted long enough.
     Recheck,
-    /// Too many rows of the day.
+    /// Too many rows of the day would be purged.
     PurgeRows,
-    /// Too large a share of the day.
+    /// Too large a share of the day's rows would be purged.
     PurgeShare,
-    /// Too many orphans of the day.
+    /// Too many orphans of the day would be purged.
     OrphanRows,
-    /// Too many rows of the dataset in 24 hours.
+    /// Too many rows of the dataset would be purged within 24 hours.
     PurgeRows24h,
-    /// Orphans beside rows that could not be derived: they may be those rows.
+    /// Orphans would be purged while some rows could not be derived: the orphans may be those rows.
     Underivable,
     /// The day has been repaired too often.
     Breaker,
@@ -57,21 +58,30 @@ impl Guard {
         Self::Breaker,
     ];
 
-    /// The guard of this name.
+    /// The guard with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         (Self::ALL.into_iter()).find(|guard| guard.to_string() == name)
     }
 
-    /// Whether an approval would let a draft pass that these guards refuse, if need be after some
-    /// waiting.
+    /// Whether an approval would let a draft pass that these guards refuse, if necessary after a
+    /// wait.
     #[must_use]
     pub fn are_approvable(guards: &[Self]) -> bool {
         let passes = |guard: &Self| guard.is_budget() || *guard == Self::Recheck;
         guards.iter().any(|guard| guard.is_budget()) && guards.iter().all(passes)
     }
 
-    /// Whether an approval of the very draft lifts it.
+    /// The same for guards given by their names, as the ledger stores them. An unknown guard cannot
+    /// be lifted.
+    #[must_use]
+    pub fn names_are_approvable(names: &[String]) -> bool {
+        let guards = names.iter().map(|name| Self::named(name));
+        let guards: Option<Vec<Self>> = guards.collect();
+        guards.is_some_and(|guards| Self::are_approvable(&guards))
+    }
+
+    /// Whether approving the draft lifts this guard.
     #[must_use]
     pub fn is_budget(self) -> bool {
         match self {
@@ -89,7 +99,7 @@ impl Guard {
 }
 
 impl Guard {
-    /// Whether nothing but waiting is needed for it to pass.
+    /// Whether the guard passes after waiting, without anything else.
     #[must_use]
     pub fn is_time(self) -> bool {
         match self {
@@ -128,25 +138,27 @@ impl fmt::Display for Guard {
 /// One guard's veto.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
-    /// Which guard.
+    /// The guard.
     pub guard: Guard,
-    /// What was found, against which limit, and which setting sets it.
+    /// What was found, the limit, and the setting that sets it.
     pub text: String,
 }
 
-/// The veto: every breach, and how to lift those that a person may lift.
+/// The veto: every breach, and what is needed to draft the plan again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The refused draft's digest.
     pub digest: String,
+    /// How closely the day was checked.
+    pub depth: Depth,
     /// The order in which it would have been carried out.
     pub strategy: Strategy,
-    /// Every breach, at least one.
+    /// Every breach; at least one.
     pub breaches: Vec<Breach>,
 }
 
 impl Refusal {
-    /// Whether an approval of the digest would let the draft pass, if need be after some waiting.
+    /// Whether approving the digest would let the draft pass, if necessary after a wait.
     #[must_use]
     pub fn is_approvable(&self) -> bool {
         let guards: Vec<Guard> = self.breaches.iter().map(|breach| breach.guard).collect();
@@ -164,42 +176,43 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A person's yes to one very draft.
+/// A person's approval of one draft.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// The draft's digest, whole.
+    /// The full digest of the draft.
     pub digest: String,
 }
 
-/// What the guards must know beside the draft and the rails.
+/// What the guards need to know besides the draft and the rails.
 #[derive(Clone, Debug)]
 pub struct Circumstances {
-    /// Observe or repair.
+    /// Whether differences are only reported or also repaired.
     pub mode: Mode,
-    /// The hours in which repairs are made, and the wall time now in the dataset's zone.
+    /// The repair hours, and the current wall time in the dataset's zone.
     pub hours: (Hours, NaiveTime),
-    /// Why a person holds the day, if one does.
+    /// The reason why a person put the day on hold, if one did.
     pub mark: Option<String>,
     /// The portal's row identifier.
     pub row_identifier: Option<String>,
-    /// When this very draft was seen first (UTC), if before, and now.
+    /// When this draft was first seen (UTC), if it was seen before, and the current time.
     pub seen: (Option<DateTime<Utc>>, DateTime<Utc>),
     /// Rows purged from the dataset in the last 24 hours.
     pub purged_24h: u64,
     /// Repairs of the day in the last 7 days.
     pub repairs: u32,
-    /// A person's yes.
+    /// A person's approval, if there is one.
     pub approval: Option<Approval>,
 }
 
 impl Draft {
-    /// Holds the draft against the rails.
+    /// Checks the draft against the rails.
     ///
     /// # Errors
-    /// With every breach that no approval lifts.
+    /// With every breach that is not lifted by an approval.
     pub fn vet(self, rails: &Rails, circumstances: &Circumstances) -> Result<Plan, Refusal> {
         let digest = self.digest();
-        let approved = (circumstances.approval.as_ref()).is_some_and(|yes| yes.digest == digest);
+        let approved =
+            (circumstances.approval.as_ref()).is_some_and(|approval| approval.digest == digest);
         let (lifted, breaches): (Vec<Breach>, Vec<Breach>) =
             (self.breaches(rails, circumstances).into_iter())
                 .partition(|breach| approved && breach.guard.is_budget());
@@ -210,16 +223,17 @@ impl Draft {
                 lifted,
             })
         } else {
-            let strategy = self.strategy;
+            let (depth, strategy) = (self.depth, self.strategy);
             Err(Refusal {
                 digest,
+                depth,
                 strategy,
                 breaches,
             })
         }
     }
 
-    /// Every breach, approvals aside.
+    /// Every breach, regardless of approvals.
     #[must_use]
     pub fn breaches(&self, rails: &Rails, circumstances: &Circumstances) -> Vec<Breach> {
         [
@@ -249,12 +263,14 @@ impl Draft {
                 "the row identifier of {id} is {identifier}, not {column}: check the dataset's key_column"
             ),
             None if self.repeated > 0 => format!(
-                "{id} has no row identifier and {} rows repeat a key or have none: remove these on the \
-                 portal by their :id, then set {column} as row identifier",
+                "{id} has no row identifier, and {} rows repeat a key or have none: remove them on the \
+                 portal by their :id, then set {column} as the row identifier",
                 self.repeated
             ),
             None => {
-                format!("{id} has no row identifier: set {column} as row identifier on the portal")
+                format!(
+                    "{id} has no row identifier: set {column} as the row identifier on the portal"
+                )
             }
         };
         Some(Breach {
@@ -278,7 +294,7 @@ impl Draft {
             )
         });
         let wait = humantime::format_duration(wait);
-        let text = format!("first seen {seen}, must persist for {wait} (rails.recheck_after)");
+        let text = format!("first seen {seen}; it must persist for {wait} (rails.recheck_after)");
         Some(Breach {
             guard: Guard::Recheck,
             text,
@@ -295,21 +311,22 @@ impl Draft {
         )
     }
 
-    /// The share is of the rows that stand once the draft's own are published, so that a day
-    /// standing whole under other keys can be mended. A rewrite wipes the day by its nature.
+    /// The share is relative to the rows published after the draft's own rows are added, so that a
+    /// day published entirely under other keys can be repaired. A rewrite wipes the whole day, so
+    /// the guard does not apply to it.
     fn purge_share(&self, rails: &Rails) -> Option<Breach> {
         let size = self.size();
-        let stands = self.published + size.publish;
+        let published = self.published + size.publish;
         #[expect(
             clippy::cast_precision_loss,
             reason = "a share needs no more than 53 bits"
         )]
-        let share = size.purge as f64 / stands.max(1) as f64;
+        let share = size.purge as f64 / published.max(1) as f64;
         let limit = rails.max_purge_share_per_day;
-        (self.strategy == Strategy::Mend && share > limit).then(|| Breach {
+        (self.strategy == Strategy::Repair && share > limit).then(|| Breach {
             guard: Guard::PurgeShare,
             text: format!(
-                "{:.0} % of {stands} rows to purge, at most {:.0} % (rails.max_purge_share_per_day)",
+                "{:.0} % of {published} rows to purge, maximum {:.0} % (rails.max_purge_share_per_day)",
                 share * 100.0,
                 limit * 100.0
             ),
@@ -335,7 +352,7 @@ impl Draft {
             Guard::PurgeRows24h,
             purge + circumstances.purged_24h,
             rails.max_purge_rows_per_24h,
-            "rows to purge with those of the last 24 hours",
+            "rows to purge, including those of the last 24 hours",
             "max_purge_rows_per_24h",
         )
     }
@@ -345,8 +362,7 @@ impl Draft {
         (orphans > 0 && rows > 0).then(|| Breach {
             guard: Guard::Underivable,
             text: format!(
-                "{orphans} orphans to purge while {rows} rows or files of the lake could not be \
-                 derived: the orphans may be theirs"
+                "{orphans} orphans to purge while {rows} rows or files of the lake could not be derived; the orphans may belong to them"
             ),
         })
     }
@@ -355,7 +371,7 @@ impl Draft {
 fn over(guard: Guard, found: u64, limit: u64, what: &str, setting: &str) -> Option<Breach> {
     (found > limit).then(|| Breach {
         guard,
-        text: format!("{found} {what}, at most {limit} (rails.{setting})"),
+        text: format!("{found} {what}, maximum {limit} (rails.{setting})"),
     })
 }
 
@@ -364,7 +380,7 @@ fn mode(circumstances: &Circumstances) -> Option<Breach> {
         Mode::Repair => None,
         Mode::Observe => Some(Breach {
             guard: Guard::Mode,
-            text: "mode is observe: nothing is changed until it is repair".into(),
+            text: "mode is `observe`; set it to `repair` to change anything".into(),
         }),
     }
 }
@@ -374,7 +390,7 @@ fn hours(circumstances: &Circumstances) -> Option<Breach> {
     (!hours.contains(now)).then(|| Breach {
         guard: Guard::RepairHours,
         text: format!(
-            "it is {}, repairs are made {}-{} (schedule.repair_hours)",
+            "it is {}; repairs are made {}-{} (schedule.repair_hours)",
             now.format("%H:%M"),
             hours.from.format("%H:%M"),
             hours.to.format("%H:%M")
@@ -390,12 +406,12 @@ fn mark(circumstances: &Circumstances) -> Option<Breach> {
 }
 
 fn breaker(rails: &Rails, circumstances: &Circumstances) -> Option<Breach> {
-    let (repairs, limit) = (circumstances.repairs, rails.max_repairs_per_day);
+    let (repairs, limit) = (circumstances.repairs, rails.max_repairs_per_week);
     (repairs >= limit).then(|| Breach {
         guard: Guard::Breaker,
         text: format!(
-            "repaired {repairs} times in 7 days, at most {limit} (rails.max_repairs_per_day): \
-             another writer keeps bringing the fault back"
+            "repaired {repairs} times in 7 days, maximum {limit} (rails.max_repairs_per_week): \
+             another writer keeps bringing the differences back"
         ),
     })
 }

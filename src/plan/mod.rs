@@ -1,14 +1,16 @@
-//! Findings to plan: choosing is done here, and nowhere after.
+//! From findings to a plan. All decisions are made here, and none later.
 //!
-//! A [`Draft`] is what we would do. [`Draft::vet`] holds it against the rails and is the only way
-//! to a [`Plan`]; what it refuses comes back as a [`Refusal`] with its numbers. Carrying a plan
-//! out is `repair`'s business, and there nothing is left to choose.
+//! A [`Draft`] is what a repair would do. [`Draft::vet`] checks it against the rails and is the
+//! only way to a [`Plan`]; a refused draft yields a [`Refusal`] with its numbers. `repair` carries
+//! plans out and decides nothing.
 //!
-//! Doubt is settled while drafting: a look that cannot be trusted yields no purge and no change of
-//! the catalog, at most rows to add.
+//! Doubts are resolved while drafting: a check that cannot be trusted yields no purge and no
+//! catalog change, at most rows to publish.
 
+mod approving;
 mod draft;
 mod guards;
+pub mod remedy;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::model::{DatasetDay, Entry, PublishedRow, RowKey};
 
+pub use approving::Drafted;
 pub use draft::{Draft, Drafting, Size};
 pub use guards::{Approval, Breach, Circumstances, Guard, Refusal};
 pub use render::{PlanFile, PlanFileError, PlanHeader};
@@ -27,11 +30,11 @@ pub use render::{PlanFile, PlanFileError, PlanHeader};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhyPublish {
-    /// It is expected and not there.
+    /// It is expected and not published.
     Missing,
-    /// It is there with old values.
+    /// It is published with other values.
     Altered,
-    /// The whole day is written new.
+    /// The whole day is written again.
     Rewrite,
 }
 
@@ -39,9 +42,10 @@ pub enum WhyPublish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhyPurge {
-    /// An expected row doubles it.
-    Twin,
-    /// The lake has nothing like it.
+    /// It duplicates an expected row.
+    #[serde(alias = "twin")]
+    Duplicate,
+    /// Nothing in the lake explains it.
     Orphan,
     /// The whole day is wiped.
     Rewrite,
@@ -49,13 +53,13 @@ pub enum WhyPurge {
 
 impl WhyPurge {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Twin, Self::Orphan, Self::Rewrite];
+    pub const ALL: [Self; 3] = [Self::Duplicate, Self::Orphan, Self::Rewrite];
 }
 
 impl std::fmt::Display for WhyPurge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::Twin => "twin",
+            Self::Duplicate => "duplicate",
             Self::Orphan => "orphan",
             Self::Rewrite => "rewrite",
         })
@@ -66,15 +70,15 @@ impl std::fmt::Display for WhyPurge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyRecatalog {
-    /// All rows of the file stand, or will by this plan.
+    /// All rows of the file are published, or will be by this plan.
     Published,
     /// The entry named another dataset.
     WrongPointer,
     /// The file is gone.
     Gone,
-    /// The existing publisher shall fill the day again.
+    /// The existing publisher is to fill the day again.
     Republish,
-    /// The whole day is written new.
+    /// The whole day is written again.
     Rewrite,
 }
 
@@ -82,7 +86,7 @@ pub enum WhyRecatalog {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum Action {
-    /// Add a row, or write its values new.
+    /// Add a row, or overwrite its values.
     Publish {
         /// Its key.
         key: RowKey,
@@ -90,32 +94,32 @@ pub enum Action {
         row: Map<String, Json>,
         /// The reason.
         why: WhyPublish,
-        /// The row as it stood, if it did.
+        /// The published row to overwrite, if there is one.
         before: Option<PublishedRow>,
     },
     /// Remove a row.
     Purge {
         /// Its key. A row without one cannot be removed by this program.
         key: RowKey,
-        /// The row as it stood when it was judged.
+        /// The row as it was at the check.
         row: PublishedRow,
         /// The reason.
         why: WhyPurge,
-        /// For a twin: the expected row that must be seen before this one goes.
+        /// For a duplicate: the expected row, which must be published before this one is purged.
         of: Option<RowKey>,
     },
-    /// Enter a file as published, or correct its entry.
+    /// Enter a file in the catalog as published, or correct its entry.
     Enter {
-        /// The entry as it shall be. Its processing date is set when it is written.
+        /// The new entry. Its processing date is set when it is written.
         entry: Entry,
-        /// The entry as it is, if there is one.
+        /// The current entry, if there is one.
         before: Option<Entry>,
         /// The reason.
         why: WhyRecatalog,
     },
-    /// Take an entry out.
+    /// Remove an entry from the catalog.
     Withdraw {
-        /// The entry as it was seen.
+        /// The entry as it was at the check.
         entry: Entry,
         /// The reason.
         why: WhyRecatalog,
@@ -123,7 +127,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether only a look at contents can find it again.
+    /// Whether only a content check can find the difference again.
     #[must_use]
     pub fn needs_content(&self) -> bool {
         matches!(
@@ -140,10 +144,25 @@ impl Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
-    /// Publish, see, purge, correct the catalog: readers never see a hole.
-    Mend,
-    /// The by-hand procedure: take the entries out, wipe the day, write it new.
+    /// Publish, confirm, purge, correct the catalog: readers never see missing rows.
+    #[serde(alias = "mend")]
+    Repair,
+    /// The manual procedure: remove the entries, wipe the day, publish it again.
     Rewrite,
+}
+
+impl Strategy {
+    /// Every strategy.
+    pub const ALL: [Self; 2] = [Self::Repair, Self::Rewrite];
+}
+
+impl std::fmt::Display for Strategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Repair => "repair",
+            Self::Rewrite => "rewrite",
+        })
+    }
 }
 
 /// A draft that every guard has passed. Only [`Draft::vet`] makes one, and it is used once.
@@ -167,33 +186,34 @@ impl Plan {
         self.draft.strategy
     }
 
-    /// Names exactly this plan: SHA-256 over portal, dataset, day and every action.
+    /// Identifies exactly this plan: SHA-256 over portal, dataset, day, strategy and every action.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// The budgets it exceeds, lifted by an approval. Where there are any, the approval must be used
-    /// up before the first effect.
+    /// The budgets it exceeds that an approval lifts. If there are any, the approval must be marked
+    /// used before the first effect.
     #[must_use]
     pub fn lifted(&self) -> &[Breach] {
         &self.lifted
     }
 
-    /// The refusal of a plan whose approval turns out to be used up.
+    /// The refusal to report if the approval has already been used.
     #[must_use]
     pub fn unapproved(self) -> Refusal {
         Refusal {
             digest: self.digest,
+            depth: self.draft.depth,
             strategy: self.draft.strategy,
             breaches: self.lifted,
         }
     }
 
-    /// When the look behind it began (UTC).
+    /// When the check behind it began (UTC).
     #[must_use]
-    pub fn looked_at(&self) -> DateTime<Utc> {
-        self.draft.looked_at
+    pub fn checked_at(&self) -> DateTime<Utc> {
+        self.draft.checked_at
     }
 
     /// How much it touches.
@@ -202,7 +222,7 @@ impl Plan {
         self.draft.size()
     }
 
-    /// Its steps, for whoever carries it out.
+    /// Its steps, for the writers.
     #[must_use]
     pub fn into_actions(self) -> Vec<Action> {
         self.draft.actions

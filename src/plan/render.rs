@@ -1,5 +1,5 @@
-//! Plans as files: JSON lines, a head and then a row a line, so that a person can read, keep and
-//! approve exactly what will be done.
+//! Plans as files: JSON lines, a header and then one action per line, so that a person can read,
+//! keep and approve exactly what will be done.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Depth;
 use crate::limits::PLAN_LINE_BYTES;
 use crate::model::{DatasetId, DatasetName, Day};
 
@@ -16,26 +17,29 @@ use super::{Action, Breach, Draft, Strategy};
 /// The first line of a plan in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanHeader {
-    /// Names exactly this plan.
+    /// Identifies exactly this plan.
     pub digest: String,
     /// The portal it is for.
     pub portal: String,
     /// The dataset.
     pub dataset: DatasetName,
-    /// Its four-by-four.
+    /// Its dataset id, a four-by-four.
     pub id: DatasetId,
     /// The day.
     pub day: Day,
+    /// How closely the day was checked.
+    pub depth: Depth,
     /// The order of its steps.
     pub strategy: Strategy,
-    /// When the look behind it began (UTC).
-    pub looked_at: DateTime<Utc>,
+    /// When the check behind it began (UTC).
+    #[serde(alias = "looked_at")]
+    pub checked_at: DateTime<Utc>,
     /// How many action lines follow.
     pub lines: u64,
     /// How much it touches.
     #[serde(flatten)]
     pub size: Size,
-    /// What would hold it, when it was made.
+    /// The breaches that held it when it was written.
     pub held: Vec<Breach>,
 }
 
@@ -47,13 +51,13 @@ struct HeaderLine {
 /// A plan read back from a file.
 #[derive(Clone, Debug)]
 pub struct PlanFile {
-    /// Its head.
+    /// Its header line.
     pub header: PlanHeader,
     /// Its steps.
     pub actions: Vec<Action>,
 }
 
-/// The lines of a file that are not blank, one at a time and none longer than the limit.
+/// The non-blank lines of a file, read one at a time, each with a maximum length.
 struct Lines<R> {
     file: R,
     number: usize,
@@ -83,33 +87,33 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// A file that is not a plan of ours, whole and unaltered.
+/// The file is not a complete plan written by this program.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
-    /// A line that does not read.
-    #[error("read line {line} of the plan")]
+    /// A line could not be parsed.
+    #[error("cannot read line {line} of the plan")]
     Line {
         /// The line, from 1.
         line: usize,
-        /// Why not.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// A line that cannot be read from where it lies.
-    #[error("read line {line} of the plan")]
+    /// A line could not be read from the file.
+    #[error("cannot read line {line} of the plan")]
     Read {
         /// The line, from 1.
         line: usize,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A line that no step can be.
-    #[error("read line {line} of the plan: it is longer than {PLAN_LINE_BYTES} bytes")]
+    /// A line is longer than any action.
+    #[error("line {line} of the plan is longer than {PLAN_LINE_BYTES} bytes")]
     Long {
         /// The line, from 1.
         line: usize,
     },
-    /// Fewer lines than the head promises.
-    #[error("read the plan of {dataset} {day}: {found} of {promised} lines are there")]
+    /// The plan has fewer lines than its header says.
+    #[error("the plan of {dataset} {day} is incomplete: it has {found} of {promised} lines")]
     Short {
         /// The dataset.
         dataset: DatasetName,
@@ -117,7 +121,7 @@ pub enum PlanFileError {
         day: Day,
         /// Lines found.
         found: u64,
-        /// Lines promised.
+        /// Lines announced in the header.
         promised: u64,
     },
 }
@@ -132,8 +136,9 @@ impl Draft {
             dataset: self.target.dataset.name.clone(),
             id: self.target.dataset.id.clone(),
             day: self.target.day,
+            depth: self.depth,
             strategy: self.strategy,
-            looked_at: self.looked_at,
+            checked_at: self.checked_at,
             lines: self.actions.len() as u64,
             size: self.size(),
             held,
@@ -147,11 +152,11 @@ impl Draft {
 }
 
 impl PlanFile {
-    /// Reads every plan of a file. Whether one is altered shows when its digest is compared with
-    /// that of a fresh draft.
+    /// Reads all plans of a file. To find out whether one was altered, compare its digest with that
+    /// of a new draft.
     ///
     /// # Errors
-    /// If a line does not read, or lines are missing.
+    /// If a line cannot be read, or lines are missing.
     pub fn read(file: impl BufRead) -> Result<Vec<Self>, PlanFileError> {
         let mut lines = Lines { file, number: 0 };
         let mut plans = Vec::new();
@@ -173,7 +178,7 @@ impl PlanFile {
         Ok(plans)
     }
 
-    /// The digest of what the file really says.
+    /// The digest of the actions that the file contains.
     #[must_use]
     pub fn digest(&self) -> String {
         super::draft::digest(

@@ -1,4 +1,4 @@
-//! Drafts and guards, tried with values: one test a guard, at its edge.
+//! Drafts and guards tested with values: one test per guard, at its limit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::*;
+use crate::compare::duplicates::{Duplicate, Kinship};
 use crate::compare::gather::Columns;
-use crate::compare::twins::{Kinship, Twin};
-use crate::compare::{CatalogFinding, Depth, Doubt, ExpectedRow, FileSeen, Findings};
+use crate::compare::{CatalogFinding, Depth, Doubt, ExpectedRow, FileSeen, Findings, Repeated};
 use crate::expected::{Counter, FileOutcome, Variant, recipe};
 use crate::model::{
-    Cell, ColumnType, Dataset, Day, EntryKey, FileStamp, KeyPolicy, KeyRecipe, LakePath, ReadyFile,
+    Cell, ColumnType, Dataset, Day, EntryKey, FileStamp, KeyPolicy, KeyScheme, LakePath, ReadyFile,
     Row, TableShape, Value,
 };
 use crate::settings::{Hours, Mode, Rails};
@@ -72,7 +72,7 @@ fn expected(n: u64) -> ExpectedRow {
     }
 }
 
-fn stands(n: u64) -> PublishedRow {
+fn published_row(n: u64) -> PublishedRow {
     PublishedRow {
         key: Some(key(n)),
         sid: format!("row-{n}"),
@@ -82,9 +82,9 @@ fn stands(n: u64) -> PublishedRow {
     }
 }
 
-fn twin(n: u64, of: u64) -> Twin {
-    Twin {
-        published: stands(n),
+fn duplicate(n: u64, of: u64) -> Duplicate {
+    Duplicate {
+        published: published_row(n),
         of: key(of),
         how: Kinship::Rekeyed(None),
     }
@@ -119,7 +119,7 @@ fn seen(catalogued: bool) -> FileSeen {
             },
         },
         variant: Variant {
-            keys: KeyRecipe::Row,
+            keys: KeyScheme::Row,
             counter: Counter::Shared,
         },
         certain: true,
@@ -136,7 +136,7 @@ fn findings() -> Findings {
     Findings {
         target: target(),
         depth: Depth::Keys,
-        looked_at: now(),
+        checked_at: now(),
         files: vec![seen(true)],
         doubts: Vec::new(),
         lake: String::new(),
@@ -144,7 +144,7 @@ fn findings() -> Findings {
         published: 1_000,
         newest: None,
         missing: Vec::new(),
-        twins: Vec::new(),
+        duplicates: Vec::new(),
         orphans: Vec::new(),
         altered: Vec::new(),
         repeated: Vec::new(),
@@ -179,8 +179,8 @@ fn rails() -> Rails {
         max_purge_share_per_day: 0.6,
         max_orphan_rows_per_day: 5,
         max_purge_rows_per_24h: 150,
-        min_files_share: 0.8,
-        max_repairs_per_day: 3,
+        min_share_of_usual: 0.8,
+        max_repairs_per_week: 3,
     }
 }
 
@@ -203,21 +203,21 @@ fn ordinary() -> Circumstances {
     }
 }
 
-fn twins(count: u64) -> Findings {
+fn duplicates(count: u64) -> Findings {
     Findings {
-        twins: (0..count).map(|n| twin(10_000 + n, n)).collect(),
+        duplicates: (0..count).map(|n| duplicate(10_000 + n, n)).collect(),
         ..findings()
     }
 }
 
 fn orphans(count: u64) -> Findings {
     Findings {
-        orphans: (0..count).map(|n| stands(20_000 + n)).collect(),
+        orphans: (0..count).map(|n| published_row(20_000 + n)).collect(),
         ..findings()
     }
 }
 
-/// The guards that refuse.
+/// The guards that refuse the draft.
 fn refused(findings: &Findings, rails: &Rails, circumstances: &Circumstances) -> Vec<Guard> {
     match draft(findings).vet(rails, circumstances) {
         Ok(_) => Vec::new(),
@@ -230,15 +230,15 @@ fn refused(findings: &Findings, rails: &Rails, circumstances: &Circumstances) ->
 }
 
 #[test]
-fn budgets_hold_at_their_edge_and_not_before() {
+fn budgets_refuse_above_their_limit_only() {
     let guards = |findings: &Findings| refused(findings, &rails(), &ordinary());
-    assert_eq!(guards(&twins(100)), []);
-    assert_eq!(guards(&twins(101)), [Guard::PurgeRows]);
+    assert_eq!(guards(&duplicates(100)), []);
+    assert_eq!(guards(&duplicates(101)), [Guard::PurgeRows]);
     assert_eq!(guards(&orphans(5)), []);
     assert_eq!(guards(&orphans(6)), [Guard::OrphanRows]);
     let few = |published| Findings {
         published,
-        ..twins(60)
+        ..duplicates(60)
     };
     assert_eq!(guards(&few(100)), []);
     assert_eq!(guards(&few(99)), [Guard::PurgeShare]);
@@ -246,9 +246,9 @@ fn budgets_hold_at_their_edge_and_not_before() {
         purged_24h,
         ..ordinary()
     };
-    assert_eq!(refused(&twins(100), &rails(), &after(50)), []);
+    assert_eq!(refused(&duplicates(100), &rails(), &after(50)), []);
     assert_eq!(
-        refused(&twins(100), &rails(), &after(51)),
+        refused(&duplicates(100), &rails(), &after(51)),
         [Guard::PurgeRows24h]
     );
 }
@@ -262,12 +262,15 @@ fn a_difference_must_persist_before_anything_is_purged() {
         ),
         ..ordinary()
     };
-    assert_eq!(refused(&twins(1), &rails(), &seen(None)), [Guard::Recheck]);
     assert_eq!(
-        refused(&twins(1), &rails(), &seen(Some(9))),
+        refused(&duplicates(1), &rails(), &seen(None)),
         [Guard::Recheck]
     );
-    assert_eq!(refused(&twins(1), &rails(), &seen(Some(10))), []);
+    assert_eq!(
+        refused(&duplicates(1), &rails(), &seen(Some(9))),
+        [Guard::Recheck]
+    );
+    assert_eq!(refused(&duplicates(1), &rails(), &seen(Some(10))), []);
     let missing = Findings {
         missing: vec![expected(1)],
         ..findings()
@@ -352,7 +355,7 @@ fn orphans_beside_underivable_rows_are_held() {
 
 #[test]
 fn an_approval_lifts_the_budgets_of_its_own_draft_and_nothing_else() {
-    let found = twins(101);
+    let found = duplicates(101);
     let yes = Approval {
         digest: draft(&found).digest(),
     };
@@ -362,7 +365,7 @@ fn an_approval_lifts_the_budgets_of_its_own_draft_and_nothing_else() {
     };
     assert_eq!(refused(&found, &rails(), &approved), []);
     assert_eq!(
-        refused(&twins(102), &rails(), &approved),
+        refused(&duplicates(102), &rails(), &approved),
         [Guard::PurgeRows]
     );
     let observing = Circumstances {
@@ -377,9 +380,9 @@ fn a_doubt_lets_rows_be_added_and_nothing_else() {
     let found = Findings {
         doubts: vec![Doubt::NoFiles(day())],
         missing: vec![expected(1)],
-        orphans: vec![stands(7)],
+        orphans: vec![published_row(7)],
         catalog: vec![CatalogFinding::Gone(entry("socrata"))],
-        ..twins(3)
+        ..duplicates(3)
     };
     let size = draft(&found).size();
     assert_eq!((size.publish, size.purge, size.catalog), (1, 0, 0));
@@ -396,7 +399,7 @@ fn rows_of_a_file_that_is_not_certain_are_not_published() {
 }
 
 #[test]
-fn what_the_publisher_shall_fill_is_taken_out_of_the_catalog() {
+fn what_the_publisher_is_to_fill_is_withdrawn_from_the_catalog() {
     let rows_missing = CatalogFinding::RowsMissing {
         entry: entry("socrata"),
         missing: 1,
@@ -404,7 +407,7 @@ fn what_the_publisher_shall_fill_is_taken_out_of_the_catalog() {
     };
     let found = Findings {
         missing: vec![expected(1)],
-        twins: vec![twin(10_001, 1), twin(10_002, 2)],
+        duplicates: vec![duplicate(10_001, 1), duplicate(10_002, 2)],
         catalog: vec![rows_missing],
         ..findings()
     };
@@ -420,7 +423,7 @@ fn what_the_publisher_shall_fill_is_taken_out_of_the_catalog() {
     assert_eq!(
         kinds,
         ["purge", "withdraw"],
-        "the twin of the missing row stays until it is back"
+        "the duplicate of the missing row stays until it is back"
     );
     let native = draft(&found).size();
     assert_eq!((native.publish, native.purge, native.catalog), (1, 2, 1));
@@ -444,7 +447,7 @@ fn a_file_never_published_is_entered_once_its_rows_are_published() {
 }
 
 #[test]
-fn of_a_file_that_is_not_certain_no_row_is_published_wherever_it_stands() {
+fn misdated_rows_of_an_uncertain_file_are_not_published() {
     let mut found = Findings {
         missing: vec![expected(1)],
         misdated_missing: vec![expected(2)],
@@ -455,27 +458,71 @@ fn of_a_file_that_is_not_certain_no_row_is_published_wherever_it_stands() {
     assert_eq!(draft(&found).size().publish, 0);
 }
 
+/// The remedy shown on pages matches what a draft purges.
+#[test]
+fn a_draft_purges_what_the_remedy_of_each_finding_says() {
+    let sids = vec!["row-1".to_owned(), "row-2".to_owned()];
+    let repeated = Repeated {
+        key: Some(key(7)),
+        sids,
+    };
+    for found in [
+        duplicates(3),
+        orphans(3),
+        Findings {
+            repeated: vec![repeated],
+            ..findings()
+        },
+        Findings {
+            missing: vec![expected(1)],
+            ..findings()
+        },
+    ] {
+        let purged = draft(&found).size().purge;
+        assert_eq!(purged, remedy::to_purge(&found.counts()), "{found:?}");
+    }
+}
+
+#[test]
+fn a_native_repair_keeps_the_entry_of_rows_that_it_publishes() {
+    let found = Findings {
+        missing: vec![expected(1)],
+        catalog: vec![CatalogFinding::RowsMissing {
+            entry: entry("socrata"),
+            missing: 1,
+            file: 0,
+        }],
+        ..findings()
+    };
+    let withdraws = |draft: Draft| {
+        let mut actions = draft.actions.into_iter();
+        actions.any(|action| matches!(action, Action::Withdraw { .. }))
+    };
+    assert!(!withdraws(draft_by(&found, true)));
+    assert!(withdraws(draft_by(&found, false)));
+}
+
 #[test]
 fn a_digest_names_portal_day_and_every_step() {
     let digest = |found: &Findings| draft(found).digest();
     assert_eq!(
-        digest(&twins(3)),
+        digest(&duplicates(3)),
         digest(&Findings {
-            looked_at: now() + TimeDelta::hours(1),
-            ..twins(3)
+            checked_at: now() + TimeDelta::hours(1),
+            ..duplicates(3)
         })
     );
-    assert_ne!(digest(&twins(3)), digest(&twins(4)));
-    let mut elsewhere = draft(&twins(3));
+    assert_ne!(digest(&duplicates(3)), digest(&duplicates(4)));
+    let mut elsewhere = draft(&duplicates(3));
     elsewhere.portal = "https://other.example/".into();
-    assert_ne!(elsewhere.digest(), digest(&twins(3)));
+    assert_ne!(elsewhere.digest(), digest(&duplicates(3)));
 }
 
 #[test]
-fn a_plan_file_reads_back_and_an_altered_one_shows() {
+fn a_plan_file_reads_back_and_an_altered_one_is_detected() {
     let draft = draft(&Findings {
         missing: vec![expected(1)],
-        ..twins(3)
+        ..duplicates(3)
     });
     let text = draft.render(Vec::new()).join("\n");
     let read = PlanFile::read(text.as_bytes()).unwrap();

@@ -1,30 +1,31 @@
-//! The second derivation: the rows that turned out to matter, whole.
+//! The second derivation: the rows that matter, in full.
 //!
-//! The first pass over the files keeps keys only. Where sides differ, the files concerned are
-//! derived once more, under the variant that was chosen, and only missing, altered and collided
-//! rows are kept; all others just pass by the search for kin of the unexpected rows.
+//! The first pass over the files keeps only keys. If the sides differ, the files concerned are
+//! derived a second time, under the chosen variant. Only missing, altered and collided rows are
+//! kept; all others are only compared with the unexpected rows, to find the ones these duplicate.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::compare::gather::{self, Misdated, Placed, Standing};
+use crate::compare::duplicates::KinSearch;
+use crate::compare::gather::{self, Misdated, Placed, RowDay};
 use crate::compare::keys::{Collision, KeyDifference};
-use crate::compare::twins::KinSearch;
-use crate::compare::{Altered, Change, Doubt, ExpectedRow, Findings};
+use crate::compare::{Altered, Change, ExpectedRow, Findings};
 use crate::expected::{DerivedRow, Line, Variant};
 use crate::model::{Cell, Md5Key, PublishedRow, Row, RowKey};
 use crate::socrata::ReadError;
 
-use super::LookError;
-use super::look::{Candidate, Looking};
+use super::CheckError;
+use super::check::{Candidate, Checking};
+use super::doubts::{take_found, unreadable};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Missing,
-    Far,
+    MisdatedMissing,
     Altered,
 }
 
-/// Which rows of which files must be derived again, and what for.
+/// The rows to derive again, by file, and why.
 pub(super) struct Wanted {
     roles: HashMap<(u32, u32), Role>,
     collided: HashMap<(u32, u32), Option<u64>>,
@@ -36,7 +37,9 @@ impl Wanted {
     pub(super) fn new(differ: &KeyDifference, altered: &[Placed], far: &[Misdated]) -> Self {
         let place = |row: &Placed| (row.file, row.ordinal);
         let missing = differ.missing.iter().map(|row| (place(row), Role::Missing));
-        let far = far.iter().map(|row| ((row.file, row.ordinal), Role::Far));
+        let far = far
+            .iter()
+            .map(|row| ((row.file, row.ordinal), Role::MisdatedMissing));
         let altered = altered.iter().map(|row| (place(row), Role::Altered));
         let sides = |collision: &Collision| [place(&collision.stands), place(&collision.replaced)];
         Self {
@@ -59,7 +62,8 @@ impl Wanted {
             .any(|(of, _)| *of == file)
     }
 
-    /// Collisions whose two rows really differ: a row repeated word by word is none.
+    /// Collisions whose two rows really differ. A row that is repeated with equal cells is no
+    /// collision.
     fn differing(self) -> Vec<Collision> {
         let digest = |row: &Placed| {
             self.collided
@@ -74,24 +78,24 @@ impl Wanted {
     }
 }
 
-struct Taking<'a> {
-    looking: &'a Looking<'a>,
+struct Collector<'a> {
+    checking: &'a Checking<'a>,
     wanted: Wanted,
     kin: KinSearch,
     altered: Vec<ExpectedRow>,
 }
 
-impl Taking<'_> {
-    /// `today`: the row is of the looked-at day.
+impl Collector<'_> {
+    /// `today` says whether the row belongs to the checked day.
     fn take(&mut self, file: u32, row: &DerivedRow<'_>, today: bool, findings: &mut Findings) {
         let place = (file, row.ordinal);
         let role = self.wanted.roles.get(&place).copied();
         let collided = self.wanted.collided.contains_key(&place);
-        let standing = today && !self.kin.is_empty() && !self.wanted.replaced.contains(&place);
-        if role.is_none() && !collided && !standing {
+        let may_be_kin = today && !self.kin.is_empty() && !self.wanted.replaced.contains(&place);
+        if role.is_none() && !collided && !may_be_kin {
             return;
         }
-        let Ok(cells) = self.looking.columns.cells(row.values) else {
+        let Ok(cells) = self.checking.columns.cells(row.values) else {
             return;
         };
         if collided {
@@ -99,7 +103,7 @@ impl Taking<'_> {
                 .collided
                 .insert(place, Some(gather::digest(&cells)));
         }
-        if standing {
+        if may_be_kin {
             self.kin.offer(&row.key.into(), &cells);
         }
         if let Some(role) = role {
@@ -114,36 +118,36 @@ impl Taking<'_> {
             };
             match role {
                 Role::Missing => findings.missing.push(whole),
-                Role::Far => findings.misdated_missing.push(whole),
+                Role::MisdatedMissing => findings.misdated_missing.push(whole),
                 Role::Altered => self.altered.push(whole),
             }
         }
     }
 }
 
-impl Looking<'_> {
-    /// Fills the findings with whole rows: missing, altered, twins, orphans, collisions. Returns the
-    /// keys of orphans that resemble an expected row.
+impl Checking<'_> {
+    /// Fills the findings with whole rows: missing, altered, duplicates, orphans, collisions.
+    /// Returns the keys of orphans that resemble an expected row.
     pub(super) async fn fill_in(
         &self,
         files: &[Candidate],
         wanted: Wanted,
         unexpected: &[RowKey],
         findings: &mut Findings,
-    ) -> Result<BTreeSet<RowKey>, LookError> {
-        let strangers = self.published_rows(unexpected).await?;
+    ) -> Result<BTreeSet<RowKey>, CheckError> {
+        let unexpected_rows = self.published_rows(unexpected, findings).await?;
         let identity = self.recipe.facts().identity;
         let spill = i64::from(self.recipe.facts().spill_days);
         let day_column = &self.target.dataset.day_column;
-        let kin = KinSearch::new(&self.columns, identity, day_column, strangers);
-        let mut taking = Taking {
-            looking: self,
+        let kin = KinSearch::new(&self.columns, identity, day_column, unexpected_rows);
+        let mut collector = Collector {
+            checking: self,
             wanted,
             kin,
             altered: Vec::new(),
         };
         for (index, file) in (0u32..).zip(files) {
-            if taking.kin.is_empty() && !taking.wanted.needs(index) {
+            if collector.kin.is_empty() && !collector.wanted.needs(index) {
                 continue;
             }
             let file_day = file.source.file.day;
@@ -152,65 +156,73 @@ impl Looking<'_> {
                 .with_text(&file.source, |text| {
                     self.recipe.derive(text, variant, &mut |line| match line {
                         Line::Row(row) => {
-                            let stands = Standing::of(row.at, file_day, self.target.day, spill);
-                            taking.take(index, &row, stands == Standing::Today, findings);
+                            let row_day = RowDay::of(row.at, file_day, self.target.day, spill);
+                            collector.take(index, &row, row_day == RowDay::Today, findings);
                         }
                         Line::Unpublishable(_) => {}
                     })
                 })
                 .await;
             if let Err(error) = derived {
-                findings
-                    .doubts
-                    .push(Doubt::Unreadable(super::chain(&error)));
+                findings.doubts.push(unreadable(error)?);
             }
         }
-        let Taking {
+        let Collector {
             wanted,
             kin,
             altered,
             ..
-        } = taking;
+        } = collector;
         findings.collided = wanted.differing();
         let kin = kin.finish(&rekeyed_by(files, unexpected));
-        (findings.twins, findings.orphans) = (kin.twins, kin.orphans);
-        findings.altered = self.altered(altered).await?;
+        (findings.duplicates, findings.orphans) = (kin.duplicates, kin.orphans);
+        findings.altered = self.compare_values(altered, findings).await?;
         Ok(kin.resembling)
     }
 
-    /// The whole rows of keys that this look has seen standing. That one of them is not there is no
-    /// finding: either somebody took it away meanwhile, or a replica that calls itself up to date
-    /// is not. What was found before then proves nothing either.
-    async fn published_rows(&self, keys: &[RowKey]) -> Result<Vec<PublishedRow>, LookError> {
+    /// The whole rows for keys that this check has seen published. A row that is absent now is not
+    /// a finding: either it was removed in the meantime, or a replica that claims to be up to date
+    /// is not. Either way the earlier reads are inconclusive too.
+    async fn published_rows(
+        &self,
+        keys: &[RowKey],
+        findings: &mut Findings,
+    ) -> Result<Vec<PublishedRow>, CheckError> {
         let rows = super::published_rows(self.world, &self.table, self.target.day, keys).await?;
+        let rows = take_found(rows, findings);
         let found: HashSet<&RowKey> = rows.iter().filter_map(|row| row.key.as_ref()).collect();
         match keys.iter().find(|key| !found.contains(key)) {
             None => Ok(rows),
-            Some(key) => Err(self.contradicted(key, "stood there and is gone")),
+            Some(key) => Err(self.contradiction(key, "was published and is no longer")),
         }
     }
 
-    fn contradicted(&self, key: &RowKey, why: &str) -> LookError {
-        LookError::Portal(ReadError::Contradiction {
+    fn contradiction(&self, key: &RowKey, why: &str) -> CheckError {
+        CheckError::Portal(ReadError::Contradiction {
             id: self.table.id.clone(),
             what: format!("rows of {}", self.target.day),
             why: format!("row {} {why}", key.to_string().escape_debug()),
         })
     }
 
-    async fn altered(&self, expected: Vec<ExpectedRow>) -> Result<Vec<Altered>, LookError> {
+    async fn compare_values(
+        &self,
+        expected: Vec<ExpectedRow>,
+        findings: &mut Findings,
+    ) -> Result<Vec<Altered>, CheckError> {
         let keys: Vec<RowKey> = expected.iter().map(|row| row.row.key.clone()).collect();
         let mut published: HashMap<RowKey, PublishedRow> =
-            (self.published_rows(&keys).await?.into_iter())
+            (self.published_rows(&keys, findings).await?.into_iter())
                 .filter_map(|row| row.key.clone().map(|key| (key, row)))
                 .collect();
         let mut altered = Vec::new();
         for expected in expected {
             let key = &expected.row.key;
             let published = published.remove(key);
-            let published = published.ok_or_else(|| self.contradicted(key, "is gone"))?;
-            let stands = self.columns.published(&published.fields);
-            let changes = changes(self.columns.names(), &stands, &expected.cells);
+            let published =
+                published.ok_or_else(|| self.contradiction(key, "is no longer published"))?;
+            let published_cells = self.columns.published(&published.fields);
+            let changes = changes(self.columns.names(), &published_cells, &expected.cells);
             if !changes.is_empty() {
                 altered.push(Altered {
                     expected,
@@ -219,7 +231,7 @@ impl Looking<'_> {
                 });
             } else if self.table.is_keyed() {
                 return Err(
-                    self.contradicted(key, "had other values than are expected, and has them")
+                    self.contradiction(key, "had unexpected values and now has the expected ones")
                 );
             }
         }
@@ -238,25 +250,25 @@ fn changes(names: &[&'static str], published: &[Cell], expected: &[Cell]) -> Vec
         .collect()
 }
 
-/// Unexpected keys that a file's rows have under a variant that was not chosen, with that variant
-/// and the key of the same row under the chosen one.
+/// Maps unexpected keys that belong to rows of a file under a variant that was not chosen to that
+/// variant and to the key of the same row under the chosen one.
 fn rekeyed_by(files: &[Candidate], unexpected: &[RowKey]) -> HashMap<RowKey, (Variant, RowKey)> {
     let mut known = HashMap::new();
     let is_unexpected = |row: &Placed| unexpected.binary_search(&row.key.into()).is_ok();
     for file in files {
-        let theirs: Vec<(Variant, Placed)> = (file.tried.iter())
+        let rekeyed: Vec<(Variant, Placed)> = (file.tried.iter())
             .flat_map(|tried| tried.today.iter().map(|row| (tried.variant, row)))
             .filter(|(_, row)| is_unexpected(row))
             .collect();
-        let ordinals: HashSet<u32> = theirs.iter().map(|(_, row)| row.ordinal).collect();
+        let ordinals: HashSet<u32> = rekeyed.iter().map(|(_, row)| row.ordinal).collect();
         let chosen: HashMap<u32, Md5Key> = (file.keys().today.iter())
             .filter(|row| ordinals.contains(&row.ordinal))
             .map(|row| (row.ordinal, row.key))
             .collect();
-        for (variant, row) in theirs {
+        for (variant, row) in rekeyed {
             if let Some(key) = chosen.get(&row.ordinal) {
-                let made = || (variant, (*key).into());
-                known.entry(row.key.into()).or_insert_with(made);
+                let value = || (variant, (*key).into());
+                known.entry(row.key.into()).or_insert_with(value);
             }
         }
     }

@@ -1,42 +1,54 @@
-//! What speaks for a row that nobody expects, and against a look that looks whole.
+//! What explains an unexpected row, and what casts doubt on a check.
 //!
-//! Before a published row is called an orphan, everything is asked that could vouch for it: rows
-//! that cannot be published any more, rows of far files, files of the neighbouring days. Before a
-//! look is believed, its numbers are held against the dataset's own past.
+//! Before a published row is called an orphan, everything that could explain it is consulted: rows
+//! that can no longer be published, misdated rows of other days' files, files of the neighboring
+//! days. Before the numbers of a check are trusted, they are compared with the dataset's own past.
 
 use std::collections::BTreeSet;
 
+use crate::compare::duplicates::Kinship;
 use crate::compare::gather;
 use crate::compare::keys;
-use crate::compare::twins::Kinship;
 use crate::compare::{Doubt, Findings};
-use crate::model::{KeyRecipe, KeySet, PublishedRow, RowKey};
+use crate::model::{KeyScheme, KeySet, PublishedRow, RowKey};
+use crate::socrata::{ByKey, Freshness};
 
-use super::LookError;
+use super::CheckError;
+use super::check::{Candidate, Checking};
 use super::lakeside::LakeSide;
-use super::look::{Candidate, Looking};
 
-/// How many days before and after a day tell how many rows are usual.
+/// Days before and after a day that determine its usual number of rows.
 const USUAL_DAYS: u32 = 28;
 
-/// So many of them must be known before they tell anything.
-const DAYS_THAT_TELL: usize = 7;
+/// Minimum number of those days that must be known.
+const MIN_KNOWN_DAYS: usize = 7;
 
-impl Looking<'_> {
-    /// Doubts from the number of rows, where rows would be purged and enough days are known to say
-    /// what is usual: a day far below the least of them may have lost rows on its way.
-    pub(super) async fn doubt_rows(&self, findings: &mut Findings) -> Result<(), LookError> {
-        if findings.twins.is_empty() && findings.orphans.is_empty() {
+/// The doubt caused by something unreadable.
+///
+/// # Errors
+/// If a service does not respond: that is not a doubt about one day.
+pub(super) fn unreadable(error: CheckError) -> Result<Doubt, CheckError> {
+    if error.is_service() {
+        return Err(error);
+    }
+    Ok(Doubt::Unreadable(super::chain(&error)))
+}
+
+impl Checking<'_> {
+    /// Adds a doubt if the day has far fewer rows than usual, since some may have been lost before
+    /// the lake. Checked only if rows would be purged and enough days nearby are known.
+    pub(super) async fn doubt_rows(&self, findings: &mut Findings) -> Result<(), CheckError> {
+        if findings.duplicates.is_empty() && findings.orphans.is_empty() {
             return Ok(());
         }
         let (dataset, day) = (&self.target.dataset.name, self.target.day);
         let known = self.world.ledger.usual(dataset, day, USUAL_DAYS).await;
-        let known = known.map_err(LookError::ledger)?.into_iter();
+        let known = known.map_err(CheckError::ledger)?.into_iter();
         let rows: Vec<u64> = known
             .filter(|known| known.day != day)
             .map(|known| known.rows)
             .collect();
-        let Some(least) = rows.iter().min().filter(|_| rows.len() >= DAYS_THAT_TELL) else {
+        let Some(least) = rows.iter().min().filter(|_| rows.len() >= MIN_KNOWN_DAYS) else {
             return Ok(());
         };
         let (found, usual) = (findings.expected, *least);
@@ -44,38 +56,41 @@ impl Looking<'_> {
             clippy::cast_precision_loss,
             reason = "a share needs no more than 53 bits"
         )]
-        let few = (found as f64) < self.rails().min_files_share * usual as f64;
+        let few = (found as f64) < self.rails().min_share_of_usual * usual as f64;
         if few {
             findings.doubts.push(Doubt::FewRows { found, usual });
         }
         Ok(())
     }
 
-    /// Published keys that rows of the lake explain though they are not expected on the day: rows
-    /// that cannot be published (and once were), and strays of far files.
-    pub(super) async fn vouched(&self, files: &[Candidate]) -> Result<BTreeSet<RowKey>, LookError> {
+    /// Published keys that belong to rows of the lake although they are not expected on the day:
+    /// rows that can no longer be published, and misdated rows of other days' files.
+    pub(super) async fn explained_keys(
+        &self,
+        files: &[Candidate],
+    ) -> Result<BTreeSet<RowKey>, CheckError> {
         let (dataset, day) = (&self.target.dataset.name, self.target.day);
-        let strays = self
+        let misdated = self
             .world
             .ledger
-            .strays(dataset, day)
+            .misdated_keys(dataset, day)
             .await
-            .map_err(LookError::ledger)?;
+            .map_err(CheckError::ledger)?;
         let unfit = files
             .iter()
             .flat_map(|file| &file.tried)
             .flat_map(|keys| &keys.unfit);
         Ok(unfit
             .filter_map(|row| row.key.clone())
-            .chain(strays)
+            .chain(misdated)
             .collect())
     }
 
-    /// Orphans that files of the neighbouring days hold are none: the lake vouches for them.
-    pub(super) async fn drop_vouched_elsewhere(
+    /// Drops orphans that belong to files of the neighboring days: the lake has those rows.
+    pub(super) async fn drop_orphans_of_nearby_files(
         &self,
         findings: &mut Findings,
-    ) -> Result<(), LookError> {
+    ) -> Result<(), CheckError> {
         if findings.orphans.is_empty() {
             return Ok(());
         }
@@ -88,21 +103,27 @@ impl Looking<'_> {
             .filter_map(|row| row.key.clone())
             .collect();
         for near in [day.plus(-1), read_to.next()] {
-            let mut side =
-                LakeSide::between(self.world.ready(), self.target, facts, (near, near)).await?;
+            let read = LakeSide::between(self.world.ready(), self.target, facts, (near, near));
+            let mut side = match read.await {
+                Ok(side) => side,
+                Err(error) => {
+                    findings.doubts.push(unreadable(error)?);
+                    continue;
+                }
+            };
             for source in std::mem::take(&mut side.sources) {
                 for variant in self.variants() {
-                    let asked = self.asked(0, &source);
+                    let request = self.gather_request(0, &source);
                     let gathered = self
                         .with_text(&source, |text| {
-                            gather::gather(self.recipe, text, variant, asked)
+                            gather::gather(self.recipe, text, variant, request)
                         })
                         .await;
                     match gathered {
                         Ok(keys) => keys.every_key().for_each(|key| {
                             orphans.remove(&key);
                         }),
-                        Err(error) => side.doubts.push(Doubt::Unreadable(super::chain(&error))),
+                        Err(error) => side.doubts.push(unreadable(error)?),
                     }
                 }
             }
@@ -114,10 +135,10 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// A file whose device numbers depend on what else was published is certain only if it stands
-    /// whole, or if no row that stands may be one of its rows under another number. That its
-    /// companion is not there makes it no more certain: one that is gone leaves every row under
-    /// another number.
+    /// For files whose device numbers depend on what else was published: such a file is certain
+    /// only if it is published whole, or if no published row may be one of its rows under another
+    /// number. The absence of its companion does not make it more certain: if the companion was
+    /// lost, every row has another number.
     pub(super) fn doubt_numbering(
         &self,
         files: &mut [Candidate],
@@ -134,11 +155,16 @@ impl Looking<'_> {
         let is_like =
             |row: &PublishedRow| row.key.as_ref().is_none_or(|key| resembling.contains(key));
         let explained = !findings.orphans.iter().any(is_like)
-            && findings.twins.iter().all(|twin| by_recipe(&twin.how));
+            && findings
+                .duplicates
+                .iter()
+                .all(|duplicate| by_recipe(&duplicate.how));
         for file in files.iter_mut() {
             let source = &file.source;
-            let alone = source.companion.is_none() && side.doubts_companion(&source.file, facts);
-            file.certain = (explained && !alone) || keys::stands_whole(file.keys(), published);
+            let lost_companion =
+                source.companion.is_none() && side.doubts_companion(&source.file, facts);
+            file.certain =
+                (explained && !lost_companion) || keys::stands_whole(file.keys(), published);
             if !file.certain {
                 findings
                     .doubts
@@ -148,14 +174,30 @@ impl Looking<'_> {
     }
 }
 
-/// A chained key hashes every row before. Of a file that stands under such keys, and of which one
-/// row cannot be made, nobody knows the keys of those behind it: not whether they stand, and not
-/// how to publish them.
+/// Unwraps a lookup by key. If the portal did not confirm that its answers are up to date, rows
+/// that were not found may exist and rows that were found may be gone, so this adds a doubt.
+pub(super) fn take_found<T>(by_key: ByKey<T>, findings: &mut Findings) -> T {
+    let ByKey { found, freshness } = by_key;
+    doubt_freshness(freshness, findings);
+    found
+}
+
+/// Adds a doubt unless the portal confirmed that its answers are up to date.
+pub(super) fn doubt_freshness(freshness: Freshness, findings: &mut Findings) {
+    let is_known = findings.doubts.contains(&Doubt::FreshnessUnknown);
+    if freshness != Freshness::Proven && !is_known {
+        findings.doubts.push(Doubt::FreshnessUnknown);
+    }
+}
+
+/// A chained key is a hash over all rows before it. If a file is published under chained keys and
+/// one of its rows cannot be derived, the keys of all rows after it are unknown: whether they are
+/// published, and how to publish them.
 pub(super) fn doubt_chain(files: &mut [Candidate], findings: &mut Findings) {
     for file in files {
-        let most = file.tried.iter().map(|keys| keys.outcome.rows).max();
+        let max_rows = file.tried.iter().map(|keys| keys.outcome.rows).max();
         let chosen = file.keys();
-        if chosen.variant.keys == KeyRecipe::Chained && most > Some(chosen.outcome.rows) {
+        if chosen.variant.keys == KeyScheme::Chained && max_rows > Some(chosen.outcome.rows) {
             file.certain = false;
             let path = file.source.file.path.clone();
             findings.doubts.push(Doubt::Chain(path));

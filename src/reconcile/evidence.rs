@@ -1,13 +1,14 @@
-//! What speaks for a day's findings, kept so that a person can judge them long after the look.
+//! Evidence for a day's findings, kept so that a person can judge them long after the check.
 //!
-//! Bounded: a few rows of each finding with values cut short, the minutes in which wrong rows were
-//! written, the files, the doubts and the vetoes. What says more is a new look (`explain`).
+//! Its size is bounded: a few rows per finding with long values cut short, the minutes in which
+//! wrong rows were written, the files, the doubts and the breaches. A new check (`explain`) shows
+//! more.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::compare::twins::{Kinship, Twin};
+use crate::compare::duplicates::{Duplicate, Kinship};
 use crate::compare::words::{self, Written};
 use crate::compare::{Altered, ExpectedRow, FileSeen, Finding, Findings};
 use crate::expected::Facts;
@@ -16,56 +17,56 @@ use crate::plan::Breach;
 
 use super::Report;
 
-/// Most rows kept of each finding.
+/// Maximum rows kept per finding.
 const SAMPLES: usize = 3;
-/// Most files, and most sentences about the catalog.
+/// Maximum files, and maximum sentences about the catalog.
 const LINES: usize = 40;
-/// Most doubts.
+/// Maximum doubts.
 const DOUBTS: usize = 20;
-/// Most minutes told apart.
+/// Maximum distinct minutes.
 const MINUTES: usize = 60;
-/// Longest text kept of one value, in characters.
-const LETTERS: usize = 200;
+/// Maximum length of one value, in characters.
+const MAX_CHARS: usize = 200;
 
-/// What speaks for the findings of one look.
+/// Evidence for the findings of one check.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Rows that show what is wrong.
+    /// Example rows.
     pub samples: Vec<Sample>,
-    /// What is wrong with the catalog, in sentences.
+    /// What is wrong with the catalog, as sentences.
     pub catalog: Vec<String>,
-    /// When wrong rows were first written, by finding.
+    /// When the wrong rows were first written, by finding.
     pub written: Vec<WrittenWhen>,
     /// The files that hold rows of the day.
     pub files: Vec<FileEvidence>,
-    /// Files beyond those.
+    /// Number of further files that are not listed.
     pub more_files: u64,
-    /// Why the look cannot be trusted.
+    /// Why the check cannot be trusted.
     pub doubts: Vec<String>,
-    /// What holds the plan: each with its figure, its limit and the setting that sets it.
+    /// What holds the plan: breaches with their figure, their limit and the setting that sets it.
     pub breaches: Vec<Breach>,
     /// Whether a person's approval would let the plan pass.
     pub approvable: bool,
 }
 
-/// One row that shows what is wrong.
+/// An example row of a finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The finding.
     pub finding: Finding,
-    /// Its key, if it has one.
+    /// The row's key, if it has one.
     pub key: Option<String>,
-    /// For a twin: the key of the expected row that it doubles.
+    /// For a duplicate: the key of the expected row.
     pub of: Option<String>,
-    /// How it came to be, or why it is wrong.
+    /// How the row came about, or what is wrong with it.
     pub how: Option<String>,
-    /// The lake file it is from, or should be.
+    /// The lake file the row is from.
     pub file: Option<String>,
     /// When the published row was first written (UTC).
     pub created_at: Option<DateTime<Utc>>,
     /// When the published row was last written (UTC).
     pub updated_at: Option<DateTime<Utc>>,
-    /// The row by column: as it stands if it is published, else as it should.
+    /// The row by column: its published values, or the expected ones if it is not published.
     pub row: Map<String, Json>,
     /// The columns in which published and expected differ.
     pub changes: Vec<Changed>,
@@ -76,9 +77,9 @@ pub struct Sample {
 pub struct Changed {
     /// The column.
     pub column: String,
-    /// What stands.
+    /// The published value.
     pub published: Json,
-    /// What should.
+    /// The expected value.
     pub expected: Json,
 }
 
@@ -87,9 +88,9 @@ pub struct Changed {
 pub struct WrittenWhen {
     /// The finding.
     pub finding: Finding,
-    /// The minutes in which most were, in order.
+    /// The minutes in which most of them were written, in order.
     pub minutes: Vec<Minute>,
-    /// Rows of all other minutes.
+    /// Rows written in all other minutes.
     pub others: u64,
 }
 
@@ -98,29 +99,29 @@ pub struct WrittenWhen {
 pub struct Minute {
     /// Its start (UTC).
     pub minute: DateTime<Utc>,
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
 }
 
 /// One file that holds rows of the day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileEvidence {
-    /// Where it lies in the lake.
+    /// Its path in the lake.
     pub path: String,
     /// The day it belongs to.
     pub day: Day,
-    /// Rows it has on the day that was looked at.
+    /// Rows it has on the checked day.
     pub rows: u64,
     /// How its rows are keyed.
     pub keys: String,
     /// Whether its rows are known for certain.
     pub certain: bool,
-    /// Whether the catalog says it is published.
+    /// Whether the catalog lists it as published.
     pub entered: bool,
 }
 
 impl Evidence {
-    /// What a report has to show; `None`: it did not look.
+    /// The evidence in a report; `None` if the day was not checked.
     #[must_use]
     pub fn of(report: &Report) -> Option<Self> {
         let findings = report.findings.as_ref()?;
@@ -130,7 +131,7 @@ impl Evidence {
         let refusal = report.refusal.as_ref();
         Some(Self {
             samples: samples(findings, facts),
-            catalog: catalog.map(|one| words::catalog(one, findings)).collect(),
+            catalog: catalog.map(|item| words::catalog(item, findings)).collect(),
             written: written(findings),
             files: (findings.files.iter().take(LINES))
                 .map(|seen| file(seen, facts))
@@ -141,12 +142,26 @@ impl Evidence {
             approvable: refusal.is_some_and(crate::plan::Refusal::is_approvable),
         })
     }
+
+    /// Takes over from earlier evidence what this check did not determine: the altered rows, if it
+    /// did not compare values, and what holds the plan, if an earlier plan is still held.
+    pub(super) fn carry(&mut self, before: Self, altered: bool, hold: bool) {
+        if altered {
+            let of_altered = |sample: &Sample| sample.finding == Finding::Altered;
+            (self.samples).extend(before.samples.into_iter().filter(of_altered));
+            let of_altered = |when: &WrittenWhen| when.finding == Finding::Altered;
+            (self.written).extend(before.written.into_iter().filter(of_altered));
+        }
+        if hold {
+            (self.breaches, self.approvable) = (before.breaches, before.approvable);
+        }
+    }
 }
 
 fn cut(text: &str) -> String {
-    let mut letters = text.chars();
-    let kept: String = letters.by_ref().take(LETTERS).collect();
-    if letters.next().is_some() {
+    let mut chars = text.chars();
+    let kept: String = chars.by_ref().take(MAX_CHARS).collect();
+    if chars.next().is_some() {
         kept + "…"
     } else {
         kept
@@ -202,8 +217,8 @@ fn missing(row: &ExpectedRow, findings: &Findings, facts: &Facts) -> Sample {
     }
 }
 
-fn twin(twin: &Twin, facts: &Facts) -> Sample {
-    let changes = match &twin.how {
+fn duplicate(duplicate: &Duplicate, facts: &Facts) -> Sample {
+    let changes = match &duplicate.how {
         Kinship::Renamed { column, from, to } => vec![Changed {
             column: (*column).to_owned(),
             published: value(&from.to_json()),
@@ -212,10 +227,10 @@ fn twin(twin: &Twin, facts: &Facts) -> Sample {
         Kinship::Rekeyed(_) => Vec::new(),
     };
     Sample {
-        of: Some(twin.of.to_string()),
-        how: Some(words::kinship(&twin.how, facts)),
+        of: Some(duplicate.of.to_string()),
+        how: Some(words::kinship(&duplicate.how, facts)),
         changes,
-        ..published(Finding::Twin, &twin.published)
+        ..published(Finding::Duplicate, &duplicate.published)
     }
 }
 
@@ -240,39 +255,39 @@ fn samples(findings: &Findings, facts: &Facts) -> Vec<Sample> {
             .take(SAMPLES)
             .map(|row| missing(row, findings, facts)),
     );
-    let twins = findings.twins.iter().take(SAMPLES);
-    samples.extend(twins.map(|one| twin(one, facts)));
+    let duplicates = findings.duplicates.iter().take(SAMPLES);
+    samples.extend(duplicates.map(|item| duplicate(item, facts)));
     let orphans = findings.orphans.iter().take(SAMPLES);
     samples.extend(orphans.map(|row| published(Finding::Orphan, row)));
     samples.extend(findings.altered.iter().take(SAMPLES).map(altered));
-    for one in findings.repeated.iter().take(SAMPLES) {
-        let key = one.key.as_ref().map(ToString::to_string);
+    for item in findings.repeated.iter().take(SAMPLES) {
+        let key = item.key.as_ref().map(ToString::to_string);
         samples.push(Sample {
-            how: Some(format!("on {} rows", one.sids.len())),
+            how: Some(format!("on {} rows", item.sids.len())),
             ..bare(Finding::Repeated, key)
         });
     }
-    for one in findings.collided.iter().take(SAMPLES) {
+    for item in findings.collided.iter().take(SAMPLES) {
         samples.push(Sample {
-            how: Some("two rows of the lake have this key; the later one stands".into()),
-            file: path(one.stands.file),
-            ..bare(Finding::Collided, Some(one.stands.key.to_string()))
+            how: Some("two rows of the lake have this key; the later one is published".into()),
+            file: path(item.stands.file),
+            ..bare(Finding::Collided, Some(item.stands.key.to_string()))
         });
     }
-    for one in findings.misdated.iter().take(SAMPLES) {
+    for item in findings.misdated.iter().take(SAMPLES) {
         samples.push(Sample {
-            how: Some(format!("stands on {}", one.row.day)),
-            file: path(one.row.file),
-            ..bare(Finding::Misdated, Some(one.row.key.to_string()))
+            how: Some(format!("is published on {}", item.row.day)),
+            file: path(item.row.file),
+            ..bare(Finding::Misdated, Some(item.row.key.to_string()))
         });
     }
-    for one in findings.unpublishable.iter().take(SAMPLES) {
+    for item in findings.unpublishable.iter().take(SAMPLES) {
         samples.push(Sample {
-            how: Some(cut(&one.why)),
-            file: path(one.file),
+            how: Some(cut(&item.why)),
+            file: path(item.file),
             ..bare(
                 Finding::Unpublishable,
-                one.key.as_ref().map(ToString::to_string),
+                item.key.as_ref().map(ToString::to_string),
             )
         });
     }
@@ -280,13 +295,15 @@ fn samples(findings: &Findings, facts: &Facts) -> Vec<Sample> {
 }
 
 fn written(findings: &Findings) -> Vec<WrittenWhen> {
-    let twins: Vec<&PublishedRow> = (findings.twins.iter()).map(|one| &one.published).collect();
+    let duplicates: Vec<&PublishedRow> = (findings.duplicates.iter())
+        .map(|item| &item.published)
+        .collect();
     let altered: Vec<&PublishedRow> = (findings.altered.iter())
-        .map(|one| &one.published)
+        .map(|item| &item.published)
         .collect();
     let orphans: Vec<&PublishedRow> = findings.orphans.iter().collect();
     [
-        (Finding::Twin, twins),
+        (Finding::Duplicate, duplicates),
         (Finding::Orphan, orphans),
         (Finding::Altered, altered),
     ]

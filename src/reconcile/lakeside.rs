@@ -1,10 +1,10 @@
-//! The lake's side of one dataset-day: which files hold its rows, and what casts doubt on them.
+//! The lake's side of one dataset-day: which files hold its rows, and the doubts about them.
 //!
-//! The catalog says which ready files exist, the lake's listing says which objects do. Only where
-//! both agree is the lake proven: a catalogued file that is gone, an object beside them that
-//! nobody catalogued, or a day with far fewer files than usual leaves the day unproven.
+//! The catalog says which ready files exist; the lake's listing says which objects exist. Only if
+//! both agree is the lake's side proven. A catalogued file that does not exist, an object that is
+//! not catalogued, or far fewer files than usual leave the day unproven.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -12,15 +12,12 @@ use crate::catalog::Catalog;
 use crate::compare::Doubt;
 use crate::expected::{DeriveError, Facts, FileText};
 use crate::lake::{self, Lake};
-use crate::model::{Dataset, DatasetDay, Day, Entry, LakePath, ReadyFile};
+use crate::model::{DatasetDay, Day, Entry, LakePath, ReadyFile};
 
-use super::LookError;
-use super::window::{self, EntriesByDay, Listing};
+use super::CheckError;
+use super::window::{self, Listing, Window};
 
-/// How many days back the usual number of files is taken from.
-const USUAL_DAYS: i64 = 28;
-
-/// All that reading the lake's side needs: the ready layer's files and their entries.
+/// What is needed to read the lake's side: the files and the entries of the ready layer.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadyLayer<'a> {
     /// The files.
@@ -32,12 +29,12 @@ pub struct ReadyLayer<'a> {
 }
 
 impl ReadyLayer<'_> {
-    async fn bytes(&self, file: &ReadyFile) -> Result<Bytes, LookError> {
+    async fn bytes(&self, file: &ReadyFile) -> Result<Bytes, CheckError> {
         let bytes = self.lake.read(&file.path, &file.stamp).await;
-        bytes.map_err(LookError::lake)
+        bytes.map_err(CheckError::lake)
     }
 
-    /// Reads a file and its companion and hands their text to `work`.
+    /// Reads a file and its companion and passes their text to `work`.
     ///
     /// # Errors
     /// If one of them cannot be read, or `work` fails.
@@ -45,7 +42,7 @@ impl ReadyLayer<'_> {
         &self,
         source: &Source,
         work: impl FnOnce(&FileText<'_>) -> Result<T, DeriveError>,
-    ) -> Result<T, LookError> {
+    ) -> Result<T, CheckError> {
         let bytes = self.bytes(&source.file).await?;
         let companion = match &source.companion {
             Some(companion) => Some((&companion.path, self.bytes(companion).await?)),
@@ -58,11 +55,11 @@ impl ReadyLayer<'_> {
                 .as_ref()
                 .map(|(path, bytes)| (*path, bytes.as_ref())),
         };
-        tokio::task::block_in_place(|| work(&text)).map_err(LookError::Derive)
+        tokio::task::block_in_place(|| work(&text)).map_err(CheckError::Derive)
     }
 }
 
-/// A file of the day, and the companion without which it cannot be derived with certainty.
+/// A file of the day, with its companion. Some files cannot be derived with certainty without it.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The file.
@@ -71,16 +68,16 @@ pub struct Source {
     pub companion: Option<ReadyFile>,
 }
 
-/// What looks have read from the lake.
+/// What checks have read from the lake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LakeReads {
-    /// Files read and parsed to their end.
+    /// Files that were read and parsed completely.
     pub read: u64,
-    /// Files read whole that prove nothing: not JSON, or not of the recipe's shape.
+    /// Files that were read but could not be parsed: not JSON, or not of the recipe's shape.
     pub unparsed: u64,
-    /// Files that the lake did not hand over whole.
+    /// Files that could not be read completely.
     pub unread: u64,
-    /// Bytes of the files that were handed over.
+    /// Bytes of the files that were read.
     pub bytes: u64,
 }
 
@@ -100,11 +97,11 @@ impl std::ops::AddAssign for LakeReads {
 }
 
 impl LakeReads {
-    /// Counts a file, and its companion's bytes, by what came of reading it.
-    pub(super) fn note<T>(&mut self, source: &Source, result: &Result<T, LookError>) {
+    /// Counts a file and its companion's bytes, by the result of reading it.
+    pub(super) fn note<T>(&mut self, source: &Source, result: &Result<T, CheckError>) {
         match result {
             Ok(_) => self.read += 1,
-            Err(LookError::Derive(_)) => self.unparsed += 1,
+            Err(CheckError::Derive(_)) => self.unparsed += 1,
             Err(_) => {
                 self.unread += 1;
                 return;
@@ -120,76 +117,26 @@ impl LakeReads {
 pub struct LakeSide {
     /// The files, in the publisher's order.
     pub sources: Vec<Source>,
-    /// What casts doubt on them.
+    /// Doubts about them.
     pub doubts: Vec<Doubt>,
-    /// Bases of which the ready layer or the lake has a file on the day itself.
+    /// Base names of the day's own files that the ready layer or the lake has.
     pub bases: BTreeSet<String>,
-    /// How many files a day usually has.
+    /// Usual number of files per day.
     pub usual: u64,
     listing: Listing,
     days: (Day, Day),
 }
 
-/// Whether a file name is that of a ready file of this source, day and ext, and of which base.
+/// The base name, if the path is that of a ready file of this source, day and extension.
 fn base_of<'a>(path: &'a LakePath, source: &str, day: Day, ext: &str) -> Option<&'a str> {
     let name = path.0.rsplit('/').next().unwrap_or(&path.0);
     let joint = if ext.contains('.') { '_' } else { '.' };
     name.strip_suffix(&format!("_{source}_{day}{joint}{ext}"))
 }
 
-fn median(mut counts: Vec<u64>) -> u64 {
-    counts.sort_unstable();
-    counts.get(counts.len() / 2).copied().unwrap_or(0)
-}
-
-/// The ready layer of a dataset over a run of days, both ends included, and over the days before
-/// from which the usual number of files is taken.
-pub(super) struct Window {
-    entries: EntriesByDay,
-    listings: BTreeMap<Day, Listing>,
-}
-
-impl Window {
-    /// Lists the lake and reads the ready layer's entries, for looks at days from `first` on.
-    ///
-    /// # Errors
-    /// If the lake cannot be listed or the catalog cannot be read.
-    pub(super) async fn read(
-        ready: ReadyLayer<'_>,
-        dataset: &Dataset,
-        first: Day,
-        days: (Day, Day),
-    ) -> Result<Self, LookError> {
-        let with_past = (first.plus(-USUAL_DAYS).min(days.0), days.1);
-        Ok(Self {
-            entries: window::ready_entries(ready, dataset, with_past).await?,
-            listings: window::listings(ready, &dataset.source, days).await?,
-        })
-    }
-
-    fn entries(&self, days: (Day, Day)) -> impl Iterator<Item = &Entry> {
-        self.entries
-            .range(days.0..=days.1)
-            .flat_map(|(_, of_day)| of_day)
-    }
-
-    fn listing(&self, days: (Day, Day)) -> Listing {
-        let listings = self.listings.range(days.0..=days.1);
-        listings.flat_map(|(_, listing)| listing.clone()).collect()
-    }
-
-    /// How many files a day usually has, by the days before this one.
-    fn usual(&self, target: &DatasetDay) -> u64 {
-        let before = self.entries.range(target.day.plus(-USUAL_DAYS)..target.day);
-        let ours = |entry: &&Entry| entry.key.id_ext == target.dataset.ext;
-        let counts = before.map(|(_, of_day)| of_day.iter().filter(ours).count() as u64);
-        median(counts.filter(|count| *count > 0).collect())
-    }
-}
-
 impl LakeSide {
-    /// Lists the lake and reads the ready layer's entries for the days whose files can hold rows
-    /// of `target`: its own and, where rows begin early, those after it.
+    /// Lists the lake and reads the ready layer's entries for the days whose files can hold rows of
+    /// `target`: its own day and, if rows can start early, the days after it.
     ///
     /// # Errors
     /// If the lake cannot be listed or the catalog cannot be read.
@@ -197,12 +144,12 @@ impl LakeSide {
         ready: ReadyLayer<'_>,
         target: &DatasetDay,
         facts: &Facts,
-    ) -> Result<Self, LookError> {
+    ) -> Result<Self, CheckError> {
         let last = target.day.plus(i64::from(facts.spill_days));
         Self::between(ready, target, facts, (target.day, last)).await
     }
 
-    /// The same of a dataset-day and any stretch of days around it, both ends included.
+    /// The same for a dataset-day and any range of days, both ends included.
     ///
     /// # Errors
     /// If the lake cannot be listed or the catalog cannot be read.
@@ -211,25 +158,32 @@ impl LakeSide {
         target: &DatasetDay,
         facts: &Facts,
         days: (Day, Day),
-    ) -> Result<Self, LookError> {
+    ) -> Result<Self, CheckError> {
         let window = Window::read(ready, &target.dataset, target.day, days).await?;
         Self::within(ready, &window, target, facts, days).await
     }
 
-    /// The same out of a window that was read before and holds these days. Only an entry whose
-    /// file is not in its folder's listing is asked of the lake.
+    /// The same from a window that was read before and includes these days. The lake is only
+    /// queried for entries whose file is not in the listing of its folder.
     pub(super) async fn within(
         ready: ReadyLayer<'_>,
         window: &Window,
         target: &DatasetDay,
         facts: &Facts,
         days: (Day, Day),
-    ) -> Result<Self, LookError> {
+    ) -> Result<Self, CheckError> {
         let dataset = &target.dataset;
         let entries: Vec<Entry> = window.entries(days).cloned().collect();
+        let exts: Vec<&str> = (std::iter::once(dataset.ext.as_str()))
+            .chain(facts.companion)
+            .collect();
         let mut side = Self {
             sources: Vec::new(),
-            doubts: Vec::new(),
+            doubts: [
+                window.unaddressable(days),
+                window.entries.doubts(dataset, days, &exts),
+            ]
+            .concat(),
             bases: BTreeSet::new(),
             usual: window.usual(target),
             listing: window.listing(days),
@@ -246,7 +200,7 @@ impl LakeSide {
             }
         }
         side.pair(files, &dataset.ext);
-        side.doubt_strays(target, facts, &entries);
+        side.doubt_misplaced(target, facts, &entries);
         Ok(side)
     }
 
@@ -255,14 +209,14 @@ impl LakeSide {
         ready: ReadyLayer<'_>,
         target: &DatasetDay,
         entry: &Entry,
-    ) -> Result<Option<ReadyFile>, LookError> {
+    ) -> Result<Option<ReadyFile>, CheckError> {
         let path = LakePath(entry.pointer.clone());
         let day = entry.day(target.dataset.zone);
         let listed = self.listing.get(&path).cloned();
         let is_listed = listed.is_some();
         let stamp = match listed {
             Some(stamp) => Some(stamp),
-            None => ready.lake.stat(&path).await.map_err(LookError::lake)?,
+            None => ready.lake.stat(&path).await.map_err(CheckError::lake)?,
         };
         let Some(stamp) = stamp else {
             self.doubts.push(Doubt::Gone(path));
@@ -296,8 +250,8 @@ impl LakeSide {
             .collect();
     }
 
-    /// Whether the file's companion is catalogued and gone, or there and not catalogued: then the
-    /// file cannot be derived as it was with it.
+    /// Whether the file's companion is catalogued but does not exist, or exists but is not
+    /// catalogued. In either case the file cannot be derived as it was with the companion.
     pub(super) fn doubts_companion(&self, file: &ReadyFile, facts: &Facts) -> bool {
         let Some(ext) = facts.companion else {
             return false;
@@ -310,7 +264,7 @@ impl LakeSide {
         })
     }
 
-    fn doubt_strays(&mut self, target: &DatasetDay, facts: &Facts, ready: &[Entry]) {
+    fn doubt_misplaced(&mut self, target: &DatasetDay, facts: &Facts, ready: &[Entry]) {
         let dataset = &target.dataset;
         let pointers: BTreeSet<&str> = ready.iter().map(|entry| entry.pointer.as_str()).collect();
         let exts = [Some(dataset.ext.as_str()), facts.companion];
@@ -334,9 +288,9 @@ impl LakeSide {
         }
     }
 
-    /// Doubts from the number of files, of the day itself and of those whose files can hold its
-    /// rows. `something_stands`: rows or entries of the day exist.
-    pub fn doubt_number(&mut self, target: &DatasetDay, least_share: f64, something_stands: bool) {
+    /// Adds doubts if the day itself, or a day whose files can hold its rows, has no files or far
+    /// fewer than usual. `has_rows_or_entries` says whether rows or entries of the day exist.
+    pub fn doubt_number(&mut self, target: &DatasetDay, min_share: f64, has_rows_or_entries: bool) {
         let count = |side: &Self, day: Day| {
             let of_day = side.sources.iter().filter(|source| source.file.day == day);
             of_day.count() as u64
@@ -345,16 +299,17 @@ impl LakeSide {
         let (mut day, last) = self.days;
         while day <= last {
             let found = count(self, day);
-            // Where the past tells nothing, the day itself tells how many its neighbour has.
+            // If the past days give no usual number, a neighboring day is compared with the day
+            // itself.
             let usual = if self.usual == 0 && day != target.day {
                 own
             } else {
                 self.usual
             };
             #[expect(clippy::cast_precision_loss, reason = "numbers of files are small")]
-            let few = (found as f64) < least_share * usual as f64;
-            let stands = day == target.day && something_stands;
-            if found == 0 && (usual > 0 || stands) {
+            let few = (found as f64) < min_share * usual as f64;
+            let expects_files = day == target.day && has_rows_or_entries;
+            if found == 0 && (usual > 0 || expects_files) {
                 self.doubts.push(Doubt::NoFiles(day));
             } else if few {
                 self.doubts.push(Doubt::FewFiles { day, found, usual });
@@ -363,7 +318,8 @@ impl LakeSide {
         }
     }
 
-    /// Lists again, and doubts every file that came, went or changed since.
+    /// Lists the folders again, and adds a doubt for every file that was added, removed or changed
+    /// since.
     ///
     /// # Errors
     /// If the lake cannot be listed.
@@ -371,9 +327,14 @@ impl LakeSide {
         &mut self,
         ready: ReadyLayer<'_>,
         target: &DatasetDay,
-    ) -> Result<(), LookError> {
-        let now = window::listings(ready, &target.dataset.source, self.days).await?;
-        let now: Listing = now.into_values().flatten().collect();
+    ) -> Result<(), CheckError> {
+        let mut now = Listing::new();
+        for listed in window::listings(ready, &target.dataset.source, self.days)
+            .await
+            .into_values()
+        {
+            now.extend(listed?.files);
+        }
         let paths: BTreeSet<&LakePath> = self.listing.keys().chain(now.keys()).collect();
         let changed = |path: &&&LakePath| self.listing.get(**path) != now.get(**path);
         let changed: Vec<Doubt> = paths
@@ -385,7 +346,7 @@ impl LakeSide {
         Ok(())
     }
 
-    /// Path, size and stamp of every file, as one text: equal texts, equal files.
+    /// Path, size and stamp of every file as one text, which is equal if the files are unchanged.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let files = self
@@ -409,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_files_are_known_by_their_names() {
+    fn ready_files_are_recognized_by_their_names() {
         let day: Day = "2019-06-05".parse().unwrap();
         let base = |path: &str, source, ext| {
             base_of(&LakePath(path.to_owned()), source, day, ext).map(str::to_owned)
@@ -424,11 +385,5 @@ mod tests {
         assert_eq!(base(wt, "wt", "json").as_deref(), Some("Austin"));
         let stray = "2019/06/05/wt/Austin_wt_2019-06-05_unit_data.json";
         assert_eq!(base(stray, "wt", "json"), None);
-    }
-
-    #[test]
-    fn the_median_shrugs_off_single_days() {
-        assert_eq!(median(vec![60, 60, 1, 61, 60]), 60);
-        assert_eq!(median(vec![]), 0);
     }
 }

@@ -1,19 +1,24 @@
-//! The world, and one pass through it, top to bottom.
+//! The world, and one pass through it from start to end.
 //!
-//! A pass looks, drafts, asks the guards, has the plan carried out, and looks again with the same
-//! code. It takes no hint of what changed and keeps no memory it needs, so that restart, retry and
-//! schedule are one path.
+//! A pass checks, drafts, runs the guards, has the plan carried out, and checks again with the same
+//! code. It takes no hint of what changed and needs no memory, so that restart, retry and schedule
+//! are one path.
 
+mod catalogued;
+mod check;
+mod clock;
 mod detail;
 mod doubts;
+mod drafting;
 mod evidence;
 mod lakeside;
-mod look;
 mod note;
 mod pass;
 mod past;
+mod promise;
 mod report;
 mod service;
+mod spilled;
 mod survey;
 mod whole;
 mod window;
@@ -28,25 +33,24 @@ use crate::compare::Doubt;
 use crate::compare::gather::ColumnMissing;
 use crate::expected::DeriveError;
 use crate::lake::{Lake, LakeError};
+use crate::lease::Waits;
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::{Dataset, Day, PublishedRow, RowKey};
 use crate::settings::{DatasetSettings, Rails, Settings};
-use crate::socrata::{Portal, ReadError, Reader, Table, TableError};
+use crate::socrata::{ByKey, Portal, ReadError, Reader, Table, TableError};
 
+pub use check::{Checked, check_sides};
+pub use clock::{Clock, SharedClock};
+pub use drafting::draft;
 pub use evidence::{Changed, Evidence, FileEvidence, Minute, Sample, WrittenWhen};
 pub use lakeside::{LakeReads, LakeSide, ReadyLayer, Source};
-pub use look::{Look, look};
-pub use pass::{Asked, check, check_before_repair, draft, repair};
-pub use past::oldest_day;
+pub use note::at_least;
+pub use pass::{Asked, check, check_before_repair, repair};
+pub use past::{days_with_anything, oldest_day};
+pub use promise::promises;
 pub use report::{CheckFailure, Done, RepairFailure, Report, State};
 pub use service::Service;
-pub use survey::survey;
-
-/// The one source of time. Tests bring their own.
-pub trait Clock: Send + Sync {
-    /// The instant now.
-    fn now(&self) -> DateTime<Utc>;
-}
+pub use survey::{Surveyed, published_count, survey};
 
 /// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,7 +62,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Everything a pass can see, and the ledger. Nothing here can change a portal or a catalog.
+/// Everything a pass can read, and the ledger. Nothing here can change the portal or the catalog.
 pub struct World {
     /// The settings.
     pub settings: Arc<Settings>,
@@ -66,49 +70,52 @@ pub struct World {
     pub lake: Lake,
     /// The catalog, read only.
     pub catalog: Catalog,
-    /// The way to the portal, shared so that one throttle holds for all. It knows no password.
+    /// The connection to the portal, shared so that one throttle applies to all requests. It knows
+    /// no password unless `socrata.read_as` is `"login"`.
     pub portal: Arc<Portal>,
     /// The portal, read only.
     pub socrata: Reader,
-    /// Our own record.
+    /// The program's own record.
     pub ledger: Ledger,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Leases that other processes hold and this one waits for.
+    pub waits: Waits,
 }
 
-/// A side that could not be read.
+/// A side could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum LookError {
-    /// The lake.
-    #[error("read the lake")]
+pub enum CheckError {
+    /// The lake could not be read.
+    #[error("cannot read the lake")]
     Lake(#[source] LakeError),
-    /// A lake file.
-    #[error("derive rows")]
+    /// A lake file could not be derived.
+    #[error("cannot derive rows")]
     Derive(#[source] DeriveError),
-    /// The catalog.
-    #[error("read the catalog")]
+    /// The catalog could not be read.
+    #[error("cannot read the catalog")]
     Catalog(#[source] CatalogError),
-    /// The portal.
-    #[error("read the portal")]
+    /// The portal could not be read.
+    #[error("cannot read the portal")]
     Portal(#[from] ReadError),
-    /// The ledger.
-    #[error("use the ledger")]
+    /// The ledger could not be read or written.
+    #[error("cannot use the ledger")]
     Ledger(#[source] LedgerError),
     /// The published table lacks the key or the day column.
-    #[error("match the published table with the settings")]
+    #[error("the published table does not match the settings")]
     Table(#[from] TableError),
-    /// The published table is not of the recipe's shape.
-    #[error("match the published table with the recipe")]
+    /// The published table does not have the recipe's columns.
+    #[error("the published table does not match the recipe")]
     Columns(#[from] ColumnMissing),
-    /// The second read for a rewrite found what the first did not.
-    #[error("read the day whole for its rewrite")]
+    /// The second read for a rewrite raised a doubt that the check did not.
+    #[error("cannot read the whole day for its rewrite")]
     Doubtful(#[source] Doubt),
-    /// A recipe nobody registered.
-    #[error("find recipe {0}")]
+    /// There is no recipe with this name.
+    #[error("there is no recipe {0}")]
     Recipe(String),
 }
 
-impl LookError {
+impl CheckError {
     fn lake(error: LakeError) -> Self {
         Self::Lake(error)
     }
@@ -121,13 +128,13 @@ impl LookError {
         Self::Ledger(error)
     }
 
-    /// Whether a service failed, as against answers that could not be trusted.
+    /// Whether a service failed, as opposed to giving answers that cannot be trusted.
     #[must_use]
     pub fn is_service(&self) -> bool {
         self.service().is_some()
     }
 
-    /// The service that failed, if one did, as against answers that could not be trusted.
+    /// The service that failed, if one did, as opposed to giving answers that cannot be trusted.
     #[must_use]
     pub fn service(&self) -> Option<Service> {
         match self {
@@ -144,9 +151,19 @@ impl LookError {
             | Self::Recipe(_) => None,
         }
     }
+
+    /// The service that seems to be down entirely, as opposed to refusing one request: then every
+    /// other request would fail too.
+    #[must_use]
+    pub fn outage(&self) -> Option<Service> {
+        match self {
+            Self::Portal(ReadError::Request { source, .. }) if !source.is_outage() => None,
+            _ => self.service(),
+        }
+    }
 }
 
-/// An error and everything beneath it, in one line.
+/// An error and all its causes, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -159,12 +176,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl World {
-    /// What the settings say of a dataset.
+    /// The settings of a dataset.
     #[must_use]
     pub fn of(&self, dataset: &Dataset) -> &DatasetSettings {
         (self.settings.datasets.iter())
             .find(|settings| settings.dataset.name == dataset.name)
-            .expect("every dataset we look at comes from these settings")
+            .expect("every dataset we check comes from these settings")
     }
 
     /// The lake's side of this world.
@@ -181,11 +198,11 @@ impl World {
         &self.of(dataset).rails
     }
 
-    /// The published table of a dataset, by the portal's metadata as they are now.
+    /// The published table of a dataset, according to the portal's current metadata.
     ///
     /// # Errors
-    /// If they cannot be read, or the table lacks the key or day column.
-    pub async fn table(&self, dataset: &Dataset) -> Result<Table, LookError> {
+    /// If the metadata cannot be read, or the table lacks the key or day column.
+    pub async fn table(&self, dataset: &Dataset) -> Result<Table, CheckError> {
         let shape = self.socrata.shape(&dataset.id).await?;
         Ok(Table::new(
             dataset.id.clone(),
@@ -196,24 +213,25 @@ impl World {
     }
 }
 
-/// Above this many keys a day is read whole rather than asked for key by key.
+/// With more keys than this, a day is read whole instead of looking up each key.
 const FEW_KEYS: usize = 1_000;
 
-/// Published rows by key: by their keys where they are few, by reading the day where not. Rows that
-/// stand on another day are then asked for by key, unless most of the day is missing.
+/// Published rows by key: looked up by their keys if these are few, otherwise by reading the whole
+/// day. Rows on another day are then looked up by key, unless most of the day is missing.
 pub(crate) async fn published_rows(
     world: &World,
     table: &Table,
     day: Day,
     keys: &[RowKey],
-) -> Result<Vec<PublishedRow>, ReadError> {
+) -> Result<ByKey<Vec<PublishedRow>>, ReadError> {
     if keys.len() <= FEW_KEYS {
         return world.socrata.rows_by_key(table, keys).await;
     }
     let wanted: BTreeSet<&RowKey> = keys.iter().collect();
     let is_wanted = |key: &RowKey| wanted.contains(key);
     let keep = |row: PublishedRow| row.key.as_ref().is_some_and(is_wanted).then_some(row);
-    let mut rows = world.socrata.rows(table, day, &keep).await?.kept;
+    let read = world.socrata.rows(table, day, &keep).await?;
+    let (mut rows, mut freshness) = (read.kept, read.freshness);
     let found: BTreeSet<&RowKey> = rows.iter().filter_map(|row| row.key.as_ref()).collect();
     let elsewhere: Vec<RowKey> = keys
         .iter()
@@ -221,7 +239,10 @@ pub(crate) async fn published_rows(
         .cloned()
         .collect();
     if elsewhere.len() <= FEW_KEYS {
-        rows.extend(world.socrata.rows_by_key(table, &elsewhere).await?);
+        let looked_up = world.socrata.rows_by_key(table, &elsewhere).await?;
+        rows.extend(looked_up.found);
+        freshness = freshness.max(looked_up.freshness);
     }
-    Ok(rows)
+    let found = rows;
+    Ok(ByKey { found, freshness })
 }

@@ -1,48 +1,52 @@
 //! One pass over one dataset-day, and its outcome.
 //!
-//! `check` looks. `repair` looks, drafts, asks the guards, lets the difference persist, carries the
-//! plan out under the dataset's lease, and looks again: what that second look says is the outcome,
-//! whatever the steps in between believed.
+//! `check` only checks. `repair` checks, drafts, runs the guards, waits until the difference has
+//! persisted, carries the plan out under the dataset's lease, and checks again. The second check
+//! decides the outcome, whatever the steps before it reported.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::compare::Depth;
-use crate::ledger::{GUARDS_COUNT, LedgerError, Mark, MarkKind, VERIFIED};
+use crate::ledger::{LedgerError, Mark, MarkKind, REPAIRS_COUNTED, VERIFIED};
 use crate::model::{DatasetDay, Day};
-use crate::plan::{Approval, Breach, Circumstances, Draft, Drafting, Guard, Plan, Refusal};
+use crate::plan::{Approval, Circumstances, Guard, Plan, Refusal};
 use crate::repair::{self, Effects, RepairError, Writers};
 use crate::schedule::opening;
-use crate::settings::{Rails, Republish};
+use crate::settings::Rails;
 
-use super::note::{Judged, note};
+use super::drafting::{circumstances, make_draft};
+use super::note::{Judged, carry, note};
 use super::report::{Done, RepairFailure, Report, State};
-use super::{Look, LookError, World, chain, look};
+use super::{CheckError, Checked, World, chain, check_sides};
 
-/// What a caller asks of a repair.
+/// What a caller requests of a repair.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// Wipe the day and write it new.
+    /// Wipe the day and publish it again.
     pub rewrite: bool,
-    /// A person's yes to one very draft, given with this call and good for it alone.
+    /// A person's approval of one draft, given with this call and valid only for it.
     pub approval: Option<Approval>,
     /// Refuse unless the draft has this digest.
     pub only_digest: Option<String>,
-    /// Wait until the difference has persisted, instead of reporting that it has not yet.
+    /// Wait until the difference has persisted, instead of reporting that it has not persisted yet.
     pub wait: bool,
 }
 
-/// A day that is not looked at, and why.
-async fn excused(world: &World, target: &DatasetDay) -> Result<Option<(State, String)>, LookError> {
+/// The state of a day that is not to be checked, and why.
+pub(super) async fn reason_to_skip(
+    world: &World,
+    target: &DatasetDay,
+) -> Result<Option<(State, String)>, CheckError> {
     let zone = target.dataset.zone;
     let today = Day::at(world.clock.now(), zone);
     let settle = world.of(&target.dataset).schedule.settle_days;
     let age = target.day.days_until(today);
     if age < i64::from(settle) {
-        let why = format!("{age} days old, judged after {settle} (schedule.settle_days)");
+        let why = format!("{age} days old; days are judged after {settle} (schedule.settle_days)");
         return Ok(Some((State::Unsettled, why)));
     }
     let mark = mark(world, target, today).await?;
@@ -50,147 +54,61 @@ async fn excused(world: &World, target: &DatasetDay) -> Result<Option<(State, St
     Ok(lost.map(|mark| (State::KnownLost, mark.reason)))
 }
 
-async fn mark(world: &World, target: &DatasetDay, today: Day) -> Result<Option<Mark>, LookError> {
+pub(super) async fn mark(
+    world: &World,
+    target: &DatasetDay,
+    today: Day,
+) -> Result<Option<Mark>, CheckError> {
     let marks = world.ledger.marks(Some(&target.dataset.name)).await;
-    let mut marks = marks.map_err(LookError::ledger)?.into_iter();
+    let mut marks = marks.map_err(CheckError::ledger)?.into_iter();
     let in_force =
         |mark: &Mark| mark.day == target.day && mark.until.is_none_or(|until| today < until);
     Ok(marks.find(in_force))
 }
 
-/// Looks at a dataset-day, touches nothing, and notes in the ledger how it stands.
+/// Checks a dataset-day without changing anything, and records its state in the ledger.
 pub async fn check(world: &World, target: &DatasetDay, depth: Depth) -> Report {
-    let report = looked(world, target, depth).await;
-    note(world, &report, None, Judged::Not).await;
+    let mut report = timed_check(world, target, depth).await;
+    note(world, &mut report, None, Judged::Not).await;
     report
 }
 
-/// Looks at a dataset-day that may be repaired next. Where it differs nothing is noted: how it stands
-/// is for the repair to say, and nobody is told of a fault that is about to be mended.
+/// Checks a dataset-day that may be repaired next. If it differs, nothing is recorded: the repair
+/// decides its state, and no notification is sent for a difference that is about to be repaired.
 pub async fn check_before_repair(world: &World, target: &DatasetDay, depth: Depth) -> Report {
-    let report = looked(world, target, depth).await;
+    let mut report = timed_check(world, target, depth).await;
     if report.state != State::Differs {
-        note(world, &report, None, Judged::Not).await;
+        note(world, &mut report, None, Judged::Not).await;
     }
     report
 }
 
-async fn looked(world: &World, target: &DatasetDay, depth: Depth) -> Report {
-    let begun = std::time::Instant::now();
-    let mut report = match checked(world, target, depth).await {
+async fn timed_check(world: &World, target: &DatasetDay, depth: Depth) -> Report {
+    let started = std::time::Instant::now();
+    let mut report = match check_unless_skipped(world, target, depth).await {
         Ok(report) => report,
         Err(error) => Report::failed(target, depth, &error),
     };
-    report.took = begun.elapsed();
+    report.took = started.elapsed();
     report
 }
 
-async fn checked(world: &World, target: &DatasetDay, depth: Depth) -> Result<Report, LookError> {
-    if let Some((state, why)) = excused(world, target).await? {
+async fn check_unless_skipped(
+    world: &World,
+    target: &DatasetDay,
+    depth: Depth,
+) -> Result<Report, CheckError> {
+    if let Some((state, why)) = reason_to_skip(world, target).await? {
         let mut report = Report::new(target, depth, state);
         report.why = Some(why);
         return Ok(report);
     }
-    Ok(Report::of(look(world, target, depth).await?))
+    let mut report = Report::of(check_sides(world, target, depth).await?);
+    carry(world, &mut report).await?;
+    Ok(report)
 }
 
-/// Looks, and drafts what a repair would do, with what would hold it.
-///
-/// # Errors
-/// If a side could not be read.
-pub async fn draft(
-    world: &World,
-    target: &DatasetDay,
-    depth: Depth,
-    rewrite: bool,
-) -> Result<(Report, Option<(Draft, Vec<Breach>)>), LookError> {
-    let begun = std::time::Instant::now();
-    if let Some((state, why)) = excused(world, target).await? {
-        let mut report = Report::new(target, depth, state);
-        report.why = Some(why);
-        return Ok((report, None));
-    }
-    let seen = look(world, target, depth).await?;
-    let draft = drafted(world, &seen, rewrite).await?;
-    let circumstances = circumstances(world, &seen, &draft, None).await?;
-    let breaches = draft.breaches(world.rails(&target.dataset), &circumstances);
-    let mut report = Report::of(seen);
-    report.took = begun.elapsed();
-    note(world, &report, Some(draft.digest()), Judged::Not).await;
-    Ok((report, (!draft.is_empty()).then_some((draft, breaches))))
-}
-
-async fn drafted(world: &World, seen: &Look, rewrite: bool) -> Result<Draft, LookError> {
-    let settings = &world.settings;
-    let with = Drafting {
-        portal: settings.socrata.url.as_str(),
-        columns: &seen.columns,
-        repository: &settings.catalog.repository,
-        native: settings.republish == Republish::Native,
-        command: matches!(settings.republish, Republish::Command(_)),
-    };
-    if !rewrite {
-        return Ok(Draft::of(&seen.findings, with));
-    }
-    let (published, expected) = super::whole::whole_day(world, seen).await?;
-    Ok(Draft::rewrite(&seen.findings, published, &expected, with))
-}
-
-/// A person's yes that stands in the ledger and was not used.
-async fn approved(world: &World, digest: &str) -> Result<Option<Approval>, LookError> {
-    let approval = world
-        .ledger
-        .approval(digest)
-        .await
-        .map_err(LookError::ledger)?;
-    let unused = approval.filter(|approval| approval.used_at.is_none());
-    Ok(unused.map(|approval| Approval {
-        digest: approval.digest,
-    }))
-}
-
-async fn circumstances(
-    world: &World,
-    seen: &Look,
-    draft: &Draft,
-    approval: Option<Approval>,
-) -> Result<Circumstances, LookError> {
-    let target = &seen.findings.target;
-    let (name, day) = (&target.dataset.name, target.day);
-    let settings = world.of(&target.dataset);
-    let now = world.clock.now();
-    let wall = now.with_timezone(&target.dataset.zone).time();
-    let ledger = &world.ledger;
-    let digest = (!draft.is_empty()).then(|| draft.digest());
-    let sight = ledger.sight(name, day, digest.as_deref(), now).await;
-    let on_record = match &digest {
-        Some(digest) => approved(world, digest).await?,
-        None => None,
-    };
-    let held = mark(world, target, Day::at(now, target.dataset.zone)).await?;
-    let day_ago = now - TimeDelta::hours(24);
-    let counted = now - GUARDS_COUNT;
-    Ok(Circumstances {
-        mode: world.settings.mode,
-        hours: (settings.schedule.repair_hours, wall),
-        mark: held
-            .filter(|mark| mark.kind == MarkKind::Hold)
-            .map(|mark| mark.reason),
-        row_identifier: seen.table.shape.row_identifier.clone(),
-        seen: (sight.map_err(LookError::ledger)?, now),
-        purged_24h: ledger
-            .purged_since(name, day_ago)
-            .await
-            .map_err(LookError::ledger)?,
-        repairs: ledger
-            .repairs_since(name, day, counted)
-            .await
-            .map_err(LookError::ledger)?,
-        approval: approval.or(on_record),
-    })
-}
-
-/// One whole pass: look, draft, guards, repair, look again.
+/// One whole pass: check, draft, guards, repair, check again.
 pub async fn repair(
     world: &World,
     writers: &Writers,
@@ -198,30 +116,30 @@ pub async fn repair(
     depth: Depth,
     asked: &Asked,
 ) -> Report {
-    let begun = std::time::Instant::now();
-    let mut report = match repaired(world, writers, target, depth, asked).await {
+    let started = std::time::Instant::now();
+    let mut report = match repair_under_lease(world, writers, target, depth, asked).await {
         Ok(report) => report,
         Err(error) => Report::failed(target, depth, &error),
     };
-    report.took = begun.elapsed();
+    report.took = started.elapsed();
     let digest = report
         .refusal
         .as_ref()
         .map(|refusal| refusal.digest.clone());
-    note(world, &report, digest, Judged::ByGuards).await;
+    note(world, &mut report, digest, Judged::ByGuards).await;
     report
 }
 
 enum Vetted {
     Nothing,
     Stale(String),
-    /// The veto, and when to look again if only time speaks against the draft.
+    /// The veto, and when to check again if waiting is all that the draft needs.
     Refused(Refusal, Option<DateTime<Utc>>),
     Plan(Box<Plan>),
 }
 
-async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookError> {
-    let draft = drafted(world, seen, asked.rewrite).await?;
+async fn vet(world: &World, seen: &Checked, asked: &Asked) -> Result<Vetted, CheckError> {
+    let draft = make_draft(world, seen, asked.rewrite).await?;
     let circumstances = circumstances(world, seen, &draft, asked.approval.clone()).await?;
     if draft.is_empty() {
         return Ok(Vetted::Nothing);
@@ -245,8 +163,8 @@ async fn vet(world: &World, seen: &Look, asked: &Asked) -> Result<Vetted, LookEr
     })
 }
 
-/// When a draft would pass that only time speaks against: once the difference has persisted, and
-/// the hour for repairs has come.
+/// When a draft would pass that only needs to wait: after the difference has persisted, within the
+/// repair hours.
 fn again_at(
     refusal: &Refusal,
     rails: &Rails,
@@ -259,14 +177,14 @@ fn again_at(
     only_time.then(|| opening(hours, zone, now + remaining(rails, circumstances.seen)))
 }
 
-/// Looks and drafts until the guards have nothing but time against it, or something else.
-async fn seen_and_vetted(
+/// Checks and vets; with `wait`, waits for the difference to persist and does both once more.
+async fn check_and_vet(
     world: &World,
     target: &DatasetDay,
     depth: Depth,
     asked: &Asked,
-) -> Result<(Look, Vetted), LookError> {
-    let seen = look(world, target, depth).await?;
+) -> Result<(Checked, Vetted), CheckError> {
+    let seen = check_sides(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
     let Vetted::Refused(refusal, Some(again)) = &vetted else {
         return Ok((seen, vetted));
@@ -277,12 +195,12 @@ async fn seen_and_vetted(
     }
     let wait = (*again - world.clock.now()).to_std().unwrap_or_default();
     tokio::time::sleep(wait).await;
-    let seen = look(world, target, depth).await?;
+    let seen = check_sides(world, target, depth).await?;
     let vetted = vet(world, &seen, asked).await?;
     Ok((seen, vetted))
 }
 
-/// How long the difference must still persist.
+/// How much longer the difference must persist.
 fn remaining(rails: &Rails, seen: (Option<DateTime<Utc>>, DateTime<Utc>)) -> Duration {
     let (first, now) = seen;
     let age = first
@@ -291,22 +209,22 @@ fn remaining(rails: &Rails, seen: (Option<DateTime<Utc>>, DateTime<Utc>)) -> Dur
     rails.recheck_after.saturating_sub(age)
 }
 
-async fn repaired(
+async fn repair_under_lease(
     world: &World,
     writers: &Writers,
     target: &DatasetDay,
     depth: Depth,
     asked: &Asked,
-) -> Result<Report, LookError> {
-    if let Some((state, why)) = excused(world, target).await? {
+) -> Result<Report, CheckError> {
+    if let Some((state, why)) = reason_to_skip(world, target).await? {
         let mut report = Report::new(target, depth, state);
         report.why = Some(why);
         return Ok(report);
     }
     let lease = repair::Lease::take(world, writers, target).await;
-    match lease.map_err(LookError::ledger)? {
+    match lease.map_err(CheckError::ledger)? {
         Ok(lease) => {
-            let report = under_lease(world, writers, &lease, target, depth, asked).await;
+            let report = vet_and_carry_out(world, writers, &lease, target, depth, asked).await;
             lease.release().await;
             report
         }
@@ -314,17 +232,17 @@ async fn repaired(
     }
 }
 
-async fn under_lease(
+async fn vet_and_carry_out(
     world: &World,
     writers: &Writers,
     lease: &repair::Lease<'_>,
     target: &DatasetDay,
     depth: Depth,
     asked: &Asked,
-) -> Result<Report, LookError> {
+) -> Result<Report, CheckError> {
     let (seen, vetted) = tokio::select! {
-        seen = seen_and_vetted(world, target, depth, asked) => seen?,
-        () = writers.stop.asked() => {
+        seen = check_and_vet(world, target, depth, asked) => seen?,
+        () = writers.stop.requested() => {
             let mut report = Report::new(target, depth, State::Unproven);
             report.interrupted = true;
             return Ok(report);
@@ -336,7 +254,7 @@ async fn under_lease(
         Vetted::Stale(digest) => {
             report.state = State::Held;
             report.why = Some(format!(
-                "the plan is stale: the day would now be mended by plan {digest}"
+                "the plan is stale: the current plan for the day is {digest}"
             ));
         }
         Vetted::Refused(refusal, again) => {
@@ -346,7 +264,7 @@ async fn under_lease(
             }
             report.why = Some(join(report.why.take(), &refusal.to_string()));
             if (refusal.breaches.iter()).any(|breach| breach.guard == Guard::Breaker)
-                && let Some(times) = rival_wrote(world, target).await?
+                && let Some(times) = when_purged_rows_were_written(world, target).await?
             {
                 report.why = Some(join(report.why.take(), &times));
             }
@@ -355,7 +273,7 @@ async fn under_lease(
         Vetted::Plan(plan) => {
             let given = asked.approval.as_ref();
             if spend_approval(world, &plan, given).await? {
-                carried_out(world, writers, lease, &seen, *plan, &mut report).await?;
+                carry_out_and_verify(world, writers, lease, &seen, *plan, &mut report).await?;
             } else {
                 report.state = State::Held;
                 report.why = Some("another pass has used the approval of this plan".into());
@@ -366,49 +284,53 @@ async fn under_lease(
     Ok(report)
 }
 
-/// When the rows were written that the repairs of the last week took away.
-async fn rival_wrote(world: &World, target: &DatasetDay) -> Result<Option<String>, LookError> {
-    let counted = world.clock.now() - GUARDS_COUNT;
+/// When the rows purged by the repairs of the last week were written.
+async fn when_purged_rows_were_written(
+    world: &World,
+    target: &DatasetDay,
+) -> Result<Option<String>, CheckError> {
+    let counted = world.clock.now() - REPAIRS_COUNTED;
     let name = &target.dataset.name;
     let passes = world.ledger.passes(name, target.day, counted).await;
-    let passes = passes.map_err(LookError::ledger)?.into_iter();
+    let passes = passes.map_err(CheckError::ledger)?.into_iter();
     let times: BTreeSet<String> = passes
         .filter_map(|pass| Some(pass.summary.get(repair::WRITTEN)?.as_str()?.to_owned()))
         .collect();
     let times: Vec<String> = times.into_iter().collect();
     Ok((!times.is_empty()).then(|| {
         let times = times.join(", ");
-        format!("rows that were purged before had been written {times}")
+        format!("the rows purged by earlier repairs were written {times}")
     }))
 }
 
-/// The door that an approval opens once. One on record serves the one pass that marks it used: two
-/// passes that both read it unused are told apart here. One `given` with this call serves this call.
-/// A plan that needs none passes, and what was on record for it is spent with it.
+/// Whether the plan may be carried out. An approval in the ledger serves the one pass that marks it
+/// used, so that of two passes that both read it as unused only one proceeds. An approval `given`
+/// with this call serves this call. A plan that exceeds no budget needs none, and an approval in
+/// the ledger is used up with it.
 async fn spend_approval(
     world: &World,
     plan: &Plan,
     given: Option<&Approval>,
-) -> Result<bool, LookError> {
+) -> Result<bool, CheckError> {
     let (digest, now) = (plan.digest(), world.clock.now());
     let used = world.ledger.use_approval(digest, now).await;
-    let used = used.map_err(LookError::ledger)?;
-    let for_this = given.is_some_and(|yes| yes.digest == digest);
-    Ok(plan.lifted().is_empty() || for_this || used)
+    let used = used.map_err(CheckError::ledger)?;
+    let given_for_plan = given.is_some_and(|approval| approval.digest == digest);
+    Ok(plan.lifted().is_empty() || given_for_plan || used)
 }
 
 fn join(why: Option<String>, more: &str) -> String {
     why.map_or_else(|| more.to_owned(), |why| format!("{why}; {more}"))
 }
 
-async fn carried_out(
+async fn carry_out_and_verify(
     world: &World,
     writers: &Writers,
     lease: &repair::Lease<'_>,
-    seen: &Look,
+    seen: &Checked,
     plan: Plan,
     report: &mut Report,
-) -> Result<(), LookError> {
+) -> Result<(), CheckError> {
     let mut effects = Effects::default();
     let ended = repair::carry_out(plan, world, writers, seen, lease, &mut effects).await;
     let pass = effects.pass;
@@ -422,49 +344,71 @@ async fn carried_out(
     report.pass = Some(pass);
     report.effects = Some(effects);
     settle(world, report, ended).await;
+    carry(world, report).await?;
     let (state, now) = (report.state.to_string(), world.clock.now());
     if let Some(after) = report.published_after {
         let seen = serde_json::json!({ "published": after });
-        let noted = world.ledger.journal(pass, now, VERIFIED, &seen).await;
-        noted.map_err(LookError::ledger)?;
+        let recorded = world.ledger.journal(pass, now, VERIFIED, &seen).await;
+        recorded.map_err(CheckError::ledger)?;
     }
-    let noted = world
+    let recorded = world
         .ledger
         .end_pass(pass, now, &state, purged, published, catalog)
         .await;
-    match noted {
+    match recorded {
         Err(LedgerError::NoSuchPass { .. }) => {
-            tracing::warn!(day = %report.target, %pass, "another program of ours ended pass {pass} meanwhile");
+            tracing::warn!(day = %report.target, %pass, "another sodalake process ended pass {pass} in the meantime");
             Ok(())
         }
-        noted => noted.map_err(LookError::ledger),
+        recorded => recorded.map_err(CheckError::ledger),
     }
 }
 
-/// Looks again and lets that look decide how the pass ended.
+/// Checks again and lets that check decide how the pass ended.
 async fn settle(world: &World, report: &mut Report, ended: Result<(), RepairError>) {
     let failed = |report: &mut Report, state, error: &dyn std::error::Error| {
         report.state = state;
-        report.why = Some(format!("failed to {}", chain(error)));
+        report.why = Some(chain(error));
     };
     report.repair_failure = ended.as_ref().err().and_then(RepairFailure::of);
     match ended {
-        Ok(()) => match look(world, &report.target, report.depth).await {
+        Ok(()) => match check_sides(world, &report.target, report.depth).await {
             Ok(again) => report.verified_by(Report::of(again)),
             Err(error) => {
-                report.fails(error.service());
+                report.record_service_failure(&error);
                 report.repair_failure = Some(RepairFailure::Verify);
                 failed(report, State::Unproven, &error);
             }
         },
         Err(error @ RepairError::Unconfirmed { .. }) => failed(report, State::Unconfirmed, &error),
-        // What was under way came late: the other has looked already, so the ledger shall say that
-        // the day is to be looked at again.
+        // Our effect came late: the other process has already checked the day. Record that it must
+        // be checked again.
         Err(error @ RepairError::Overtaken { .. }) => failed(report, State::Differs, &error),
+        // The publisher may have published some rows before it failed. A check finds out which; the
+        // pass counts as failed.
+        Err(error @ RepairError::Publisher { .. }) => {
+            match check_sides(world, &report.target, report.depth).await {
+                Ok(again) => report.verified_by(Report::of(again)),
+                Err(check_error) => {
+                    report.failed = check_error.service();
+                    failed(report, State::Unproven, &check_error);
+                }
+            }
+            report.service_failed = true;
+            report.repair_failure = Some(RepairFailure::Publisher);
+            let failure = chain(&error);
+            let found = report.why.take();
+            report.why = Some(
+                found
+                    .into_iter()
+                    .fold(failure, |why, found| join(Some(why), &found)),
+            );
+        }
         Err(error) => {
             report.leased_away = matches!(error, RepairError::LeaseLost { .. });
             report.interrupted = matches!(error, RepairError::Stopped);
             report.failed = error.service();
+            report.outage = report.failed;
             report.service_failed = !report.leased_away && !report.interrupted;
             failed(report, State::Differs, &error);
         }

@@ -1,4 +1,4 @@
-//! How a dataset-day stands, and what a pass made of it.
+//! The state of a dataset-day, and the outcome of a pass.
 
 use std::time::Duration;
 
@@ -6,45 +6,47 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::compare::{Counts, Depth, Findings, cause};
-use crate::ledger::{DayRecord, LeaseAnswer};
-use crate::model::{DatasetDay, KeyRecipe};
+use crate::ledger::{Compared, DayRecord, Held, OpenAltered};
+use crate::model::{DatasetDay, KeyScheme};
 use crate::plan::Refusal;
 use crate::repair::{Effects, RepairError};
 
 use super::lakeside::LakeReads;
 use super::survey::fingerprint;
-use super::{Look, LookError, Service, chain};
+use super::{CheckError, Checked, Service, chain};
 
-/// How a dataset-day stands. Names as in reports, metrics and the ledger.
+/// The state of a dataset-day. Reports, metrics and the ledger use these names.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Nothing to mend.
-    InStep,
+    /// Nothing to repair.
+    InSync,
     /// Findings remain.
     Differs,
-    /// Findings were mended, and a second look found none.
+    /// Findings were repaired, and a second check found none.
     Repaired,
-    /// A guard keeps the findings from being mended.
+    /// A guard refuses to repair the findings.
     Held,
     /// Lake or portal could not be read with certainty.
     Unproven,
-    /// Mended, and not yet seen on the portal.
+    /// Repaired, but not yet confirmed on the portal.
     Unconfirmed,
     /// Too young to judge.
     Unsettled,
-    /// A person knows that the day's data are lost.
+    /// A person marked the day's data as lost.
     KnownLost,
-    /// Unchanged since it was found in step.
+    /// Unchanged since it was found in sync.
     Skipped,
+    /// Never checked, or not for longer than the schedules promise.
+    Unknown,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 9] = [
-        Self::InStep,
+    pub const ALL: [Self; 10] = [
+        Self::InSync,
         Self::Differs,
         Self::Repaired,
         Self::Held,
@@ -53,13 +55,14 @@ impl State {
         Self::Unsettled,
         Self::KnownLost,
         Self::Skipped,
+        Self::Unknown,
     ];
 }
 
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::InStep => "in-step",
+            Self::InSync => "in-sync",
             Self::Differs => "differs",
             Self::Repaired => "repaired",
             Self::Held => "held",
@@ -68,6 +71,7 @@ impl std::fmt::Display for State {
             Self::Unsettled => "unsettled",
             Self::KnownLost => "known-lost",
             Self::Skipped => "skipped",
+            Self::Unknown => crate::ledger::UNKNOWN,
         })
     }
 }
@@ -93,9 +97,9 @@ pub enum CheckFailure {
     Catalog,
     /// The portal could not be read.
     Portal,
-    /// The ledger could not be used.
+    /// The ledger could not be read or written.
     Ledger,
-    /// The published table is not what the settings and the recipe say.
+    /// The published table does not match the settings or the recipe.
     Table,
     /// What was read cannot be trusted.
     Doubt,
@@ -126,20 +130,20 @@ impl std::fmt::Display for CheckFailure {
     }
 }
 
-impl From<&LookError> for CheckFailure {
-    fn from(error: &LookError) -> Self {
+impl From<&CheckError> for CheckFailure {
+    fn from(error: &CheckError) -> Self {
         match error {
-            LookError::Lake(_) => Self::Lake,
-            LookError::Catalog(_) => Self::Catalog,
-            LookError::Portal(_) => Self::Portal,
-            LookError::Ledger(_) => Self::Ledger,
-            LookError::Table(_) | LookError::Columns(_) | LookError::Recipe(_) => Self::Table,
-            LookError::Derive(_) | LookError::Doubtful(_) => Self::Doubt,
+            CheckError::Lake(_) => Self::Lake,
+            CheckError::Catalog(_) => Self::Catalog,
+            CheckError::Portal(_) => Self::Portal,
+            CheckError::Ledger(_) => Self::Ledger,
+            CheckError::Table(_) | CheckError::Columns(_) | CheckError::Recipe(_) => Self::Table,
+            CheckError::Derive(_) | CheckError::Doubtful(_) => Self::Doubt,
         }
     }
 }
 
-/// Why a repair did not come to its end, or came to the wrong one. The names are those of the
+/// Why a repair was not completed, or did not have the intended result. The names are those of the
 /// metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -152,16 +156,16 @@ pub enum RepairFailure {
     Catalog,
     /// The ledger could not be written.
     Ledger,
-    /// What was written is not to be seen yet.
+    /// What was written is not visible yet.
     Unconfirmed,
-    /// Another program of ours took the lease.
+    /// Another Sodalake process took the lease.
     LeaseLost,
     /// The existing publisher failed.
     Publisher,
-    /// The look after it failed.
+    /// The check after the repair failed.
     Verify,
-    /// The look after it still found something.
-    Unmended,
+    /// The check after the repair still found something.
+    StillDiffers,
 }
 
 impl RepairFailure {
@@ -175,7 +179,7 @@ impl RepairFailure {
         Self::LeaseLost,
         Self::Publisher,
         Self::Verify,
-        Self::Unmended,
+        Self::StillDiffers,
     ];
 }
 
@@ -190,13 +194,13 @@ impl std::fmt::Display for RepairFailure {
             Self::LeaseLost => "lease-lost",
             Self::Publisher => "publisher",
             Self::Verify => "verify",
-            Self::Unmended => "unmended",
+            Self::StillDiffers => "still-differs",
         })
     }
 }
 
 impl RepairFailure {
-    /// Why a repair failed; `None` where it only was asked to end.
+    /// Why a repair failed; `None` if it was only interrupted.
     pub(super) fn of(error: &RepairError) -> Option<Self> {
         Some(match error {
             RepairError::Archive(_) => Self::Archive,
@@ -218,54 +222,58 @@ impl RepairFailure {
 pub struct Report {
     /// The dataset-day.
     pub target: DatasetDay,
-    /// How closely it was looked at.
+    /// How closely it was checked.
     pub depth: Depth,
-    /// How it stands.
+    /// Its state.
     pub state: State,
-    /// Why it stands so, where that needs saying.
+    /// The reason for the state, if it needs one.
     pub why: Option<String>,
     /// The likely cause of what was found.
     pub cause: Option<String>,
-    /// How many of each finding were found, before anything was mended.
+    /// How many of each finding were found, before anything was repaired.
     pub counts: Counts,
     /// Rows expected.
     pub expected: u64,
-    /// Rows published, before anything was mended.
+    /// Rows published, before anything was repaired.
     pub published: u64,
-    /// Rows published after it was, if that was seen.
+    /// Rows published after the repair, if that was checked.
     pub published_after: Option<u64>,
-    /// The key recipe of most of its rows.
-    pub keys: Option<KeyRecipe>,
+    /// The key scheme of most of its rows.
+    pub keys: Option<KeyScheme>,
     /// What was changed.
     pub done: Done,
-    /// The same, and what else the pass did, by reason; `None`: no plan was carried out.
+    /// The same by reason, with everything else the pass did; `None` if no plan was carried out.
     pub effects: Option<Effects>,
-    /// What its looks read from the lake.
+    /// What the checks read from the lake.
     pub lake: LakeReads,
-    /// Why it could not be judged, if it could not.
+    /// Why the day could not be judged, if it could not.
     pub check_failure: Option<CheckFailure>,
-    /// Why its repair failed, if it did.
+    /// Why the repair failed, if it did.
     pub repair_failure: Option<RepairFailure>,
     /// The veto, if there was one.
     pub refusal: Option<Refusal>,
     /// The pass in ledger and archive, if anything was changed.
     pub pass: Option<uuid::Uuid>,
-    /// How long it took.
+    /// How long the pass took.
     pub took: Duration,
-    /// Whether another program of ours holds the dataset's lease.
+    /// Whether another Sodalake process holds the dataset's lease.
     pub leased_away: bool,
-    /// Whether a service failed, as against answers that could not be trusted.
+    /// Whether a service failed, as opposed to giving answers that cannot be trusted.
     pub service_failed: bool,
-    /// Which one, where that is known.
+    /// The service that failed, if known.
     pub failed: Option<Service>,
-    /// Whether the program was asked to end before the repair had come to its end.
+    /// The same, if the service seems to be down entirely and did not only refuse one request.
+    pub outage: Option<Service>,
+    /// Whether the program was shutting down before the repair was complete.
     pub interrupted: bool,
-    /// Where only time stands between the day and its repair: when to look again (UTC).
+    /// When to check again (UTC), if the repair only needs to wait.
     pub again_at: Option<DateTime<Utc>>,
-    /// What the first look found, for those who want to see the rows.
+    /// What the first check found, with its rows.
     pub findings: Option<Findings>,
-    /// What the day looks like from outside, if it was seen in step.
-    pub(crate) fingerprint: Option<String>,
+    /// The sides of the day as one text, if they were compared.
+    pub(crate) outside: Option<String>,
+    /// Altered rows that remain open after the pass.
+    pub(crate) altered: Option<OpenAltered>,
 }
 
 impl Report {
@@ -292,57 +300,90 @@ impl Report {
             leased_away: false,
             service_failed: false,
             failed: None,
+            outage: None,
             interrupted: false,
             again_at: None,
             findings: None,
-            fingerprint: None,
+            outside: None,
+            altered: None,
         }
     }
 
-    pub(super) fn leased_away(target: &DatasetDay, depth: Depth, held: &LeaseAnswer) -> Self {
+    pub(super) fn leased_away(target: &DatasetDay, depth: Depth, held: &Held) -> Self {
         let mut report = Self::new(target, depth, State::Unproven);
         report.leased_away = true;
-        report.why = match held {
-            LeaseAnswer::HeldBy { holder, until } => {
-                let until = until.with_timezone(&target.dataset.zone).format("%H:%M %Z");
-                Some(format!(
-                    "{holder} holds the lease of the dataset until {until}"
-                ))
-            }
-            LeaseAnswer::Granted { .. } => None,
-        };
+        let zone = &target.dataset.zone;
+        let time = |at: DateTime<Utc>| at.with_timezone(zone).format("%H:%M %Z").to_string();
+        let since = held.since.map(|since| format!(" since {}", time(since)));
+        report.why = Some(format!(
+            "{} holds the lease of the dataset{}, until {} unless it renews it",
+            held.holder,
+            since.unwrap_or_default(),
+            time(held.until)
+        ));
         report
     }
 
-    /// Takes over what the look after a repair says.
+    /// Takes over the result of the check after a repair.
     pub(super) fn verified_by(&mut self, after: Self) {
-        let in_step = after.state == State::InStep;
+        let in_sync = after.state == State::InSync;
         self.lake += after.lake;
         self.published_after = Some(after.published);
         self.repair_failure = match after.state {
-            State::InStep => None,
+            State::InSync => None,
             State::Unproven => Some(RepairFailure::Verify),
-            _ => Some(RepairFailure::Unmended),
+            _ => Some(RepairFailure::StillDiffers),
         };
-        self.state = if in_step {
+        self.state = if in_sync {
             State::Repaired
         } else {
             after.state
         };
-        self.why = after.why.or(after.cause.filter(|_| !in_step));
-        self.fingerprint = after.fingerprint;
+        self.why = after.why.or(after.cause.filter(|_| !in_sync));
+        (self.outside, self.altered) = (after.outside, after.altered);
     }
 
-    pub(super) fn of(look: Look) -> Self {
-        let Look {
+    /// Takes over the open altered rows of an earlier, deeper check, as kept in the ledger. Until a
+    /// check of that depth finds none, the day is neither in sync nor repaired.
+    pub(super) fn carry(&mut self, kept: &DayRecord) {
+        let Some(open) = kept.compared.altered.clone() else {
+            return;
+        };
+        if self.altered.is_some() || matches!(self.state, State::Unsettled | State::KnownLost) {
+            return;
+        }
+        if matches!(self.state, State::InSync | State::Repaired) {
+            self.state = State::Differs;
+        }
+        self.counts.altered = open.rows;
+        self.cause.clone_from(&kept.cause);
+        if self.state == State::Differs {
+            let why = open.to_string();
+            self.why = Some(match self.why.take() {
+                Some(before) => format!("{before}; {why}"),
+                None => why,
+            });
+        }
+        self.altered = Some(open);
+    }
+
+    /// Whether its altered rows were found by an earlier check, because this one did not compare
+    /// values.
+    pub(crate) fn carries_altered(&self) -> bool {
+        let found = self.findings.as_ref();
+        self.altered.is_some() && found.is_none_or(|found| found.altered.is_empty())
+    }
+
+    pub(super) fn of(seen: Checked) -> Self {
+        let Checked {
             findings,
             reads,
             table: _,
             columns: _,
-        } = look;
-        let state = match (findings.doubts.first(), findings.in_step()) {
+        } = seen;
+        let state = match (findings.doubts.first(), findings.in_sync()) {
             (Some(_), _) => State::Unproven,
-            (None, true) => State::InStep,
+            (None, true) => State::InSync,
             (None, false) => State::Differs,
         };
         let mut report = Self::new(&findings.target, findings.depth, state);
@@ -352,28 +393,35 @@ impl Report {
         report.expected = findings.expected;
         report.published = findings.published;
         report.keys = findings.keys();
-        report.fingerprint = (state == State::InStep).then(|| fingerprint(&findings));
+        report.outside = Some(fingerprint(&findings));
+        report.altered = (report.counts.altered > 0).then(|| OpenAltered {
+            rows: report.counts.altered,
+            cause: cause::altered(&findings),
+            found_at: findings.checked_at,
+        });
         report.lake = reads;
         report.check_failure = (state == State::Unproven).then_some(CheckFailure::Doubt);
         report.findings = Some(findings);
         report
     }
 
-    /// The day as the ledger keeps it, looked at `now` (UTC), with the digest of what is held.
+    /// The day as it is recorded in the ledger, checked at `now` (UTC), with the digest of what is
+    /// held.
     #[must_use]
     pub fn record(&self, now: DateTime<Utc>, digest: Option<String>) -> DayRecord {
         let state = match self.state {
-            State::Repaired => State::InStep,
+            State::Repaired => State::InSync,
             other => other,
         };
         let open_since = match state {
             State::Differs | State::Held | State::Unconfirmed => Some(now),
-            State::InStep
+            State::InSync
             | State::Repaired
             | State::Unproven
             | State::Unsettled
             | State::KnownLost
-            | State::Skipped => None,
+            | State::Skipped
+            | State::Unknown => None,
         };
         let breaches = self.refusal.iter().flat_map(|refusal| &refusal.breaches);
         DayRecord {
@@ -381,36 +429,43 @@ impl Report {
             day: self.target.day,
             state: state.to_string(),
             since: now,
-            looked_at: now,
+            checked_at: now,
             why: self.why.clone(),
             cause: self.cause.clone(),
             counts: serde_json::to_value(self.counts).unwrap_or_default(),
-            fingerprint: self.fingerprint.clone(),
+            fingerprint: self.outside.clone().filter(|_| state == State::InSync),
             digest,
             expected: self.findings.as_ref().map(|found| found.expected),
             published: self.findings.as_ref().map(|found| found.published),
             guards: breaches.map(|breach| breach.guard.to_string()).collect(),
+            drafted: self.refusal.as_ref().map(Refusal::drafted),
             open_since,
             pass: self.pass,
+            compared: Compared {
+                depth: self.findings.as_ref().map(|found| found.depth),
+                altered: self.altered.clone(),
+                outside: self.outside.clone(),
+            },
         }
     }
 
-    /// The report of a day that could not be looked at.
+    /// The report of a day that could not be checked.
     #[must_use]
-    pub fn failed(target: &DatasetDay, depth: Depth, error: &LookError) -> Self {
+    pub fn failed(target: &DatasetDay, depth: Depth, error: &CheckError) -> Self {
         let mut report = Self::new(target, depth, State::Unproven);
         report.why = Some(chain(error));
         report.check_failure = Some(error.into());
-        report.fails(error.service());
+        report.record_service_failure(error);
         report
     }
 }
 
 impl Report {
-    /// Notes the service that failed, if one did.
-    pub(super) fn fails(&mut self, service: Option<Service>) {
-        self.failed = service;
-        self.service_failed = service.is_some();
+    /// Records the service that failed, if one did.
+    pub(super) fn record_service_failure(&mut self, error: &CheckError) {
+        self.failed = error.service();
+        self.outage = error.outage();
+        self.service_failed = self.failed.is_some();
     }
 }
 

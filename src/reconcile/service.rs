@@ -1,8 +1,12 @@
-//! The services that looking and mending cannot do without.
+//! The services that checks and repairs need: which there are, where they are, and whether they
+//! respond.
 
 use std::fmt;
 
 use serde::Serialize;
+
+use super::World;
+use crate::model::Dataset;
 
 /// A service that may fail. The names are those of the metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -16,7 +20,7 @@ pub enum Service {
     Catalog,
     /// The ledger's database.
     Ledger,
-    /// Where purged rows are kept.
+    /// The archive of purged rows.
     Archive,
 }
 
@@ -40,5 +44,32 @@ impl fmt::Display for Service {
             Self::Ledger => "ledger",
             Self::Archive => "archive",
         })
+    }
+}
+
+impl World {
+    /// Whether a service responds at all, even with a refusal. Tried once, with a small request
+    /// unrelated to any day, after a request about a day has failed.
+    pub async fn answers(&self, service: Service, dataset: &Dataset) -> bool {
+        match service {
+            Service::Portal => self.portal.answers(&dataset.id).await,
+            Service::Lake => self.lake.answers().await,
+            Service::Catalog => self.catalog.inspect().await.is_ok(),
+            Service::Ledger => self.ledger.ping().await.is_ok(),
+            // Only days with rows to purge need the archive.
+            Service::Archive => true,
+        }
+    }
+
+    /// Where a service is, without any secrets.
+    #[must_use]
+    pub fn address(&self, service: Service) -> String {
+        match service {
+            Service::Portal => self.portal.url().to_string(),
+            Service::Lake => self.lake.address().to_owned(),
+            Service::Catalog => self.catalog.address().to_owned(),
+            Service::Ledger => self.ledger.address().to_owned(),
+            Service::Archive => crate::bucket::harmless(&self.settings.archive.url),
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! Waiting until a write is seen: looks again and again, with longer and longer pauses, until the
-//! deadline that `socrata.confirm_within` sets.
+//! Waits until the portal shows a write. Reads again and again, with growing pauses, until the
+//! deadline set by `socrata.confirm_within`.
 //!
-//! A read under way is given up at the deadline too: the reader has a patience of its own, and it
-//! is for a portal that answers, not for one that does not come to rest.
+//! The deadline also ends a read under way. The reader has its own, longer time limit, which is
+//! meant for a portal that answers slowly and not for one whose data does not settle.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::socrata::ReadError;
 
 use super::RepairError;
 
-/// Pause before the first look for a write, doubled after each.
+/// Pause after the first read that does not show the write; doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Longest pause between two looks for a write.
+/// Longest pause between two reads.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How much longer a write is waited for.
+/// How long to wait for a write.
 pub(super) struct Confirming {
     begun: Instant,
     within: Duration,
@@ -35,8 +35,8 @@ impl Confirming {
         }
     }
 
-    /// What was read, or `None` if reading again later may help: the portal has not come to rest,
-    /// or not by the deadline.
+    /// What was read, or `None` if a later read may succeed: the portal had not settled, or did not
+    /// answer before the deadline.
     pub(super) async fn read<T>(
         &self,
         read: impl Future<Output = Result<T, ReadError>>,
@@ -49,7 +49,7 @@ impl Confirming {
         }
     }
 
-    /// Waits before the next look.
+    /// Waits before the next read.
     ///
     /// # Errors
     /// [`RepairError::Unconfirmed`] past the deadline.
@@ -68,11 +68,14 @@ impl Confirming {
     }
 }
 
-/// Whether the portal had not come to rest.
+/// Whether the portal had not settled yet.
 fn is_stale(error: &ReadError) -> bool {
     matches!(
         error,
-        ReadError::OutOfDate { .. } | ReadError::Unsteady { .. } | ReadError::Contradiction { .. }
+        ReadError::OutOfDate { .. }
+            | ReadError::FreshnessUnknown { .. }
+            | ReadError::Unsteady { .. }
+            | ReadError::Contradiction { .. }
     )
 }
 
@@ -81,7 +84,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_read_that_never_comes_to_rest_is_given_up_at_the_deadline() {
+    async fn a_read_that_never_settles_ends_at_the_deadline() {
         let mut confirming = Confirming::new(Duration::from_millis(20));
         let never = std::future::pending::<Result<(), ReadError>>();
         assert!(confirming.read(never).await.unwrap().is_none());

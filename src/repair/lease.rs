@@ -1,14 +1,15 @@
-//! One writer of ours per dataset: the lease is taken before a repair and held again before every
-//! effect of it, so that a program that was paused past its lease does nothing when it wakes.
+//! One Sodalake writer per dataset. The lease is taken before a repair and renewed before each of
+//! its effects, so that a process that was suspended past its lease changes nothing when it
+//! resumes.
 //!
-//! A killed program leaves its lease behind. Where it is certain that the holder is gone, the next
-//! takes over at once; where not, as for a holder on another machine, when the lease has run out.
-//! Either way the passes it left are ended here, in the ledger.
+//! A killed process leaves its lease behind, and the next process takes it over (see
+//! [`crate::lease`]). The passes it left unfinished are ended in the ledger here.
 //!
-//! Two cautions reach beyond the lease itself. A request begins only if it will also end within
-//! the lease. And a purge whose answer nobody heard may still be carried out by the portal, also
-//! where it was asked for again and that was answered: where it could take rows which we or a
-//! successor had just written, in a rewrite, the day waits until no such request can be under way.
+//! Two precautions go beyond the lease itself. A request starts only if it is sure to end within
+//! the lease. And the portal may still carry out a purge whose response we never received, even if
+//! the purge was sent again and that one was answered. In a rewrite such a purge could remove rows
+//! that we or another process had just published, so the day waits until no such request can be
+//! under way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,23 +17,20 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
-use crate::ledger::{LeaseAnswer, LedgerError, PassKind, PassRecord};
+use crate::lease;
+use crate::ledger::{Held, LeaseAnswer, LedgerError, PassKind, PassRecord};
 use crate::model::DatasetDay;
 use crate::reconcile::{Clock, World};
 use crate::settings::Settings;
 use crate::socrata::Permit;
 
 use super::steps::PURGING;
-use super::{RepairError, Stop, Writers, holder};
+use super::{RepairError, Stop, Writers};
 
-/// How long a lease lasts without being held again, at least.
+/// Minimum duration of a lease between renewals.
 const LASTS: Duration = Duration::from_mins(15);
 
-/// How often a lease is held again during a step: so often that a ledger which cannot be reached for
-/// some minutes does not cost it.
-const RENEWED: Duration = Duration::from_secs(10);
-
-/// The lease of one dataset, ours.
+/// The lease of one dataset, held by us.
 pub struct Lease<'a> {
     name: String,
     world: &'a World,
@@ -42,8 +40,8 @@ pub struct Lease<'a> {
     term: Arc<Term>,
 }
 
-/// Since when a lease is held, by two clocks: one of them counts a sleep of the machine, and the
-/// other cannot be set back.
+/// When a lease was last renewed, by two clocks: the wall clock counts the time the machine sleeps,
+/// and the monotonic clock cannot be set back.
 struct Term {
     clock: Arc<dyn Clock>,
     lasts: Duration,
@@ -51,58 +49,57 @@ struct Term {
 }
 
 impl Term {
-    fn begin(clock: &Arc<dyn Clock>, lasts: Duration) -> Self {
+    /// For a lease requested at `requested_at` and granted until `until`.
+    fn new(
+        clock: &Arc<dyn Clock>,
+        lasts: Duration,
+        requested_at: Instant,
+        until: DateTime<Utc>,
+    ) -> Self {
         Self {
             clock: Arc::clone(clock),
             lasts,
-            held: Mutex::new((clock.now(), Instant::now())),
+            held: Mutex::new((until - lasts, requested_at)),
         }
     }
 
-    /// Whether something that takes so long is over before the lease is.
-    fn leaves(&self, time: Duration) -> bool {
+    fn record_renewal(&self, requested_at: Instant, until: DateTime<Utc>) {
+        *self.held.lock() = (until - self.lasts, requested_at);
+    }
+
+    /// Whether a step that takes this long ends before the lease does.
+    fn has_time_for(&self, time: Duration) -> bool {
         let (wall, instant) = *self.held.lock();
         let by_wall = (self.clock.now() - wall).to_std().unwrap_or_default();
         by_wall.max(instant.elapsed()) + time <= self.lasts
     }
 }
 
-/// Long enough that a request begun soon after the lease was held ends before it does.
+/// Long enough that a request started soon after a renewal ends before the lease does.
 fn lasts(settings: &Settings) -> Duration {
     LASTS.max(settings.socrata.request_timeout * 3)
 }
 
 impl<'a> Lease<'a> {
-    /// Takes the dataset's lease to repair one of its days, and ends the passes that others left
-    /// unfinished. The inner error tells who has it instead.
+    /// Takes the dataset's lease to repair one of its days, and ends the passes that other
+    /// processes left unfinished. The inner error names the current holder.
     ///
     /// # Errors
-    /// If the ledger cannot be asked.
+    /// If the ledger cannot be read or written.
     pub async fn take(
         world: &'a World,
         writers: &'a Writers,
         target: &DatasetDay,
-    ) -> Result<Result<Self, LeaseAnswer>, LedgerError> {
-        let name = format!("repair/{}", target.dataset.name);
+    ) -> Result<Result<Self, Held>, LedgerError> {
+        let name = lease::of_dataset(&target.dataset.name);
         let holder = writers.holder.as_str();
         let lasts = lasts(&world.settings);
-        let ask = async || {
-            let term = Term::begin(&world.clock, lasts);
-            let now = term.held.lock().0;
-            let answer = world.ledger.lease(&name, holder, now, lasts).await?;
-            Ok::<_, LedgerError>((answer, term))
+        let requested_at = Instant::now();
+        let (fence, until) = match lease::take(world, &name, holder, lasts).await? {
+            LeaseAnswer::Granted { fence, until } => (fence, until),
+            LeaseAnswer::HeldBy(held) => return Ok(Err(held)),
         };
-        let (mut answer, mut term) = ask().await?;
-        if let LeaseAnswer::HeldBy { holder: theirs, .. } = &answer
-            && holder::is_gone(theirs)
-        {
-            tracing::warn!(lease = %name, holder = %theirs, "took over the lease of {theirs}, which is gone");
-            world.ledger.release(&name, theirs).await?;
-            (answer, term) = ask().await?;
-        }
-        let LeaseAnswer::Granted { fence, .. } = answer else {
-            return Ok(Err(answer));
-        };
+        let term = Term::new(&world.clock, lasts, requested_at, until);
         let lease = Self {
             name,
             world,
@@ -112,6 +109,8 @@ impl<'a> Lease<'a> {
             term: Arc::new(term),
         };
         if let Some(doubt) = lease.purge_in_doubt(target).await? {
+            let place = format!("{} for {}", lease.name, target.day);
+            world.waits.begin(&place, &doubt);
             lease.release().await;
             return Ok(Err(doubt));
         }
@@ -119,12 +118,9 @@ impl<'a> Lease<'a> {
         Ok(Ok(lease))
     }
 
-    /// A rewrite of this day whose last purge was not answered each time it was asked for: the portal
-    /// may still carry it out, and it names rows that a repair would publish again.
-    async fn purge_in_doubt(
-        &self,
-        target: &DatasetDay,
-    ) -> Result<Option<LeaseAnswer>, LedgerError> {
+    /// The reason to wait, if this day had a rewrite whose last purge may still be under way: a
+    /// request for it was not answered, and it names rows that a repair would publish again.
+    async fn purge_in_doubt(&self, target: &DatasetDay) -> Result<Option<Held>, LedgerError> {
         let now = self.world.clock.now();
         let (dataset, since) = (&target.dataset.name, now - TimeDelta::days(1));
         let passes = self.world.ledger.passes(dataset, target.day, since).await?;
@@ -137,22 +133,24 @@ impl<'a> Lease<'a> {
             let last = journal.last().filter(|last| last.step == PURGING);
             let until = last.map(|last| last.at + self.term.lasts);
             if let Some(until) = until.filter(|until| now < *until) {
-                return Ok(Some(LeaseAnswer::HeldBy {
+                return Ok(Some(Held {
                     holder: format!("pass {}, whose purge may still be under way,", pass.id),
+                    since: Some(pass.started_at),
                     until,
+                    lasts: Some(self.term.lasts),
                 }));
             }
         }
         Ok(None)
     }
 
-    /// Under the lease nobody of ours is at work on them.
+    /// While we hold the lease, no other Sodalake process works on these passes.
     async fn end_passes_left(&self, target: &DatasetDay) -> Result<(), LedgerError> {
         let ledger = &self.world.ledger;
         for left in ledger.unfinished(&target.dataset.name).await? {
             let now = self.world.clock.now();
             match ledger.end_pass(left.id, now, "interrupted", 0, 0, 0).await {
-                // Its program woke up and ended it itself.
+                // Its process resumed and ended the pass itself.
                 Err(LedgerError::NoSuchPass { .. }) | Ok(()) => {}
                 Err(error) => return Err(error),
             }
@@ -160,67 +158,54 @@ impl<'a> Lease<'a> {
         Ok(())
     }
 
-    /// Holds it again, before the next step.
+    /// Renews the lease before the next step.
     ///
     /// # Errors
-    /// If another has it, or had it in between, or we were asked to end.
+    /// If another process holds or has held the lease, or if we are shutting down.
     pub async fn hold(&self) -> Result<(), RepairError> {
-        if self.stop.is_asked() {
+        if self.stop.is_requested() {
             return Err(RepairError::Stopped);
         }
         self.renew().await
     }
 
-    /// Waits for a step that may last longer than the lease does, which is held again and again
-    /// meanwhile. What is under way is waited for whatever becomes of the lease, and also if we are
-    /// asked to end: [`Lease::hold`] tells so before the next step.
+    /// Runs a step that may take longer than the lease lasts, renewing the lease meanwhile. The
+    /// step always runs to its end, even if the lease is lost or we are shutting down;
+    /// [`Lease::hold`] reports that before the next step.
     pub async fn hold_through<T>(&self, step: impl Future<Output = T>) -> T {
-        let mut step = std::pin::pin!(step);
-        loop {
-            if let Ok(done) = tokio::time::timeout(RENEWED, &mut step).await {
-                return done;
-            }
-            if let Err(error) = self.renew().await {
-                tracing::warn!(lease = %self.name, "failed to hold the lease while a step goes on: {error}");
-            }
-        }
+        lease::hold_through(&self.name, step, || self.renew()).await
     }
 
     async fn renew(&self) -> Result<(), RepairError> {
-        let (now, instant) = (self.world.clock.now(), Instant::now());
+        let requested_at = Instant::now();
         let lost = |holder| RepairError::LeaseLost {
             name: self.name.clone(),
             holder,
         };
-        match self
-            .world
-            .ledger
-            .lease(&self.name, self.holder, now, self.term.lasts)
-            .await?
-        {
-            LeaseAnswer::Granted { fence, .. } if fence == self.fence => {
-                *self.term.held.lock() = (now, instant);
+        match lease::renew(self.world, &self.name, self.holder, self.term.lasts).await? {
+            LeaseAnswer::Granted { fence, until } if fence == self.fence => {
+                self.term.record_renewal(requested_at, until);
                 Ok(())
             }
-            LeaseAnswer::Granted { .. } => {
-                Err(lost("another program had it in between, and nobody".into()))
-            }
-            LeaseAnswer::HeldBy { holder, .. } => Err(lost(holder)),
+            LeaseAnswer::Granted { .. } => Err(lost(
+                "another process held it in between and has released it; nobody".into(),
+            )),
+            LeaseAnswer::HeldBy(held) => Err(lost(held.holder)),
         }
     }
 
-    /// Says of each request to the portal whether it may begin: only while it will also be over
-    /// before the lease is.
+    /// Decides for each request to the portal whether it may start: only if it is sure to end
+    /// before the lease does.
     pub(super) fn permit(&self) -> Permit {
         let term = Arc::clone(&self.term);
         let longest = self.world.settings.socrata.request_timeout;
-        Arc::new(move || term.leaves(longest))
+        Arc::new(move || term.has_time_for(longest))
     }
 
-    /// Gives it back. If that fails it runs out by itself.
+    /// Releases the lease. If that fails, it expires.
     pub async fn release(self) {
         if let Err(error) = self.world.ledger.release(&self.name, self.holder).await {
-            tracing::warn!(lease = %self.name, "failed to release the lease: {error}");
+            tracing::warn!(lease = %self.name, "cannot release the lease: {error}");
         }
     }
 }
@@ -242,17 +227,17 @@ mod tests {
         let start: DateTime<Utc> = "2020-10-16T12:00:00Z".parse().unwrap();
         let clock = Arc::new(Set(Mutex::new(start)));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
-        let term = Term::begin(&shared, LASTS);
+        let term = Term::new(&shared, LASTS, Instant::now(), start + LASTS);
         let request = Duration::from_mins(5);
-        assert!(term.leaves(request));
+        assert!(term.has_time_for(request));
         *clock.0.lock() = start + TimeDelta::minutes(9);
-        assert!(term.leaves(request));
+        assert!(term.has_time_for(request));
         *clock.0.lock() = start + TimeDelta::minutes(11);
-        assert!(!term.leaves(request));
-        // A wall clock set back gives no time that the other clock does not.
+        assert!(!term.has_time_for(request));
+        // Setting the wall clock back gains no time.
         *clock.0.lock() = start - TimeDelta::days(1);
-        assert!(term.leaves(request));
+        assert!(term.has_time_for(request));
         term.held.lock().1 -= Duration::from_mins(11);
-        assert!(!term.leaves(request));
+        assert!(!term.has_time_for(request));
     }
 }

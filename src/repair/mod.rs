@@ -1,17 +1,17 @@
-//! The writers: carries a plan out, in the one safe order.
+//! The writers: carries out a plan, in the one safe order.
 //!
-//! Mending: archive, publish missing and altered rows, see them published, purge, see them gone,
-//! correct the catalog. Readers never see a hole, and stopping anywhere does no harm: the next
-//! pass looks at what is there and goes on.
-//! Rewriting wipes the day first, by its nature; there the catalog's entries go before anything
-//! else, so that if we die the existing publisher fills the day again.
+//! A repair archives, publishes missing and altered rows, confirms that they are published, purges,
+//! confirms that the rows are gone, and corrects the catalog. Readers never see missing rows, and a
+//! stop at any point does no harm: the next pass checks what is there and continues.
+//! A rewrite wipes the day first. It removes the catalog entries before anything else, so that the
+//! existing publisher fills the day again if the rewrite is cut short.
 //!
-//! Nothing is chosen here. The only thing that may change between plan and deed is that less is
-//! done: a row that is no longer what it was when it was judged drops out.
+//! Nothing is decided here. The only way in which the effects may differ from the plan is that less
+//! is done: a row that has changed since the check is left alone.
 
 mod confirm;
-mod holder;
 mod lease;
+mod publisher;
 mod restore;
 mod retention;
 mod steps;
@@ -26,19 +26,18 @@ use crate::archive::{ArchiveError, ArchiveWriter};
 use crate::catalog::{CatalogError, CatalogWriter};
 use crate::compare::{Findings, cause};
 use crate::ledger::{LedgerError, PassKind, PassRecord};
-use crate::model::RowKey;
+use crate::model::{DatasetName, Day, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
-use crate::reconcile::{Look, Service, World};
+use crate::reconcile::{Checked, Service, World};
 use crate::settings::Republish;
 use crate::socrata::{ReadError, WriteError, Writer};
 
-pub(crate) use holder::{is_gone as holder_is_gone, name as holder_name};
 pub use lease::Lease;
 pub use restore::{RestoreError, Restored, restore};
 pub use retention::{RetireError, Retired, retire};
 pub use stop::Stop;
 
-/// Where a pass notes when the rows that it purges were written.
+/// Key under which a pass records when the rows it purges were written.
 pub(crate) const WRITTEN: &str = "written";
 
 /// Everything that can change the portal and the catalog.
@@ -49,9 +48,9 @@ pub struct Writers {
     pub archive: ArchiveWriter,
     /// The catalog.
     pub catalog: CatalogWriter,
-    /// Who we are, in leases.
+    /// Our name as the holder of leases.
     pub holder: String,
-    /// Asks repairs under way to end.
+    /// Stops repairs under way.
     pub stop: Stop,
 }
 
@@ -75,7 +74,7 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Rows purged, for whatever reason.
+    /// Rows purged, for any reason.
     #[must_use]
     pub fn purged_rows(&self) -> u64 {
         self.purged.values().sum()
@@ -88,35 +87,35 @@ impl Effects {
     }
 }
 
-/// A repair that did not come to its end. What it did before is in the ledger, and the next pass
-/// goes on from there.
+/// A repair that was not completed. What it did is in the ledger, and the next pass continues from
+/// there.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The archive could not be written: nothing was purged.
-    #[error("archive rows before they are purged")]
+    #[error("cannot archive the rows to purge")]
     Archive(#[from] ArchiveError),
     /// The portal refused or failed a write.
-    #[error("write to the portal")]
+    #[error("cannot write to the portal")]
     Write(#[from] WriteError),
     /// The portal could not be read.
-    #[error("read the portal between two steps")]
+    #[error("cannot read the portal during the repair")]
     Read(#[from] ReadError),
     /// The catalog could not be changed.
-    #[error("correct the catalog")]
+    #[error("cannot correct the catalog")]
     Catalog(#[from] CatalogError),
     /// The ledger could not be written: nothing more was done.
-    #[error("write the ledger")]
+    #[error("cannot write to the ledger")]
     Ledger(#[from] LedgerError),
-    /// The portal took an upload and refused rows in it.
-    #[error("publish {rows} rows: the portal refused them, {first} the first")]
+    /// The portal accepted an upload and refused rows in it.
+    #[error("the portal refused {rows} rows; the first has key {first}")]
     Refused {
         /// How many.
         rows: u64,
         /// The first of them.
         first: RowKey,
     },
-    /// A write is not to be seen yet.
-    #[error("see {what} on the portal within {within:?}: {left} rows are not confirmed yet")]
+    /// A write is not visible yet.
+    #[error("{left} rows are not confirmed yet: the portal did not show {what} within {within:?}")]
     Unconfirmed {
         /// What was written.
         what: &'static str,
@@ -125,38 +124,44 @@ pub enum RepairError {
         /// How many rows are left.
         left: u64,
     },
-    /// Another program of ours took the lease.
-    #[error("keep the lease of {name}: {holder} has it now")]
+    /// Another Sodalake process took the lease.
+    #[error("lost the lease of {name}: {holder} holds it")]
     LeaseLost {
         /// The lease.
         name: String,
         /// Who has it.
         holder: String,
     },
-    /// Another program of ours took the dataset over while we were in the middle of an effect.
+    /// Another Sodalake process took over the dataset during one of our effects.
     #[error(
-        "stay alone at work: another program of ours ended pass {pass} while it was doing something"
+        "another sodalake process ended pass {pass} during one of its requests; check the partition again"
     )]
     Overtaken {
-        /// The pass, ours.
+        /// Our pass.
         pass: Uuid,
     },
-    /// Part of a rewrite's purge was asked for twice, since the first time went unanswered.
+    /// Part of a rewrite's purge was sent twice because the first request was not answered.
     #[error(
-        "be sure that nothing is purged after it was published again: the portal left a request to \
-         purge unanswered and took it when it came again, so the first may still be carried out; \
-         the day is published again once it cannot be any more"
+        "the portal did not answer a request to purge and accepted it when it was sent again, so the \
+         first request may still be carried out and could purge rows published since; the day is \
+         published again once that is no longer possible"
     )]
     PurgeInDoubt,
-    /// The program was asked to end between two steps.
-    #[error("go on: the program was asked to end")]
+    /// The program was interrupted between two steps.
+    #[error("interrupted: the program is shutting down")]
     Stopped,
     /// The existing publisher failed.
-    #[error("run the publisher {program:?}: {what}")]
+    #[error("the publisher {program:?} failed for {dataset}, {from} to {to}: {what}")]
     Publisher {
         /// The program.
         program: String,
-        /// What came of it.
+        /// The dataset.
+        dataset: DatasetName,
+        /// The first day.
+        from: Day,
+        /// The day after the last.
+        to: Day,
+        /// Its exit status or the error.
         what: String,
     },
 }
@@ -186,7 +191,7 @@ impl RepairError {
     }
 }
 
-/// Carries a plan out. `effects` tells what was done, also if it fails half way.
+/// Carries out a plan. `effects` counts what was done, even if a step fails.
 ///
 /// # Errors
 /// At the first step that fails.
@@ -194,7 +199,7 @@ pub async fn carry_out(
     plan: Plan,
     world: &World,
     writers: &Writers,
-    seen: &Look,
+    seen: &Checked,
     lease: &Lease<'_>,
     effects: &mut Effects,
 ) -> Result<(), RepairError> {
@@ -204,14 +209,14 @@ pub async fn carry_out(
     let mut steps = steps::Steps::new(plan, world, writers, seen, lease, effects);
     steps.archive().await?;
     let publisher = match &world.settings.republish {
-        Republish::Command(command) => Some(command),
+        Republish::Command(publisher) => Some(publisher),
         Republish::Native | Republish::Defer => None,
     };
     match strategy {
-        Strategy::Mend => {
-            if let Some(command) = publisher {
+        Strategy::Repair => {
+            if let Some(publisher) = publisher {
                 steps.withdraw().await?;
-                steps.run_publisher(command).await?;
+                steps.run_publisher(publisher).await?;
             }
             steps.publish().await?;
             steps.purge().await?;
@@ -221,8 +226,8 @@ pub async fn carry_out(
         Strategy::Rewrite => {
             steps.withdraw().await?;
             steps.purge().await?;
-            if let Some(command) = publisher {
-                steps.run_publisher(command).await?;
+            if let Some(publisher) = publisher {
+                steps.run_publisher(publisher).await?;
             }
             steps.publish().await?;
             steps.enter().await
@@ -230,15 +235,15 @@ pub async fn carry_out(
     }
 }
 
-/// When the rows that a mending takes away were written. Who brings a fault back again and again is
-/// known by these times.
+/// When the rows that a repair purges were written. The times help to identify a writer that keeps
+/// bringing the differences back.
 fn written(plan: &Plan) -> Option<String> {
     let wrong = plan.actions().iter().filter_map(|action| match action {
         Action::Purge { row, .. } => Some(row),
         Action::Publish { .. } | Action::Enter { .. } | Action::Withdraw { .. } => None,
     });
     match plan.strategy() {
-        Strategy::Mend => cause::written(wrong, plan.target().dataset.zone),
+        Strategy::Repair => cause::written(wrong, plan.target().dataset.zone),
         Strategy::Rewrite => None,
     }
 }
@@ -252,7 +257,7 @@ async fn begin(
     let target = plan.target();
     let now = world.clock.now();
     let kind = match plan.strategy() {
-        Strategy::Mend => PassKind::Repair,
+        Strategy::Repair => PassKind::Repair,
         Strategy::Rewrite => PassKind::Rewrite,
     };
     let record = PassRecord {

@@ -1,4 +1,4 @@
-//! The way back: archived rows and entries of a pass are put where they were, and looked for.
+//! Restore: puts the archived rows and entries of a pass back and confirms that they are published.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::archive::ArchivedDay;
-use crate::catalog::CatalogChange;
-use crate::ledger::{LeaseAnswer, PassKind, PassRecord};
+use crate::catalog::{CatalogChange, CatalogError};
+use crate::ledger::{PassKind, PassRecord};
 use crate::model::{Coverage, DatasetDay, EntryKey, PublishedRow, RowKey};
-use crate::reconcile::{LookError, World, published_rows};
+use crate::reconcile::{CheckError, World, published_rows};
 use crate::socrata::Table;
 
 use super::confirm::Confirming;
 use super::steps::NEW_ENTRIES;
 use super::{Lease, RepairError, Writers};
 
-/// Where a restore's summary names the pass that it puts back.
+/// Key under which a restore's summary names the pass it restores.
 pub(super) const RESTORED_PASS: &str = "of";
 
 /// What a restore put back.
@@ -25,24 +25,24 @@ pub(super) const RESTORED_PASS: &str = "of";
 pub struct Restored {
     /// This restore, as a pass in the ledger.
     pub pass: Uuid,
-    /// Rows the archive holds of it.
+    /// Archived rows to restore.
     pub rows: u64,
-    /// Rows seen on the portal as they were.
+    /// Rows confirmed on the portal with their archived values.
     pub seen: u64,
     /// Catalog entries put back.
     pub entries: u64,
 }
 
 impl Restored {
-    /// Whether every row was seen.
+    /// Whether every row was confirmed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.seen == self.rows
     }
 }
 
-/// The row as it is uploaded: every column of the table, those that were null as null, so that
-/// nothing written meanwhile stays.
+/// The row as it is uploaded. Columns that were null are sent as null, so that no value written
+/// since remains.
 fn upload(row: &PublishedRow, table: &Table) -> Map<String, Json> {
     let value = |column: &String| row.fields.get(column).cloned().unwrap_or(Json::Null);
     table
@@ -53,11 +53,12 @@ fn upload(row: &PublishedRow, table: &Table) -> Map<String, Json> {
         .collect()
 }
 
-/// Puts back what a pass archived of one dataset-day, and takes the entries it made out again; or
-/// puts back only the row of one key. From a damaged archive come the rows alone.
+/// Restores what a pass archived of one dataset-day and removes the catalog entries that the pass
+/// added; with `only`, restores just the row with that key. From a damaged archive only the rows
+/// are restored.
 ///
 /// # Errors
-/// If another program of ours has the lease, or portal, catalog or ledger fail.
+/// If another Sodalake process holds the lease, or if the portal, the catalog or the ledger fails.
 pub async fn restore(
     world: &World,
     writers: &Writers,
@@ -77,11 +78,10 @@ pub async fn restore(
         .map_err(RepairError::from)?
     {
         Ok(lease) => lease,
-        Err(LeaseAnswer::HeldBy { holder, .. }) => {
-            let name = target.dataset.name.to_string();
+        Err(held) => {
+            let (name, holder) = (target.dataset.name.to_string(), held.holder);
             return Err(RepairError::LeaseLost { name, holder }.into());
         }
-        Err(LeaseAnswer::Granted { .. }) => unreachable!("a granted lease is ours"),
     };
     let pass = Uuid::now_v7();
     let mut restored = Restored {
@@ -91,7 +91,8 @@ pub async fn restore(
         entries: 0,
     };
     begin(world, target, &archived, pass).await?;
-    // Of a damaged archive only rows are known, and entries say that all rows of a file stand.
+    // A damaged archive may lack rows, and a catalog entry claims that all rows of a file are
+    // published.
     let whole = only.is_none() && archived.damage.is_none();
     let done = put_back(
         world,
@@ -114,14 +115,14 @@ pub async fn restore(
     Ok(restored)
 }
 
-/// A restore that did not come to its end.
+/// A restore that was not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The table could not be looked up.
-    #[error("look up the table to restore to")]
-    Look(#[from] LookError),
+    /// The table's metadata could not be read.
+    #[error("cannot read the metadata of the table to restore to")]
+    Checked(#[from] CheckError),
     /// A step failed.
-    #[error("put archived rows back")]
+    #[error("cannot restore the archived rows")]
     Step(#[from] RepairError),
 }
 
@@ -171,16 +172,19 @@ async fn put_back(
         .map(CatalogChange::Put)
         .collect();
     if whole {
-        entries.extend(entered(world, archived).await?);
+        entries.extend(entries_to_remove(world, archived).await?);
     }
     if !entries.is_empty() {
         restored.entries = writers.catalog.apply(&entries).await?;
     }
-    see(world, table, archived, restored).await
+    confirm_rows(world, table, archived, restored).await
 }
 
-/// The entries that the pass made and that were not there before, as they stand now.
-async fn entered(world: &World, archived: &ArchivedDay) -> Result<Vec<CatalogChange>, RepairError> {
+/// Removals of the entries that the pass added, as they are now.
+async fn entries_to_remove(
+    world: &World,
+    archived: &ArchivedDay,
+) -> Result<Vec<CatalogChange>, RepairError> {
     let Some((_, journal)) = world.ledger.pass(archived.header.pass).await? else {
         return Ok(Vec::new());
     };
@@ -197,33 +201,39 @@ async fn entered(world: &World, archived: &ArchivedDay) -> Result<Vec<CatalogCha
             start: key.collection_date,
             end: key.collection_date + chrono::TimeDelta::seconds(1),
         };
-        let entries = world
+        let found = world
             .catalog
-            .entries(&key.repository, &key.data_source, window)
+            .read(&key.repository, &key.data_source, window)
             .await?;
-        let same = entries.into_iter().filter(|entry| entry.key == key);
+        if let Some(line) = found.unread.into_iter().find(|line| line.has_key(&key)) {
+            return Err(CatalogError::Unread(Box::new(line)).into());
+        }
+        let same = found.entries.into_iter().filter(|entry| entry.key == key);
         changes.extend(same.map(CatalogChange::Remove));
     }
     Ok(changes)
 }
 
-async fn see(
+async fn confirm_rows(
     world: &World,
     table: &Table,
     archived: &ArchivedDay,
     restored: &mut Restored,
 ) -> Result<(), RepairError> {
-    let wanted: BTreeMap<RowKey, &PublishedRow> = (archived.rows.iter())
+    let archived_rows: BTreeMap<RowKey, &PublishedRow> = (archived.rows.iter())
         .filter_map(|row| row.row.key.clone().map(|key| (key, &row.row)))
         .collect();
-    let keys: Vec<RowKey> = wanted.keys().cloned().collect();
+    let keys: Vec<RowKey> = archived_rows.keys().cloned().collect();
     let mut confirming = Confirming::new(world.settings.socrata.confirm_within);
     loop {
-        let stands = published_rows(world, table, archived.header.day, &keys);
-        if let Some(rows) = confirming.read(stands).await? {
+        let read = async {
+            let rows = published_rows(world, table, archived.header.day, &keys).await?;
+            rows.proven(table)
+        };
+        if let Some(rows) = confirming.read(read).await? {
             let same = |row: &&PublishedRow| {
-                let was = row.key.as_ref().and_then(|key| wanted.get(key));
-                was.is_some_and(|was| was.fields == row.fields)
+                let before = row.key.as_ref().and_then(|key| archived_rows.get(key));
+                before.is_some_and(|before| before.fields == row.fields)
             };
             restored.seen = rows.iter().filter(same).count() as u64;
         }

@@ -1,9 +1,9 @@
-//! When an archive may go for good: `archive.keep_days` after it was made, and not while anything
-//! could still ask for it.
+//! When an archive may be deleted: `archive.keep_days` after it was made, and only if nothing may
+//! still need it.
 //!
-//! An archive is the last copy of what was purged, so doubt keeps it: one of a pass that this
-//! ledger does not know is not ours to remove, one of a pass that has not ended is what the next
-//! pass may need, and one that is being restored is in use.
+//! An archive is the last copy of what was purged, so any doubt keeps it. An archive of a pass that
+//! this ledger does not know is not ours to delete, the archive of an unfinished pass may be needed
+//! by the next pass, and an archive that is being restored is in use.
 
 use std::collections::BTreeSet;
 
@@ -16,32 +16,32 @@ use crate::ledger::{Ledger, LedgerError, PassRecord};
 
 use super::restore::RESTORED_PASS;
 
-/// What became of the archives older than `archive.keep_days`.
+/// What happened to the archives older than `archive.keep_days`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Retired {
-    /// Objects removed, from the archive's root.
+    /// Removed objects, as paths from the archive's root.
     pub removed: Vec<String>,
-    /// Bytes they took.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Objects kept although they are old enough, because a pass that has not ended needs them.
+    /// Old objects kept because an unfinished pass needs them.
     pub needed: Vec<String>,
-    /// Objects kept although they are old enough, because this ledger does not know their pass.
+    /// Old objects kept because this ledger does not know their pass.
     pub unknown: Vec<String>,
 }
 
-/// Archives that could not be retired. Those before the fault are.
+/// Not all old archives could be removed. Those removed before the error stay removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetireError {
     /// The archive could not be listed, read or changed.
-    #[error("retire old archives")]
+    #[error("cannot expire old archives")]
     Archive(#[from] ArchiveError),
-    /// The ledger could not be asked.
-    #[error("ask the ledger which archives are needed")]
+    /// The ledger could not be read.
+    #[error("cannot read from the ledger which archives are needed")]
     Ledger(#[from] LedgerError),
 }
 
-/// Removes every archive that is older than `archive.keep_days` and that nothing needs. `dry`: tells
-/// what it would remove.
+/// Removes every archive that is older than `archive.keep_days` and that nothing needs. With `dry`,
+/// only reports what it would remove.
 ///
 /// # Errors
 /// If the archive or the ledger fails. What was removed before stays removed.
@@ -53,7 +53,7 @@ pub async fn retire(
 ) -> Result<Retired, RetireError> {
     let mut retired = Retired::default();
     for old in archive.old(now).await? {
-        // Asked anew for each: listing and removing years of archives takes its time.
+        // Checked again for each one: listing and removing years of archives takes time.
         match need(ledger, old.pass).await? {
             Need::Open => retired.needed.push(old.path),
             Need::Unknown => retired.unknown.push(old.path),
@@ -89,7 +89,7 @@ async fn need(ledger: &Ledger, pass: Uuid) -> Result<Need, LedgerError> {
     Ok(if known { Need::None } else { Need::Unknown })
 }
 
-/// The pass that a restore puts back.
+/// The pass that this pass restores, if it is a restore.
 fn restored_by(pass: &PassRecord) -> Option<Uuid> {
     let of = pass.summary.get(RESTORED_PASS)?;
     of.as_str()?.parse().ok()

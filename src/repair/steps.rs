@@ -1,4 +1,4 @@
-//! The steps of a repair. Each is written in the journal before it is taken and after it was.
+//! The steps of a repair. Each is written to the journal before it starts and after it ends.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -9,19 +9,21 @@ use crate::catalog::CatalogChange;
 use crate::ledger::LedgerError;
 use crate::model::{Entry, EntryKey, PublishedRow, RowKey};
 use crate::plan::{Action, Plan, Strategy, WhyPurge};
-use crate::reconcile::{Look, World, published_rows};
-use crate::socrata::{ReadError, Writer};
+use crate::reconcile::{Checked, World, published_rows};
+use crate::settings::Publisher;
+use crate::socrata::{ByKey, Freshness, ReadError, Writer};
 
 use super::confirm::Confirming;
-use super::{Effects, Lease, RepairError, Writers};
+use super::{Effects, Lease, RepairError, Writers, publisher};
 
-/// After this many fresh reads without a row that the portal counted as an error, it was refused.
+/// Fresh reads after which a row that is still missing counts as refused, if the portal reported
+/// errors.
 const FRESH_READS_OF_A_REFUSAL: u32 = 3;
 
-/// What the journal says before a purge, and last if it may still be under way.
+/// Journal step written before a purge. If it is the last one, the purge may still be under way.
 pub(super) const PURGING: &str = "purging";
 
-/// Where the journal keeps the entries that were not there before.
+/// Key under which the journal keeps the entries that did not exist before.
 pub(super) const NEW_ENTRIES: &str = "new_entries";
 
 struct Upload {
@@ -40,9 +42,9 @@ struct Unwanted {
 pub(super) struct Steps<'a> {
     world: &'a World,
     writers: &'a Writers,
-    /// The portal, for as long as the lease allows.
+    /// The portal, usable only while the lease allows it.
     portal: Writer,
-    seen: &'a Look,
+    seen: &'a Checked,
     lease: &'a Lease<'a>,
     effects: &'a mut Effects,
     strategy: Strategy,
@@ -57,7 +59,7 @@ impl<'a> Steps<'a> {
         plan: Plan,
         world: &'a World,
         writers: &'a Writers,
-        seen: &'a Look,
+        seen: &'a Checked,
         lease: &'a Lease<'a>,
         effects: &'a mut Effects,
     ) -> Self {
@@ -100,7 +102,7 @@ impl<'a> Steps<'a> {
         let (pass, now) = (self.effects.pass, self.world.clock.now());
         match self.world.ledger.journal(pass, now, step, &detail).await {
             Err(LedgerError::NoSuchPass { .. }) => Err(RepairError::Overtaken { pass }),
-            noted => Ok(noted?),
+            journaled => Ok(journaled?),
         }
     }
 
@@ -146,7 +148,7 @@ impl<'a> Steps<'a> {
         self.world.settings.socrata.chunk_rows.max(1) as usize
     }
 
-    /// Publishes and waits until every row is seen with its values.
+    /// Publishes and waits until the portal shows every row with its values.
     pub(super) async fn publish(&mut self) -> Result<(), RepairError> {
         let uploads = std::mem::take(&mut self.publish);
         let mut refused = 0;
@@ -168,29 +170,31 @@ impl<'a> Steps<'a> {
         if uploads.is_empty() {
             return Ok(());
         }
-        self.see_published(&uploads, refused > 0).await?;
+        self.confirm_published(&uploads, refused > 0).await?;
         self.journal("seen published", json!({ "rows": uploads.len() }))
             .await
     }
 
-    async fn see_published(
+    async fn confirm_published(
         &mut self,
         uploads: &[Upload],
         some_refused: bool,
     ) -> Result<(), RepairError> {
         let columns = &self.seen.columns;
-        let meant = |row: &Map<String, Json>| columns.published(&row.clone().into_iter().collect());
+        let published_cells =
+            |row: &Map<String, Json>| columns.published(&row.clone().into_iter().collect());
         let mut left: HashMap<&RowKey, _> = uploads
             .iter()
-            .map(|upload| (&upload.key, meant(&upload.row)))
+            .map(|upload| (&upload.key, published_cells(&upload.row)))
             .collect();
         let mut fresh_reads = 0;
         let mut confirming = Confirming::new(self.world.settings.socrata.confirm_within);
         loop {
             let keys: Vec<RowKey> = left.keys().map(|key| (*key).clone()).collect();
-            if let Some(rows) = confirming.read(self.reread(&keys)).await? {
-                fresh_reads += 1;
-                for row in rows.values() {
+            if let Some(rows) = confirming.read(self.look_up(&keys)).await? {
+                // A row that is seen is there; only a fresh answer says that one is not.
+                fresh_reads += u32::from(rows.freshness == Freshness::Proven);
+                for row in rows.found.values() {
                     let key = row.key.as_ref();
                     let same = key
                         .and_then(|key| left.get(key))
@@ -221,8 +225,8 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Waits before the next look for a write, unless we are asked to end: it will be looked for
-    /// by the next pass.
+    /// Waits before the next read of a write, unless we are shutting down; then the next pass
+    /// checks it.
     async fn wait(
         &self,
         confirming: &mut Confirming,
@@ -231,20 +235,32 @@ impl<'a> Steps<'a> {
     ) -> Result<(), RepairError> {
         tokio::select! {
             waited = confirming.wait(what, left) => waited,
-            () = self.writers.stop.asked() => Err(RepairError::Stopped),
+            () = self.writers.stop.requested() => Err(RepairError::Stopped),
         }
     }
 
+    /// The published rows with these keys. Keys without a row are absent from the map.
     async fn reread(&self, keys: &[RowKey]) -> Result<HashMap<RowKey, PublishedRow>, ReadError> {
-        let day = self.seen.findings.target.day;
-        let rows = published_rows(self.world, &self.seen.table, day, keys).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| row.key.clone().map(|key| (key, row)))
-            .collect())
+        self.look_up(keys).await?.proven(&self.seen.table)
     }
 
-    /// Purges, chunk by chunk, each row read again just before.
+    /// The published rows of these keys, as far as the portal shows them now.
+    async fn look_up(
+        &self,
+        keys: &[RowKey],
+    ) -> Result<ByKey<HashMap<RowKey, PublishedRow>>, ReadError> {
+        let day = self.seen.findings.target.day;
+        let rows = published_rows(self.world, &self.seen.table, day, keys).await?;
+        let ByKey { found, freshness } = rows;
+        let found = found.into_iter();
+        let found = found.filter_map(|row| row.key.clone().map(|key| (key, row)));
+        Ok(ByKey {
+            found: found.collect(),
+            freshness,
+        })
+    }
+
+    /// Purges chunk by chunk. Each row is read again just before.
     pub(super) async fn purge(&mut self) -> Result<(), RepairError> {
         let unwanted = std::mem::take(&mut self.purge);
         let mut purged: Vec<RowKey> = Vec::new();
@@ -279,7 +295,7 @@ impl<'a> Steps<'a> {
         if purged.is_empty() {
             return Ok(());
         }
-        self.see_gone(&purged).await?;
+        self.confirm_purged(&purged).await?;
         self.journal(
             "seen gone",
             json!({ "rows": purged.len(), "dropped": self.effects.dropped }),
@@ -287,34 +303,34 @@ impl<'a> Steps<'a> {
         .await
     }
 
-    /// Those rows that are exactly what they were when they were judged, and whose
-    /// expected row, where they double one, stands.
+    /// The rows that are exactly as they were when they were judged and, for duplicates, whose
+    /// expected row is published.
     async fn still_unwanted<'c>(
         &self,
         chunk: &'c [Unwanted],
     ) -> Result<Vec<&'c Unwanted>, RepairError> {
-        let asked: BTreeSet<&RowKey> = chunk
+        let keys_to_read: BTreeSet<&RowKey> = chunk
             .iter()
             .flat_map(|row| std::iter::once(&row.key).chain(&row.of))
             .collect();
-        let asked: Vec<RowKey> = asked.into_iter().cloned().collect();
-        let now = self.reread(&asked).await?;
-        let stands = |of: &RowKey| now.contains_key(of);
+        let keys_to_read: Vec<RowKey> = keys_to_read.into_iter().cloned().collect();
+        let now = self.reread(&keys_to_read).await?;
+        let is_published = |of: &RowKey| now.contains_key(of);
         let unchanged = |row: &Unwanted| now.get(&row.key).is_some_and(|found| *found == row.row);
-        let doubled = |row: &Unwanted| {
-            row.of.as_ref().is_none_or(stands) || self.strategy == Strategy::Rewrite
+        let original_published = |row: &Unwanted| {
+            row.of.as_ref().is_none_or(is_published) || self.strategy == Strategy::Rewrite
         };
         Ok((chunk.iter())
-            .filter(|row| unchanged(row) && doubled(row))
+            .filter(|row| unchanged(row) && original_published(row))
             .collect())
     }
 
-    async fn see_gone(&self, keys: &[RowKey]) -> Result<(), RepairError> {
+    async fn confirm_purged(&self, keys: &[RowKey]) -> Result<(), RepairError> {
         let mut left: HashSet<RowKey> = keys.iter().cloned().collect();
         let mut confirming = Confirming::new(self.world.settings.socrata.confirm_within);
         loop {
-            let asked: Vec<RowKey> = left.iter().cloned().collect();
-            if let Some(rows) = confirming.read(self.reread(&asked)).await? {
+            let keys_to_read: Vec<RowKey> = left.iter().cloned().collect();
+            if let Some(rows) = confirming.read(self.reread(&keys_to_read)).await? {
                 left.retain(|key| rows.contains_key(key));
             }
             if left.is_empty() {
@@ -326,7 +342,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Takes entries out of the catalog.
+    /// Removes entries from the catalog.
     pub(super) async fn withdraw(&mut self) -> Result<(), RepairError> {
         let withdraw = std::mem::take(&mut self.withdraw);
         let changes = withdraw.into_iter().map(CatalogChange::Remove).collect();
@@ -334,7 +350,7 @@ impl<'a> Steps<'a> {
             .await
     }
 
-    /// Enters files as published.
+    /// Enters files as published in the catalog.
     pub(super) async fn enter(&mut self) -> Result<(), RepairError> {
         let now = self.world.clock.now();
         let enter = std::mem::take(&mut self.enter);
@@ -351,7 +367,7 @@ impl<'a> Steps<'a> {
             .await
     }
 
-    /// `new` are the entries that were not there before: a restore takes them out again.
+    /// `new` lists the entries that did not exist before: a restore removes them again.
     async fn recatalog(
         &mut self,
         changes: Vec<CatalogChange>,
@@ -370,8 +386,10 @@ impl<'a> Steps<'a> {
             .await
     }
 
-    /// Runs the existing publisher over the day and waits for it.
-    pub(super) async fn run_publisher(&mut self, command: &[String]) -> Result<(), RepairError> {
+    /// Runs the existing publisher over the day and waits for it, within its time limit.
+    pub(super) async fn run_publisher(&mut self, publisher: &Publisher) -> Result<(), RepairError> {
+        let Publisher { command, timeout } = publisher;
+        let limit = *timeout;
         let day = self.seen.findings.target.day;
         let fill = |part: &String| {
             part.replace("{from}", &day.to_string())
@@ -386,17 +404,22 @@ impl<'a> Steps<'a> {
             .await?;
         let failed = |what: String| RepairError::Publisher {
             program: program.clone(),
+            dataset: self.seen.findings.target.dataset.name.clone(),
+            from: day,
+            to: day.next(),
             what,
         };
-        let running = tokio::process::Command::new(program)
-            .args(arguments)
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .status();
-        let status = self.lease.hold_through(running).await;
-        let status = status.map_err(|error| failed(error.to_string()))?;
-        if !status.success() {
-            return Err(failed(status.to_string()));
+        let running = publisher::run(program, arguments, limit);
+        match self.lease.hold_through(running).await {
+            Ok(Some(status)) if status.success() => {}
+            Ok(Some(status)) => return Err(failed(status.to_string())),
+            Ok(None) => {
+                let limit = humantime::format_duration(limit);
+                let what =
+                    format!("it did not end within {limit} (republish.timeout) and was terminated");
+                return Err(failed(what));
+            }
+            Err(error) => return Err(failed(error.to_string())),
         }
         self.journal("ran the publisher", Json::Null).await
     }

@@ -1,13 +1,13 @@
-//! The end that a program under orders asks of its repairs: after the step in hand.
+//! The request to stop repairs after the current step, made when the program shuts down.
 //!
-//! Between two steps a repair may end at any time, for the next pass finds what is there and goes
-//! on. In the middle of one it goes on, so that what was sent is also noted.
+//! A repair may stop between any two steps, since the next pass finds what is there and continues.
+//! Within a step it goes on, so that everything sent is also recorded.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Asked once, heard by all who hold a clone.
+/// A request to stop, shared by all clones.
 #[derive(Clone, Debug)]
 pub struct Stop(Arc<watch::Sender<bool>>);
 
@@ -18,21 +18,21 @@ impl Default for Stop {
 }
 
 impl Stop {
-    /// Asks.
-    pub fn ask(&self) {
+    /// Requests the stop.
+    pub fn request(&self) {
         self.0.send_replace(true);
     }
 
-    /// Whether it was asked.
+    /// Whether the stop was requested.
     #[must_use]
-    pub fn is_asked(&self) -> bool {
+    pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until it is asked.
-    pub async fn asked(&self) {
-        let mut heard = self.0.subscribe();
-        let asked = heard.wait_for(|asked| *asked).await;
-        debug_assert!(asked.is_ok(), "we hold the sender");
+    /// Waits until the stop is requested.
+    pub async fn requested(&self) {
+        let mut receiver = self.0.subscribe();
+        let requested = receiver.wait_for(|requested| *requested).await;
+        debug_assert!(requested.is_ok(), "we hold the sender");
     }
 }

@@ -1,6 +1,6 @@
-//! The sandbox: a stand-in for a Socrata portal ([`portal`]), a made-up city whose sensors fill a
-//! lake ([`city`]), and both together ([`stage`]). For the demo, for trying things out, and for
-//! tests. Nothing above knows it.
+//! The sandbox for the demo, for experiments, and for tests. It consists of a stand-in for a
+//! Socrata portal ([`portal`]), a fictional city whose sensors fill a lake ([`city`]), and a setup
+//! of both ([`stage`]). The rest of the program does not depend on it.
 
 pub mod city;
 pub mod portal;

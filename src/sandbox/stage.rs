@@ -1,8 +1,8 @@
-//! A whole city on stage: its lake in a folder, its catalog in a SQLite file, its portal on a
-//! local port, and the settings that name all three.
+//! A complete city: its lake in a folder, its catalog in an SQLite file, its portal on a local
+//! port, and settings that name all three.
 //!
-//! What the demo plays on and what the tests break. Rows get there in the honest way: through the
-//! publisher stand-in, over HTTP.
+//! The demo runs on it and the tests break it. Its rows are published by the stand-in publisher
+//! over HTTP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,57 +18,58 @@ use super::city::{
 };
 use super::portal::{ColumnType, Portal, PortalOptions, Serving, TableSpec};
 use crate::model::{Day, DayRange};
+use crate::outgoing::{self, Wire};
 
-/// The name and password with which the stage's portal is written.
+/// The user name and password for writing to the stage's portal.
 const WRITER: (&str, &str) = ("writer", "writer-password");
 
 /// A stage that could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// The folder.
-    #[error("make the folder {path}")]
+    /// A folder could not be created.
+    #[error("cannot create the folder {path}")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The portal's port.
-    #[error("serve the stand-in portal on {listen}")]
+    /// The portal's port could not be opened.
+    #[error("cannot serve the stand-in portal on {listen}")]
     Serve {
         /// The address.
         listen: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The lake.
-    #[error("fill the lake")]
+    /// The lake could not be filled.
+    #[error("cannot fill the lake")]
     Lake(#[from] WriteLakeError),
-    /// The catalog.
-    #[error("fill the catalog")]
+    /// The catalog could not be filled.
+    #[error("cannot fill the catalog")]
     Catalog(#[from] CityCatalogError),
-    /// The publisher.
-    #[error("publish a day")]
+    /// A day could not be published.
+    #[error("cannot publish a day")]
     Publish(#[from] PublishError),
-    /// An HTTP client for the publisher.
-    #[error("make an HTTP client")]
+    /// An HTTP client for the publisher could not be created.
+    #[error("cannot create an HTTP client")]
     Client(#[from] reqwest::Error),
-    /// The portal's address.
-    #[error("read the stand-in portal's address")]
+    /// The portal's address could not be parsed.
+    #[error("cannot read the stand-in portal's address")]
     Address(#[from] url::ParseError),
 }
 
 impl Tables for Portal {
     fn upsert(&self, id: &str, rows: Vec<Map<String, Json>>, at: DateTime<Utc>) {
         if let Err(error) = self.upsert_directly(id, rows, at) {
-            tracing::error!("failed to put rows on the stage: {error}");
+            tracing::error!("failed to add rows to the stand-in portal: {error}");
         }
     }
 
     fn delete(&self, id: &str, keys: &[String]) {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         if let Err(error) = self.delete_directly(id, &keys) {
-            tracing::error!("failed to take rows off the stage: {error}");
+            tracing::error!("failed to remove rows from the stand-in portal: {error}");
         }
     }
 
@@ -94,7 +95,7 @@ impl Stage {
     /// Sets up a city with an empty lake, an empty catalog and a portal with its five empty tables.
     ///
     /// # Errors
-    /// If folder, catalog or port cannot be had.
+    /// If the folder or catalog cannot be created, or the port cannot be opened.
     pub async fn set_up(
         dir: &Path,
         city: City,
@@ -136,7 +137,7 @@ impl Stage {
         &self.serving.url
     }
 
-    /// The folder with everything.
+    /// The folder that holds everything.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -148,10 +149,11 @@ impl Stage {
         self.dir.join("lake")
     }
 
-    /// Lets the sensors fill the lake for these days, and enters the files in the ready layer.
+    /// Fills the lake with the sensors' files of these days, and enters the files in the ready
+    /// layer.
     ///
     /// # Errors
-    /// If lake or catalog cannot be written.
+    /// If the lake or catalog cannot be written.
     pub fn fill(&self, days: DayRange) -> Result<u64, StageError> {
         let entries = self.city.write_lake(&self.lake(), days, &Source::ALL)?;
         self.catalog.insert(&entries)?;
@@ -161,10 +163,10 @@ impl Stage {
     /// Publishes one day of every source over HTTP, as the existing publisher does.
     ///
     /// # Errors
-    /// If a file yields no rows, or portal or catalog refuse.
+    /// If a file yields no rows, or the portal or catalog refuses.
     pub async fn publish(&self, day: Day, at: DateTime<Utc>) -> Result<Published, StageError> {
         let (user, password) = WRITER;
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let client = outgoing::client(Wire::Plain).build()?;
         let password = SecretString::from(password);
         let publisher = Publisher::new(client, self.url().parse()?, user.to_owned(), password);
         let mut all = Published::default();
@@ -179,10 +181,10 @@ impl Stage {
         Ok(all)
     }
 
-    /// Breaks a published file, and says what a look must find.
+    /// Breaks a published file, and returns what a check must find.
     ///
     /// # Errors
-    /// If nothing in it breaks this way.
+    /// If nothing in the file can break this way.
     pub fn damage(
         &self,
         breakage: Breakage,
@@ -199,8 +201,8 @@ impl Stage {
         breakage.apply(place, &site, self.recipes[&place.table], at)
     }
 
-    /// Settings for this city: everything the defaults do not say, with `more` lines at the end of
-    /// the section they name, such as `rails.recheck_after = "1s"`.
+    /// Settings for this city: everything that differs from the defaults. `more` lines are appended
+    /// and name their section, such as `rails.recheck_after = "1s"`.
     #[must_use]
     pub fn settings(&self, more: &str) -> String {
         let dir = self.dir.display();

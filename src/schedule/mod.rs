@@ -1,17 +1,18 @@
-//! When a scheduled run is due: cron with seconds, in an IANA zone. Pure: the caller brings the time.
+//! Decides when a scheduled run is due, from a cron expression with seconds and an IANA time zone.
+//! This module is pure: the caller passes in the time.
 //!
-//! A cron text speaks of wall time, and twice a year most zones skip an hour or repeat one:
+//! A cron expression is about wall time, and most time zones skip or repeat an hour twice a year:
 //!
-//! - A text with one time of day (`0 30 2 * * *`) runs once on every day it names. Where the clock
-//!   skips that time, it runs at the first moment after the gap; where the time comes twice, at the
-//!   first.
-//! - Any other text (`0 */30 * * * *`) is an interval: it goes on through both passes of a repeated
-//!   hour, and nothing is made up for the times that a gap skips.
+//! - An expression with one time of day (`0 30 2 * * *`) runs once on every day it names. If the
+//!   clock skips that time, it runs at the first instant after the gap. If the time occurs twice,
+//!   it runs at the first.
+//! - Any other expression (`0 */30 * * * *`) is an interval. It runs in both passes of a repeated
+//!   hour, and runs that a gap skips are not made up.
 //!
-//! Within one offset of a zone there are no such questions, so the next run is looked for in the
-//! offset in force, and a change of offset on the way there is crossed by hand. Cron libraries that
-//! ask the zone itself answer with times in the past inside a repeated hour, or keep the offset of
-//! the day they were started on.
+//! These questions do not arise while a zone's offset is constant. The next run is therefore
+//! computed for the offset in force, and changes of the offset are handled separately. Cron
+//! libraries that use the zone directly return times in the past within a repeated hour, or keep
+//! the offset of the day they were started on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,15 +27,15 @@ use sha2::{Digest as _, Sha256};
 use crate::model::DatasetName;
 use crate::settings::Hours;
 
-/// What is run by the clock.
+/// The kinds of scheduled runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// One grouped query; the days that changed are looked at.
+    /// One grouped query. The days that changed are checked.
     Survey,
-    /// Every day of the window is looked at.
+    /// Every day of the window is checked.
     Check,
-    /// Every day of the past is looked at in full, once a round.
+    /// Every past day is checked in full, once per round.
     Audit,
 }
 
@@ -53,9 +54,9 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// A text that names no schedule.
+/// A text that does not name a schedule.
 #[derive(Debug, thiserror::Error)]
-#[error("read schedule {0:?}: want survey, check or audit")]
+#[error("{0:?} is not a schedule; expected survey, check or audit")]
 pub struct UnknownSchedule(String);
 
 impl FromStr for Schedule {
@@ -68,29 +69,29 @@ impl FromStr for Schedule {
     }
 }
 
-/// A text that is no cron, or never comes round.
+/// A text that is not a cron expression, or one that never occurs.
 #[derive(Debug, thiserror::Error)]
 pub enum CronError {
-    /// No cron with seconds.
+    /// Not a cron expression with seconds.
     #[error("{0}")]
     Parse(String),
-    /// Such as the 30th of February.
-    #[error("this one never comes round")]
+    /// The expression names no existing date, such as 30 February.
+    #[error("it never occurs")]
     Never,
 }
 
-/// Cron with seconds, in a zone.
+/// A cron expression with seconds, in a time zone.
 #[derive(Clone, Debug)]
 pub struct Cron {
     cron: croner::Cron,
     zone: Tz,
 }
 
-/// No two changes of a zone's offset are as near to each other.
+/// Changes of a zone's offset are always further apart than this.
 const STRIDE: TimeDelta = TimeDelta::hours(6);
 
-/// How far back a run that fell due is looked for, nearest first.
-const LOOKING_BACK: [TimeDelta; 5] = [
+/// How far back to search for a run that was due, nearest first.
+const SEARCH_BACK: [TimeDelta; 5] = [
     TimeDelta::minutes(1),
     TimeDelta::hours(1),
     TimeDelta::days(1),
@@ -99,15 +100,15 @@ const LOOKING_BACK: [TimeDelta; 5] = [
 ];
 
 impl Cron {
-    /// Reads six cron fields, seconds first.
+    /// Parses a cron expression with six fields, seconds first.
     ///
     /// # Errors
-    /// If it is no cron, or one that never comes round.
+    /// If it is not a cron expression, or never occurs.
     pub fn new(text: &str, zone: Tz) -> Result<Self, CronError> {
-        // The parser takes a list of nothing for one, and then looks for it all over the calendar.
+        // The parser accepts empty list items, and then searches the whole calendar for a match.
         let is_empty_list = |field: &str| field.split(',').any(str::is_empty);
         if text.split_whitespace().any(is_empty_list) {
-            return Err(CronError::Parse("a list lacks a value".into()));
+            return Err(CronError::Parse("a list has an empty item".into()));
         }
         let parser = CronParser::builder()
             .seconds(Seconds::Required)
@@ -123,7 +124,7 @@ impl Cron {
         }
     }
 
-    /// Whether it names one time of day, as against an interval.
+    /// Whether it names one time of day, rather than an interval.
     fn is_fixed(&self) -> bool {
         self.cron.determine_job_type() == croner::JobType::FixedTime
     }
@@ -155,10 +156,10 @@ impl Cron {
         }
     }
 
-    /// The latest run after `instant` and not after `now`: what fell due in between, however often.
+    /// The latest run after `instant` and not after `now`. Several missed runs count as one.
     #[must_use]
     pub fn latest(&self, instant: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let windows = LOOKING_BACK.iter().map(|back| now - *back);
+        let windows = SEARCH_BACK.iter().map(|back| now - *back);
         let starts = windows.filter(|start| *start > instant).chain([instant]);
         let due = |start| self.after(start).filter(|next| *next <= now);
         let mut latest = starts.into_iter().find_map(due)?;
@@ -168,7 +169,7 @@ impl Cron {
         Some(latest)
     }
 
-    /// The first instant after `from` and not after `to` at which the zone's offset is another.
+    /// The first instant after `from` and not after `to` with a different offset.
     fn change_within(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let offset = |at: DateTime<Utc>| at.with_timezone(&self.zone).offset().fix();
         let before = offset(from);
@@ -201,7 +202,7 @@ impl Cron {
     }
 }
 
-/// The first instant at or after `from` that lies in the hours, by the clocks of `zone`.
+/// The first instant at or after `from` that is within the hours, by the clock of `zone`.
 #[must_use]
 pub fn opening(hours: Hours, zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
     let open = |at: DateTime<Utc>| hours.contains(at.with_timezone(&zone).time());
@@ -215,15 +216,15 @@ pub fn opening(hours: Hours, zone: Tz, from: DateTime<Utc>) -> DateTime<Utc> {
     next.unwrap_or(from)
 }
 
-/// How long a run waits after it fell due, at most `most`, so that not every dataset asks the portal
-/// in the same second. Always the same for a dataset and schedule.
+/// How long a run waits after it is due, at most `max`, so that datasets do not all query the
+/// portal in the same second. It is constant for a dataset and schedule.
 #[must_use]
-pub fn jitter(dataset: &DatasetName, schedule: Schedule, most: Duration) -> Duration {
+pub fn jitter(dataset: &DatasetName, schedule: Schedule, max: Duration) -> Duration {
     let hash = Sha256::digest(format!("{schedule} {dataset}"));
     let share = hash
         .first_chunk()
         .map_or(0, |four| u32::from_be_bytes(*four));
-    most.mul_f64(f64::from(share) / f64::from(u32::MAX))
+    max.mul_f64(f64::from(share) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

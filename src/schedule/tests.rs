@@ -43,7 +43,7 @@ fn cron(text: &str, zone: Tz) -> Cron {
     Cron::new(text, zone).unwrap()
 }
 
-/// Every change of a zone's offset from 2010 to 2030, found by asking each quarter of an hour.
+/// Every change of a zone's offset from 2010 to 2030, found by testing every quarter of an hour.
 fn changes(zone: Tz) -> Vec<DateTime<Utc>> {
     let offset = |at: DateTime<Utc>| at.with_timezone(&zone).offset().fix();
     let mut changes = Vec::new();
@@ -58,8 +58,8 @@ fn changes(zone: Tz) -> Vec<DateTime<Utc>> {
     changes
 }
 
-/// Every run in a stretch, by looking at each of its seconds: the definition, word by word.
-fn by_hand(cron: &Cron, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+/// Every run in a period, found by testing each second against the definition.
+fn by_definition(cron: &Cron, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let wall = |at: DateTime<Utc>| at.with_timezone(&cron.zone).naive_local();
     let named = |wall: chrono::NaiveDateTime| cron.cron.is_time_matching(&wall.and_utc()).unwrap();
     let fixed = cron.is_fixed();
@@ -86,14 +86,14 @@ fn by_after(cron: &Cron, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime
 }
 
 #[test]
-fn around_every_change_of_twenty_years_the_runs_are_those_counted_second_by_second() {
+fn around_every_offset_change_of_twenty_years_the_runs_match_the_definition() {
     let mut compared = 0;
     for zone in ZONES {
         for change in changes(zone) {
-            // The texts take turns, and every zone begins with another.
+            // The expressions take turns, and every zone begins with a different one.
             let cron = cron(TEXTS[compared % TEXTS.len()], zone);
             let (from, to) = (change - TimeDelta::hours(2), change + TimeDelta::hours(2));
-            let (found, want) = (by_after(&cron, from, to), by_hand(&cron, from, to));
+            let (found, want) = (by_after(&cron, from, to), by_definition(&cron, from, to));
             let text = TEXTS[compared % TEXTS.len()];
             assert_eq!(found, want, "{text} in {zone} around {change}");
             compared += 1;
@@ -104,7 +104,7 @@ fn around_every_change_of_twenty_years_the_runs_are_those_counted_second_by_seco
 }
 
 #[test]
-fn a_time_of_day_comes_once_on_every_day_of_twenty_years() {
+fn a_time_of_day_runs_once_on_every_day_of_twenty_years() {
     for zone in ZONES {
         for text in [
             "0 30 2 * * *",
@@ -121,7 +121,7 @@ fn a_time_of_day_comes_once_on_every_day_of_twenty_years() {
             let day = |days: Option<(&NaiveDate, &i32)>| *days.unwrap().0;
             let (first, last) = (day(days.first_key_value()), day(days.last_key_value()));
             let span = usize::try_from((last - first).num_days()).unwrap() + 1;
-            assert_eq!(days.len(), span, "{text} in {zone} misses a day");
+            assert_eq!(days.len(), span, "{text} in {zone} skips a day");
             assert!(days.values().all(|runs| *runs == 1), "{text} in {zone}");
             assert!(span > 7_300);
         }
@@ -129,7 +129,7 @@ fn a_time_of_day_comes_once_on_every_day_of_twenty_years() {
 }
 
 #[test]
-fn the_skipped_hour_is_made_up_for_at_its_end_and_the_doubled_one_is_taken_once() {
+fn a_time_in_a_skipped_hour_runs_at_its_end_and_one_in_a_repeated_hour_runs_once() {
     let chicago = chrono_tz::America::Chicago;
     let half_past_two = cron("0 30 2 * * *", chicago);
     let run = half_past_two.after(at("2021-03-14T06:00:00Z"));
@@ -138,7 +138,7 @@ fn the_skipped_hour_is_made_up_for_at_its_end_and_the_doubled_one_is_taken_once(
     let half_past_one = cron("0 30 1 * * *", chicago);
     let first = half_past_one.after(at("2021-11-07T05:00:00Z")).unwrap();
     assert_eq!(first, at("2021-11-07T06:30:00Z"), "01:30 CDT");
-    // Asked from within the second pass too: the next one is tomorrow's.
+    // The same within the second pass: the next run is tomorrow's.
     for from in [first, at("2021-11-07T07:10:00Z")] {
         assert_eq!(half_past_one.after(from), Some(at("2021-11-08T07:30:00Z")));
     }
@@ -153,7 +153,7 @@ fn the_skipped_hour_is_made_up_for_at_its_end_and_the_doubled_one_is_taken_once(
 }
 
 #[test]
-fn the_next_run_always_lies_ahead() {
+fn the_next_run_is_always_in_the_future() {
     for zone in ZONES {
         for text in TEXTS {
             let cron = cron(text, zone);
@@ -169,7 +169,7 @@ fn the_next_run_always_lies_ahead() {
 }
 
 #[test]
-fn what_fell_due_while_nobody_looked_is_one_run_the_latest() {
+fn several_missed_runs_count_as_one_the_latest() {
     let chicago = chrono_tz::America::Chicago;
     let now = at("2021-03-14T20:00:10Z");
     for (text, want) in [
@@ -191,7 +191,7 @@ fn what_fell_due_while_nobody_looked_is_one_run_the_latest() {
 }
 
 #[test]
-fn a_text_that_is_no_cron_or_never_comes_round_is_refused() {
+fn a_text_that_is_not_cron_or_never_occurs_is_refused() {
     for text in [
         ", 0 10 * * *",
         "0 1, 10 * * *",
@@ -207,21 +207,21 @@ fn a_text_that_is_no_cron_or_never_comes_round_is_refused() {
 }
 
 #[test]
-fn datasets_start_apart_and_each_always_at_its_own_moment() {
-    let most = Duration::from_secs(30);
-    let of = |name: &str, schedule| jitter(&name.parse().unwrap(), schedule, most);
+fn each_dataset_always_starts_at_its_own_offset() {
+    let max = Duration::from_secs(30);
+    let of = |name: &str, schedule| jitter(&name.parse().unwrap(), schedule, max);
     let names = ["camera-counts", "bluetooth-summary", "radar-counts"];
     let all: Vec<Duration> = (names.iter())
         .flat_map(|name| Schedule::ALL.map(|schedule| of(name, schedule)))
         .collect();
     let apart: std::collections::BTreeSet<&Duration> = all.iter().collect();
     assert_eq!(apart.len(), all.len());
-    assert!(all.iter().all(|wait| *wait <= most));
+    assert!(all.iter().all(|wait| *wait <= max));
     assert_eq!(of(names[0], Schedule::Check), of(names[0], Schedule::Check));
 }
 
 #[test]
-fn the_hours_open_at_their_first_moment_also_where_the_clock_skips_it() {
+fn hours_open_at_their_first_instant_even_if_the_clock_skips_it() {
     let chicago = chrono_tz::America::Chicago;
     let hours = |from: &str, to: &str| Hours {
         from: from.parse().unwrap(),

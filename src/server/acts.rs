@@ -1,6 +1,6 @@
-//! The API's acting half: what a person with the token may ask for. Every act is noted in the
-//! ledger, with its time, its origin and its reason, in the transaction that gives it effect or
-//! before it.
+//! The writing half of the API: check, approve, hold and release, for operators with the token.
+//! Every act is recorded in the ledger with its time, origin and reason, before it takes effect or
+//! in the same transaction.
 
 use std::net::SocketAddr;
 
@@ -14,19 +14,19 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::doors;
+use super::access;
 use super::read::{DayPath, named, parse_day};
 use super::{Problem, State};
 use crate::compare::Depth;
-use crate::ledger::{Act, Approval, LedgerError, Mark, MarkKind, Reason, Want};
+use crate::ledger::{Act, Approval, LedgerError, Mark, MarkKind, Reason, ToCheck};
 use crate::model::{Dataset, Day};
 use crate::plan::Guard;
 use crate::reconcile::{State as DayState, World};
 
-/// Longest reason, in characters.
-const LETTERS: usize = 500;
+/// Maximum length of a reason, in characters.
+const MAX_CHARS: usize = 500;
 
-/// What was done.
+/// The response to a successful act.
 #[derive(Serialize)]
 pub(super) struct Done {
     act: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Done {
     origin: String,
 }
 
-/// An act that was let in, and what it is about.
+/// An authorized act and its dataset-day.
 pub(super) struct Admitted {
     world: std::sync::Arc<World>,
     dataset: std::sync::Arc<Dataset>,
@@ -49,24 +49,24 @@ pub(super) type Body = Result<Bytes, BytesRejection>;
 pub(super) type Peer = Option<axum::Extension<ConnectInfo<SocketAddr>>>;
 
 impl Admitted {
-    /// Only with the token, and for a day of a known dataset.
+    /// Requires the token in the header, and a day of a known dataset.
     fn admit(
         state: &State,
         headers: &HeaderMap,
         peer: Peer,
         path: DayPath,
     ) -> Result<Self, Problem> {
-        Self::with(state, doors::bearer(headers), peer, path)
+        Self::with(state, access::bearer(headers), peer, path)
     }
 
-    /// The same, with the token from wherever it was given.
+    /// The same, with the token passed in.
     pub(super) fn with(
         state: &State,
         token: Option<&[u8]>,
         peer: Peer,
         path: DayPath,
     ) -> Result<Self, Problem> {
-        doors::may(token, state.world()?.settings.http.token.as_ref())?;
+        access::may(token, state.world()?.settings.http.token.as_ref())?;
         let (name, day) = named(path)?;
         let (world, settings) = state.dataset(&name)?;
         let peer = peer.map(|axum::Extension(ConnectInfo(peer))| peer.ip());
@@ -90,12 +90,12 @@ impl Admitted {
         }
     }
 
-    /// Has the daemon come to the day as soon as it can.
-    async fn want(&self) -> Result<(), LedgerError> {
-        let want = Want {
+    /// Queues the day, so that the daemon checks it as soon as possible.
+    async fn queue_check(&self) -> Result<(), LedgerError> {
+        let want = ToCheck {
             dataset: self.dataset.name.clone(),
             day: self.day,
-            reason: Reason::Asked,
+            reason: Reason::Requested,
             depth: Depth::Content,
         };
         self.world.ledger.enqueue(&[want], self.at).await
@@ -114,7 +114,7 @@ impl Admitted {
     }
 }
 
-/// The body as JSON.
+/// The body, parsed as JSON.
 fn parsed<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let body = body.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large("the body is larger than 16 KiB"),
@@ -130,13 +130,13 @@ fn parsed<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Pro
         return Err(Problem::media_type("the body must be application/json"));
     }
     serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("read the body: {error}")))
+        .map_err(|error| Problem::bad_request(format!("cannot read the body: {error}")))
 }
 
-/// A reason that a person gave, fit to be shown anywhere.
+/// A valid reason: neither empty nor too long, and safe to show anywhere.
 pub(super) fn reason(text: &str) -> Result<String, Problem> {
     let length = text.chars().count();
-    if length == 0 || length > LETTERS || text.chars().any(char::is_control) {
+    if length == 0 || length > MAX_CHARS || text.chars().any(char::is_control) {
         let wanted = "the reason must be 1 to 500 characters, without control characters";
         return Err(Problem::bad_request(wanted));
     }
@@ -149,7 +149,7 @@ struct CheckBody {
     reason: String,
 }
 
-/// `POST /api/v1/days/{dataset}/{day}/check`: look at the day as soon as possible.
+/// `POST /api/v1/days/{dataset}/{day}/check`: check the day as soon as possible.
 pub(super) async fn check(
     Shared(state): Shared<State>,
     peer: Peer,
@@ -161,7 +161,7 @@ pub(super) async fn check(
     let CheckBody { reason: why } = parsed(&headers, body)?;
     let act = admitted.act("check", &reason(&why)?);
     admitted.world.ledger.record_act(&act).await?;
-    admitted.want().await?;
+    admitted.queue_check().await?;
     Ok((StatusCode::ACCEPTED, admitted.done("check")))
 }
 
@@ -172,7 +172,7 @@ struct ApproveBody {
     reason: String,
 }
 
-/// `POST /api/v1/days/{dataset}/{day}/approve`: a yes to the very plan that is held.
+/// `POST /api/v1/days/{dataset}/{day}/approve`: approves exactly the plan that is held.
 pub(super) async fn approve(
     Shared(state): Shared<State>,
     peer: Peer,
@@ -189,7 +189,7 @@ pub(super) async fn approve(
     Ok(admitted.done("approve"))
 }
 
-/// Approves the plan with this digest, if it is the one that is held and a person may approve it.
+/// Approves the plan with this digest, if it is the held one and its guards can be overridden.
 pub(super) async fn consent(
     admitted: &Admitted,
     digest: &str,
@@ -208,14 +208,12 @@ pub(super) async fn consent(
     let held = held?;
     if held.digest.as_deref() != Some(digest) {
         return Err(Problem::conflict(
-            "another plan is held by now: read the day again and approve what it says",
+            "the held plan has changed; reload the day and approve the new plan",
         ));
     }
-    let guards = held.guards.iter().map(|name| Guard::named(name));
-    let guards: Option<Vec<Guard>> = guards.collect();
-    if !guards.is_some_and(|guards| Guard::are_approvable(&guards)) {
+    if !Guard::names_are_approvable(&held.guards) {
         let names = held.guards.join(", ");
-        let text = format!("no approval lets this plan pass; it is held by {names}");
+        let text = format!("this plan cannot be approved; it is held by {names}");
         return Err(Problem::conflict(text));
     }
     let approval = Approval {
@@ -228,7 +226,7 @@ pub(super) async fn consent(
     world.ledger.approve(&approval).await?;
     let act = admitted.act("approve", &reason);
     world.ledger.record_act(&act).await?;
-    Ok(admitted.want().await?)
+    Ok(admitted.queue_check().await?)
 }
 
 #[derive(Deserialize)]
@@ -238,7 +236,7 @@ struct HoldBody {
     until: Option<String>,
 }
 
-/// `POST /api/v1/days/{dataset}/{day}/hold`: nothing is done to the day.
+/// `POST /api/v1/days/{dataset}/{day}/hold`: nothing is repaired on the day.
 pub(super) async fn hold(
     Shared(state): Shared<State>,
     peer: Peer,
@@ -261,7 +259,7 @@ pub(super) async fn hold(
     Ok(admitted.done("hold"))
 }
 
-/// `POST /api/v1/days/{dataset}/{day}/release`: takes a mark back, and closes the day's breaker.
+/// `POST /api/v1/days/{dataset}/{day}/release`: removes a mark, and closes the day's breaker.
 pub(super) async fn release(
     Shared(state): Shared<State>,
     peer: Peer,
@@ -277,6 +275,6 @@ pub(super) async fn release(
     ledger
         .unmark(name, day, admitted.at, &admitted.origin, &why)
         .await?;
-    admitted.want().await?;
+    admitted.queue_check().await?;
     Ok(admitted.done("release"))
 }

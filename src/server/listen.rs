@@ -1,7 +1,7 @@
-//! Connections: few at once, each only as long as an honest client needs.
+//! Connections: a limited number, each for a limited time.
 //!
-//! Whoever sends a request head letter by letter, keeps a connection open for nothing or does not
-//! read its answer is cut off after a while, and meanwhile holds one of many places.
+//! A client that sends its request head byte by byte, keeps an idle connection open or does not
+//! read the response is disconnected after a while. Until then it takes only one of many places.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,17 +21,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service as _;
 
-/// Most connections at once. More wait until one is free.
+/// Maximum concurrent connections. More wait until one is free.
 const CONNECTIONS: usize = 128;
-/// How long a request head may take, and how long a connection may wait for the next one.
+/// How long a request head may take, and how long a connection may be idle before the next one.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection lives.
+/// Maximum lifetime of a connection.
 const CONNECTION_WITHIN: Duration = Duration::from_mins(2);
-/// Most bytes of a request head.
+/// Maximum size of a request head, in bytes.
 const HEAD_BYTES: usize = 16 << 10;
-/// How long requests under way may take once the program ends.
+/// How long running requests may take once the program shuts down.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
-/// Pause after a connection could not be accepted: no file handles are left, as a rule.
+/// Pause after accepting a connection failed, usually because no file handles are left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
@@ -51,7 +51,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
                 .await
                 .is_err()
             {
-                tracing::debug!(%peer, "cut off a connection that lived too long");
+                tracing::debug!(%peer, "closed a connection that was open too long");
             }
             drop(place);
         });
@@ -59,7 +59,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     drop(listener);
     ending.send_replace(true);
     let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(DRAIN_WITHIN, places.acquire_many(all)).await; // then they are cut
+    let _ = tokio::time::timeout(DRAIN_WITHIN, places.acquire_many(all)).await; // the rest are dropped
 }
 
 async fn accept(
@@ -72,7 +72,7 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, peer)) => return (stream, peer, place),
             Err(error) => {
-                tracing::warn!("failed to accept a connection: {error}");
+                tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
@@ -102,7 +102,7 @@ async fn connection(
     let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = &mut served => result,
-        () = over(&mut ended) => {
+        () = wait_for_end(&mut ended) => {
             served.as_mut().graceful_shutdown();
             served.await
         }
@@ -112,6 +112,6 @@ async fn connection(
     }
 }
 
-async fn over(ended: &mut watch::Receiver<bool>) {
-    let _ = ended.wait_for(|ended| *ended).await; // an error: whoever would tell is gone
+async fn wait_for_end(ended: &mut watch::Receiver<bool>) {
+    let _ = ended.wait_for(|ended| *ended).await; // an error means that the sender is gone, which is an end too
 }

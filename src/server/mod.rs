@@ -1,16 +1,15 @@
-//! What the daemon shows of itself over HTTP, and what people may ask of it there.
+//! The daemon's HTTP server.
 //!
-//! Metrics, health and readiness for machines, the JSON API under `/api/v1`, and the pages for
-//! people. Reading shows nothing that is secret and needs no token; the API's acts (check, approve,
-//! hold, release) need one, and each is noted in the ledger with its time, origin and reason. An act
-//! only leaves a wish in the ledger: nothing here changes portal, lake or catalog.
+//! It serves metrics, health and readiness for machines, the JSON API under `/api/v1`, and pages
+//! for people. Reading reveals no secrets and needs no token. The acts of the API (check, approve,
+//! hold, release) need one, and each is recorded in the ledger with its time, origin and reason. An
+//! act is only a request in the ledger: nothing here changes portal, lake or catalog.
 //!
-//! `listen` keeps strangers from holding us up: few connections, each for a short while. `doors`
-//! is what every answer and every request passes. `view` is what is told of a day, the same for
-//! the API and the pages.
+//! `listen` limits connections, so that slow or hostile clients do not block us. `access` handles
+//! what all requests share. `view` gathers what the API and the pages both show of a day.
 
+mod access;
 mod acts;
-mod doors;
 mod listen;
 mod openapi;
 pub mod pages;
@@ -34,15 +33,15 @@ pub use problem::Problem;
 pub use state::State;
 pub use view::{DayFacts, DayLine, read_day};
 
-/// Largest body of a request, in bytes.
+/// Maximum size of a request body, in bytes.
 const MAX_BODY_BYTES: usize = 16 << 10;
 
-/// Serves until `stop` is done, then lets requests under way come to their end.
+/// Serves until `stop` completes, then finishes the running requests.
 pub async fn serve(listener: TcpListener, state: State, stop: impl Future<Output = ()>) {
     listen::serve(listener, router(state), stop).await;
 }
 
-/// Everything that is served, for [`serve`] and for tests.
+/// All routes, for [`serve`] and for tests.
 pub fn router(state: State) -> Router {
     Router::new()
         .route("/", get(site::overview))
@@ -64,17 +63,17 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/days/{dataset}/{day}/approve", post(acts::approve))
         .route("/api/v1/days/{dataset}/{day}/hold", post(acts::hold))
         .route("/api/v1/days/{dataset}/{day}/release", post(acts::release))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(not_so)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn(doors::guard))
+        .layer(middleware::from_fn(access::guard))
         .with_state(state)
 }
 
-async fn nothing_here(uri: Uri) -> Problem {
+async fn not_found(uri: Uri) -> Problem {
     Problem::not_found(format!("there is nothing at {}", uri.path()))
 }
 
-async fn not_so(method: Method, uri: Uri) -> Problem {
-    Problem::method(format!("{} does not take {method}", uri.path()))
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::method(format!("{} does not support {method}", uri.path()))
 }

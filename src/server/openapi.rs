@@ -1,4 +1,4 @@
-//! The API described for programs: `openapi.json` beside this file, served with our version in it.
+//! The description of the API for programs: `openapi.json` in this folder, served with our version.
 
 use axum::Json;
 use serde_json::Value;
@@ -9,7 +9,7 @@ const DESCRIPTION: &str = include_str!("openapi.json");
 #[must_use]
 pub(super) fn description() -> Value {
     let mut description: Value =
-        serde_json::from_str(DESCRIPTION).expect("a test reads the description");
+        serde_json::from_str(DESCRIPTION).expect("a test parses the description");
     description["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     description
 }

@@ -1,4 +1,4 @@
-//! What machines ask: metrics, whether the loop turns, whether we can work.
+//! Endpoints for machines: metrics, liveness, readiness.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use chrono::TimeDelta;
 use super::{Problem, State};
 use crate::telemetry::Phase;
 
-/// The loop turns every few seconds; one that has not for so long hangs.
+/// The loop runs every few seconds; if it has not for this long, it hangs.
 const TURNS_WITHIN: TimeDelta = TimeDelta::minutes(1);
-/// How long the ledger may take to show a sign of life.
+/// How long the ledger may take to answer.
 const LEDGER_WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /metrics`.
@@ -23,18 +23,20 @@ pub(super) async fn metrics(Shared(state): Shared<State>) -> Result<impl IntoRes
     Ok(([(CONTENT_TYPE, prometheus)], text))
 }
 
-/// `GET /healthz`: the loop turns. Asks nobody.
+/// `GET /healthz`: the main loop is alive. Uses no other service.
 pub(super) async fn healthz(Shared(state): Shared<State>) -> Result<&'static str, Problem> {
     let picture = state.activity();
     let turns = match (picture.phase, picture.turned) {
-        (Phase::Starting, None) => true, // waiting for a service to come is no reason to be ended
+        (Phase::Starting, None) => true, // still waiting for a service: no reason to be killed
         (_, Some(turned)) => state.now() - turned < TURNS_WITHIN,
         (Phase::Idle | Phase::Working | Phase::Paused | Phase::Draining, None) => false,
     };
     if turns {
         Ok("ok\n")
     } else {
-        Err(Problem::unavailable("the loop has not turned for a minute"))
+        Err(Problem::unavailable(
+            "the main loop has not run for a minute",
+        ))
     }
 }
 

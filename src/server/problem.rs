@@ -1,4 +1,4 @@
-//! Answers that say what is wrong: `application/problem+json` (RFC 9457).
+//! Error responses: `application/problem+json` (RFC 9457).
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -9,25 +9,25 @@ use serde::Serialize;
 use crate::ledger::LedgerError;
 use crate::reconcile::chain;
 
-/// What is wrong with a request, or with us.
+/// What is wrong with a request, or with the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Always `about:blank`: the status says what kind it is.
+    /// Always `about:blank`: the status code gives the kind.
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     status: u16,
-    /// What is wrong this time, in a sentence.
+    /// What is wrong in this case, as a sentence.
     pub detail: String,
 }
 
-/// Longest detail, in characters: it may quote what was sent.
-const LETTERS: usize = 400;
+/// Maximum length of the detail, in characters: it may quote the request.
+const MAX_CHARS: usize = 400;
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail: String = detail.into();
-        let harmless = detail.chars().take(LETTERS).flat_map(|letter| {
+        let harmless = detail.chars().take(MAX_CHARS).flat_map(|letter| {
             let shown: String = if letter.is_control() {
                 letter.escape_default().collect()
             } else {
@@ -43,7 +43,7 @@ impl Problem {
         }
     }
 
-    /// The request is not understood.
+    /// The request is malformed.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
@@ -53,22 +53,22 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
-    /// Nobody may do this here.
+    /// The request is not allowed at all.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// There is no such thing.
+    /// The thing does not exist.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// There is such a thing, and it takes other methods.
+    /// The path exists, but does not support the method.
     pub fn method(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
-    /// Things are not as the request takes them to be.
+    /// The request conflicts with the current state.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
@@ -78,22 +78,22 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// The body is no JSON.
+    /// The body is not JSON.
     pub fn media_type(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
-    /// It took too long.
+    /// The request took too long.
     pub fn timeout(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
     }
 
-    /// Not now: a service is away, or the daemon has not begun.
+    /// A service does not answer, or the daemon is still starting.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// Its status.
+    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -102,8 +102,8 @@ impl Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        tracing::warn!("failed to answer a request: {}", chain(&error));
-        Self::unavailable("the ledger does not answer; the daemon's log says why")
+        tracing::warn!("cannot answer a request: {}", chain(&error));
+        Self::unavailable("the ledger does not answer; see the daemon's log")
     }
 }
 

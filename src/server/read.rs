@@ -1,4 +1,4 @@
-//! The API's reading half.
+//! The reading half of the API.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use super::view::{DayFacts, DayLine, read_day};
 use super::{Problem, State};
 use crate::ledger::{JournalStep, PassRecord};
 use crate::model::{Day, DayRange};
-use crate::reconcile::World;
+use crate::reconcile::{World, promises};
 use crate::settings::DatasetSettings;
 
-/// How many days back are told where nobody says.
+/// How many days back are returned by default.
 const DAYS: i64 = 90;
-/// Most corrections of one answer.
-const MOST_CORRECTIONS: u32 = 10_000;
+/// Maximum corrections in one response.
+const MAX_CORRECTIONS: u32 = 10_000;
 
-/// A dataset and how its days stand.
+/// A dataset and its days by state.
 #[derive(Serialize)]
 pub(super) struct DatasetLine {
     dataset: String,
@@ -31,7 +31,7 @@ pub(super) struct DatasetLine {
     zone: String,
     window_days: u32,
     settle_days: u32,
-    /// Days by state.
+    /// Number of days by state.
     days: BTreeMap<String, u64>,
 }
 
@@ -40,10 +40,12 @@ pub(super) async fn datasets(
     Shared(state): Shared<State>,
 ) -> Result<Json<Vec<DatasetLine>>, Problem> {
     let world = state.world()?;
-    let standing = world.ledger.standing().await?;
+    let promises = promises(&world.settings, state.now());
+    let standing = world.ledger.standing(&promises).await?;
     let line = |one: &DatasetSettings| {
         let dataset = &one.dataset;
-        let ours = standing.iter().filter(|days| days.dataset == dataset.name);
+        let mut ours = promises.iter().filter(|one| one.dataset == dataset.name);
+        let days = ours.next().map(|promise| promise.days_by_state(&standing));
         DatasetLine {
             dataset: dataset.name.to_string(),
             id: dataset.id.to_string(),
@@ -51,13 +53,13 @@ pub(super) async fn datasets(
             zone: dataset.zone.to_string(),
             window_days: one.schedule.window_days,
             settle_days: one.schedule.settle_days,
-            days: ours.map(|days| (days.state.clone(), days.days)).collect(),
+            days: days.unwrap_or_default(),
         }
     };
     Ok(Json(world.settings.datasets.iter().map(line).collect()))
 }
 
-/// Which days are asked for.
+/// The query for a range of days.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Range {
@@ -66,17 +68,17 @@ pub(super) struct Range {
     to: Option<String>,
 }
 
-/// A day out of a path or query.
+/// Parses a day from a path or query.
 ///
 /// # Errors
-/// With what it should be.
+/// If it is not a day; the error names the expected format.
 pub(super) fn parse_day(text: &str) -> Result<Day, Problem> {
     (text.parse()).map_err(|error: crate::model::DayError| Problem::bad_request(error.to_string()))
 }
 
 type Ranged = Result<Query<Range>, QueryRejection>;
 
-fn asked(query: Ranged) -> Result<Range, Problem> {
+fn parse_range(query: Ranged) -> Result<Range, Problem> {
     let query = query.map_err(|error| Problem::bad_request(error.body_text()))?;
     Ok(query.0)
 }
@@ -92,12 +94,12 @@ pub(super) async fn days(
     Shared(state): Shared<State>,
     query: Ranged,
 ) -> Result<Json<Vec<DayLine>>, Problem> {
-    let Range { dataset, from, to } = asked(query)?;
+    let Range { dataset, from, to } = parse_range(query)?;
     let world = state.world()?;
     let today = Day::at(state.now(), world.settings.timezone);
     let range = range(from.as_deref(), to.as_deref(), today)?;
     let mut lines = Vec::new();
-    for one in wanted(&state, &world, dataset.as_deref())? {
+    for one in selected(&state, &world, dataset.as_deref())? {
         let days = world.ledger.days(Some(&one.dataset.name), Some(range));
         let days = days.await?.into_iter();
         lines.extend(days.map(|record| DayLine::of(&one.dataset, record)));
@@ -105,7 +107,7 @@ pub(super) async fn days(
     Ok(Json(lines))
 }
 
-fn wanted(
+fn selected(
     state: &State,
     world: &World,
     dataset: Option<&str>,
@@ -116,13 +118,13 @@ fn wanted(
     }
 }
 
-/// A dataset-day out of a path.
+/// The dataset and day of a path.
 pub(super) type DayPath = Result<Path<(String, String)>, PathRejection>;
 
-/// The dataset and the day that a path names.
+/// The dataset and day that a path names.
 ///
 /// # Errors
-/// If it names none.
+/// If it does not name them.
 pub(super) fn named(path: DayPath) -> Result<(String, Day), Problem> {
     let Path((name, day)) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
     Ok((name, parse_day(&day)?))
@@ -136,18 +138,18 @@ pub(super) async fn day(
     let (name, day) = named(path)?;
     let (world, settings) = state.dataset(&name)?;
     let facts = read_day(&world, &settings.dataset, day).await?;
-    let never = || Problem::not_found(format!("{name} {day} was never looked at"));
+    let never = || Problem::not_found(format!("{name} {day} was never checked"));
     facts.map(Json).ok_or_else(never)
 }
 
-/// The pass that a path names.
+/// The pass id in a path.
 ///
 /// # Errors
-/// If it names none.
+/// If it is not a pass id.
 pub(super) fn pass_id(path: Result<Path<String>, PathRejection>) -> Result<uuid::Uuid, Problem> {
     let Path(text) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
     let id = uuid::Uuid::try_parse(&text);
-    id.map_err(|error| Problem::bad_request(format!("read pass {text:?}: {error}")))
+    id.map_err(|error| Problem::bad_request(format!("{text:?} is not a pass id: {error}")))
 }
 
 /// A pass and its journal.
@@ -165,16 +167,17 @@ pub(super) async fn pass(
 ) -> Result<Json<PassFacts>, Problem> {
     let id = pass_id(path)?;
     let found = state.world()?.ledger.pass(id).await?;
-    let (pass, journal) = found.ok_or_else(|| Problem::not_found(format!("no pass is {id}")))?;
+    let (pass, journal) =
+        found.ok_or_else(|| Problem::not_found(format!("there is no pass {id}")))?;
     Ok(Json(PassFacts { pass, journal }))
 }
 
-/// `GET /api/v1/corrections?dataset=&from=&to=`: JSON lines, the newest correction first.
+/// `GET /api/v1/corrections?dataset=&from=&to=`: JSON lines, newest correction first.
 pub(super) async fn corrections(
     Shared(state): Shared<State>,
     query: Ranged,
 ) -> Result<Response<Body>, Problem> {
-    let Range { dataset, from, to } = asked(query)?;
+    let Range { dataset, from, to } = parse_range(query)?;
     let (world, name) = match dataset {
         Some(name) => {
             let (world, settings) = state.dataset(&name)?;
@@ -190,10 +193,10 @@ pub(super) async fn corrections(
         }
     };
     let ledger = &world.ledger;
-    let corrections = ledger.corrections(name.as_ref(), range, MOST_CORRECTIONS);
+    let corrections = ledger.corrections(name.as_ref(), range, MAX_CORRECTIONS);
     let mut lines = Vec::new();
     for correction in corrections.await? {
-        serde_json::to_writer(&mut lines, &correction).expect("it has no keys but texts");
+        serde_json::to_writer(&mut lines, &correction).expect("its keys are strings");
         lines.push(b'\n');
     }
     let mut response = Response::new(Body::from(lines));

@@ -1,4 +1,4 @@
-//! Reads what the pages show, and takes the one form that they have.
+//! Gathers what the pages show, and handles their only form.
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -13,19 +13,19 @@ use url::form_urlencoded;
 use super::acts::{self, Admitted, Peer};
 use super::pages::{self, Consent, DatasetDays, DayView, Overview};
 use super::read::{DayPath, named, pass_id};
-use super::{Problem, State, doors};
+use super::{Problem, State, access};
 use crate::model::Day;
 use crate::reconcile::{Evidence, State as DayState, World};
 use crate::settings::DatasetSettings;
 
-/// Most corrections of the page; the API tells more.
+/// Maximum corrections on the page; the API returns more.
 const CORRECTIONS: u32 = 500;
 
-/// A page, with what browsers may do with it.
+/// A page and its status.
 pub(super) struct Page(StatusCode, Markup);
 
 impl Page {
-    fn well(markup: Markup) -> Self {
+    fn ok(markup: Markup) -> Self {
         Self(StatusCode::OK, markup)
     }
 }
@@ -48,7 +48,7 @@ impl IntoResponse for Page {
         headers.insert(CONTENT_TYPE, html);
         let policy = HeaderValue::from_static(pages::POLICY);
         headers.insert(CONTENT_SECURITY_POLICY, policy);
-        // With `no-referrer`, browsers would also hide that our form comes from our own page.
+        // With `no-referrer`, browsers would also hide that the form comes from our own page.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         response
     }
@@ -56,21 +56,19 @@ impl IntoResponse for Page {
 
 /// `GET /`.
 pub(super) async fn overview(Shared(state): Shared<State>) -> Result<Page, Page> {
-    Ok(overviewed(&state).await?)
+    Ok(overview_page(&state).await?)
 }
 
-async fn overviewed(state: &State) -> Result<Page, Problem> {
+async fn overview_page(state: &State) -> Result<Page, Problem> {
     let world = state.world()?;
     let mut datasets = Vec::new();
     for one in &world.settings.datasets {
         let days = world.ledger.days(Some(&one.dataset.name), None).await?;
-        datasets.push(DatasetDays {
-            dataset: &one.dataset,
-            days,
-        });
+        let promise = one.promise(state.now());
+        datasets.push(DatasetDays::of(&one.dataset, days, &promise));
     }
     let activity = state.activity();
-    Ok(Page::well(pages::overview(&Overview {
+    Ok(Page::ok(pages::overview(&Overview {
         now: state.now(),
         zone: world.settings.timezone,
         mode: world.settings.mode,
@@ -83,11 +81,11 @@ async fn overviewed(state: &State) -> Result<Page, Problem> {
 pub(super) async fn day(Shared(state): Shared<State>, path: DayPath) -> Result<Page, Page> {
     let (name, day) = named(path)?;
     let (world, settings) = state.dataset(&name)?;
-    Ok(dayed(&world, &settings, day, None).await?)
+    Ok(day_page(&world, &settings, day, None).await?)
 }
 
-/// The page of a day; `refused` is why a form for it was.
-async fn dayed(
+/// The page of a day; `refused` is the reason if a form for it was refused.
+async fn day_page(
     world: &World,
     settings: &DatasetSettings,
     day: Day,
@@ -134,8 +132,8 @@ async fn dayed(
     ))
 }
 
-/// `POST /days/{dataset}/{day}/approve`: the form of the day's page. The token is one of its fields,
-/// so that no other site can send it for somebody.
+/// `POST /days/{dataset}/{day}/approve`: the form on the day's page. The token is one of its
+/// fields, so that another site cannot submit it on a user's behalf.
 pub(super) async fn approve(
     Shared(state): Shared<State>,
     peer: Peer,
@@ -146,20 +144,20 @@ pub(super) async fn approve(
     let (name, day) = named(path)?;
     let (world, settings) = state.dataset(&name)?;
     let path = Ok(Path((name.clone(), day.to_string())));
-    match approved(&state, peer, path, &headers, body).await {
+    match try_approve(&state, peer, path, &headers, body).await {
         Ok(()) => Ok(Redirect::to(&format!("/days/{name}/{day}"))),
-        Err(refused) => Err(dayed(&world, &settings, day, Some(&refused)).await?),
+        Err(refused) => Err(day_page(&world, &settings, day, Some(&refused)).await?),
     }
 }
 
-async fn approved(
+async fn try_approve(
     state: &State,
     peer: Peer,
     path: DayPath,
     headers: &HeaderMap,
     body: acts::Body,
 ) -> Result<(), Problem> {
-    doors::from_our_own_page(headers)?;
+    access::from_our_own_page(headers)?;
     let body = body.map_err(|error| Problem::bad_request(error.body_text()))?;
     let field = |wanted: &str| {
         let mut fields = form_urlencoded::parse(&body);
@@ -179,9 +177,10 @@ pub(super) async fn pass(
     let id = pass_id(path)?;
     let world = state.world()?;
     let found = world.ledger.pass(id).await.map_err(Problem::from)?;
-    let (pass, steps) = found.ok_or_else(|| Problem::not_found(format!("no pass is {id}")))?;
+    let (pass, steps) =
+        found.ok_or_else(|| Problem::not_found(format!("there is no pass {id}")))?;
     let zone = world.settings.timezone;
-    Ok(Page::well(pages::pass(&pass, &steps, zone)))
+    Ok(Page::ok(pages::pass(&pass, &steps, zone)))
 }
 
 /// `GET /corrections`.
@@ -190,7 +189,7 @@ pub(super) async fn corrections(Shared(state): Shared<State>) -> Result<Page, Pa
     let corrections = world.ledger.corrections(None, None, CORRECTIONS).await;
     let corrections = corrections.map_err(Problem::from)?;
     let zone = world.settings.timezone;
-    Ok(Page::well(pages::corrections(&corrections, zone)))
+    Ok(Page::ok(pages::corrections(&corrections, zone)))
 }
 
 /// `GET /style.css`.

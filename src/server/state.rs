@@ -1,4 +1,4 @@
-//! What the server knows: the world in force, the metrics, and what the daemon is doing.
+//! The server's state: the current world, the metrics, and what the daemon is doing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use tokio::time::Instant;
 use super::Problem;
 use crate::app;
 use crate::model::DatasetName;
-use crate::reconcile::{Clock, World, chain};
+use crate::reconcile::{Clock, World, chain, promises};
 use crate::settings::{DatasetSettings, Settings};
 use crate::telemetry::metrics::{Durable, Metrics};
 use crate::telemetry::{Activity, Snapshot};
 
-/// Gauges are read from the ledger no more often than this, however often they are asked for.
+/// Minimum interval between reads of the gauges from the ledger, however often they are scraped.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
-/// Archives are listed no more often than this: it may be many objects.
+/// Minimum interval between listings of the archive, which may have many objects.
 const ARCHIVE_EVERY: Duration = Duration::from_mins(10);
-/// How long the ledger may take; then the gauges stay as they were.
+/// How long the ledger may take; after that, the gauges keep their old values.
 const LEDGER_WITHIN: Duration = Duration::from_secs(5);
-/// How long a scrape waits for the archive's size; then the next one has it.
+/// How long a scrape waits for the archive's size; after that, the next scrape reports it.
 const ARCHIVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Shared by all requests; clones are one and the same.
+/// The state that all requests share; clones refer to the same state.
 #[derive(Clone)]
 pub struct State {
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ struct Shared {
     fresh: Mutex<Fresh>,
 }
 
-/// The world by the settings in force, and who holds our leases.
+/// The world of the current settings, and the holder name of our leases.
 #[derive(Clone)]
 struct InForce {
     world: Arc<World>,
@@ -54,7 +54,7 @@ struct Fresh {
 }
 
 impl State {
-    /// Before anything is open: alive, and not ready.
+    /// The state before anything is open: alive, but not ready.
     #[must_use]
     pub fn new(activity: Activity, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
@@ -69,8 +69,8 @@ impl State {
         }
     }
 
-    /// Takes over a world that was just opened: at the start, and when settings were read anew.
-    /// `holder` is who holds this program's leases.
+    /// Replaces the world, at the start and after the settings were reloaded. `holder` is the name that
+    /// holds this process's leases.
     pub fn renew(&self, world: &Arc<World>, holder: &str) {
         let metrics = &self.shared.metrics;
         let names = |settings: &Settings| -> BTreeSet<DatasetName> {
@@ -92,10 +92,10 @@ impl State {
         world.portal.observe(Arc::clone(metrics) as _);
     }
 
-    /// The world in force.
+    /// The current world.
     ///
     /// # Errors
-    /// Before anything is open.
+    /// If nothing is open yet.
     pub(super) fn world(&self) -> Result<Arc<World>, Problem> {
         let in_force = self.shared.in_force.read();
         let world = in_force
@@ -104,17 +104,17 @@ impl State {
         world.ok_or_else(|| Problem::unavailable("the daemon has not opened its ledger yet"))
     }
 
-    /// The settings of a dataset by its name.
+    /// The settings of the dataset with this name.
     ///
     /// # Errors
-    /// If there is none of that name, or before anything is open.
+    /// If there is no such dataset, or nothing is open yet.
     pub(super) fn dataset(&self, name: &str) -> Result<(Arc<World>, DatasetSettings), Problem> {
         let world = self.world()?;
         let mut datasets = world.settings.datasets.iter();
         let found = datasets
             .find(|one| one.dataset.name.as_str() == name)
             .cloned();
-        let found = found.ok_or_else(|| Problem::not_found(format!("no dataset is called {name}")));
+        let found = found.ok_or_else(|| Problem::not_found(format!("there is no dataset {name}")));
         Ok((world, found?))
     }
 
@@ -123,12 +123,16 @@ impl State {
         self.shared.activity.snapshot()
     }
 
-    /// The time.
+    /// The current time, by the world's clock once there is one, since the daemon's times come from it.
     pub(super) fn now(&self) -> DateTime<Utc> {
-        self.shared.clock.now()
+        let in_force = self.shared.in_force.read();
+        match in_force.as_ref() {
+            Some(in_force) => in_force.world.clock.now(),
+            None => self.shared.clock.now(),
+        }
     }
 
-    /// The metrics, with gauges no older than a moment.
+    /// The metrics, with fresh gauges.
     pub(super) async fn metrics(&self) -> Arc<Metrics> {
         let metrics = Arc::clone(&self.shared.metrics);
         metrics.show(&self.activity());
@@ -145,18 +149,20 @@ impl State {
         if due(fresh.archive, ARCHIVE_EVERY) {
             fresh.archive = Some(Instant::now());
             let sized = tokio::spawn(size_archive(in_force.world, Arc::clone(&metrics)));
-            let _ = tokio::time::timeout(ARCHIVE_WITHIN, sized).await; // else the next scrape has it
+            let _ = tokio::time::timeout(ARCHIVE_WITHIN, sized).await; // otherwise, the next scrape has it
         }
         metrics
     }
 
     async fn read_gauges(&self, in_force: &InForce) {
         let InForce { world, holder } = in_force;
-        let durable = Durable::read(&world.ledger, holder, self.now());
+        let now = self.now();
+        let promises = promises(&world.settings, now);
+        let durable = Durable::read(&world.ledger, holder, promises, now);
         let durable = match tokio::time::timeout(LEDGER_WITHIN, durable).await {
             Ok(Ok(durable)) => Some(durable),
             Ok(Err(error)) => {
-                tracing::warn!("failed to read gauges: {}", chain(&error));
+                tracing::warn!("cannot read the gauges: {}", chain(&error));
                 None
             }
             Err(_) => None,
@@ -171,6 +177,6 @@ async fn size_archive(world: Arc<World>, metrics: Arc<Metrics>) {
     let bytes = async { Ok::<u64, anyhow::Error>(app::archive(&world.settings)?.bytes().await?) };
     match bytes.await {
         Ok(bytes) => metrics.archived(bytes),
-        Err(error) => tracing::warn!("failed to size the archive: {error:#}"),
+        Err(error) => tracing::warn!("cannot measure the archive: {error:#}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What is told of a day, the same for the API and the pages.
+//! What the API and the pages both show of a day.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -7,50 +7,52 @@ use super::Problem;
 use crate::compare::Counts;
 use crate::ledger::{Act, Approval, Change, DayRecord, Mark, PassRecord};
 use crate::model::{Dataset, DatasetName, Day};
+use crate::plan::{Drafted, Guard};
 use crate::reconcile::{Evidence, State, World};
-use crate::telemetry::notify::approval_commands;
 
-/// Most acts, passes and changes told of a day: the newest.
+/// Maximum acts, passes and changes shown for a day: the newest.
 const NEWEST: usize = 100;
 
-/// A day as its last look left it.
+/// A day in the state after its last check.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DayLine {
     /// The dataset.
     pub dataset: DatasetName,
-    /// Its four-by-four.
+    /// Its four-by-four id on the portal.
     pub id: String,
     /// The local day.
     pub day: Day,
     /// Its state.
     pub state: String,
-    /// Since when it is in this state (UTC).
+    /// Time of the last change of state (UTC).
     pub since: DateTime<Utc>,
-    /// When it was looked at last (UTC).
-    pub looked_at: DateTime<Utc>,
-    /// Since when it is known to differ (UTC).
+    /// Time of the last check (UTC).
+    pub checked_at: DateTime<Utc>,
+    /// Since when the day is known to differ (UTC).
     pub open_since: Option<DateTime<Utc>>,
     /// Why it is held or unproven.
     pub why: Option<String>,
-    /// The likely cause of what was found.
+    /// The likely cause of the findings.
     pub cause: Option<String>,
-    /// Rows expected.
+    /// Number of rows expected.
     pub expected: Option<u64>,
-    /// Rows published, before anything was mended.
+    /// Number of rows published, before any repair.
     pub published: Option<u64>,
-    /// How many of each finding.
+    /// Number of findings of each kind.
     #[serde(flatten)]
     pub counts: Counts,
     /// The guards that hold it.
     pub guards: Vec<String>,
-    /// Digest of what was found, or of the plan that is held.
+    /// Digest of the findings, or of the held plan.
     pub digest: Option<String>,
-    /// The pass that changed something at the last look, if one did.
+    /// The pass that changed something after the last check, if there was one.
     pub pass: Option<uuid::Uuid>,
+    /// How the held plan was drafted, if there is one.
+    pub drafted: Option<Drafted>,
 }
 
 impl DayLine {
-    /// Of a record of the ledger.
+    /// The line for a record of the ledger.
     #[must_use]
     pub fn of(dataset: &Dataset, record: DayRecord) -> Self {
         let DayRecord {
@@ -58,7 +60,7 @@ impl DayLine {
             day,
             state,
             since,
-            looked_at,
+            checked_at,
             why,
             cause,
             counts,
@@ -69,6 +71,8 @@ impl DayLine {
             guards,
             open_since,
             pass,
+            drafted,
+            compared: _,
         } = record;
         Self {
             dataset: name,
@@ -76,7 +80,7 @@ impl DayLine {
             day,
             state,
             since,
-            looked_at,
+            checked_at,
             open_since,
             why,
             cause,
@@ -86,6 +90,7 @@ impl DayLine {
             guards,
             digest,
             pass,
+            drafted,
         }
     }
 }
@@ -95,29 +100,29 @@ impl DayLine {
 pub struct ToApprove {
     /// Digest of the plan.
     pub digest: String,
-    /// What to type, line by line.
+    /// The commands to type, line by line.
     pub commands: Vec<String>,
-    /// A person's yes, if it was given.
+    /// The approval, if it was given.
     pub approval: Option<Approval>,
 }
 
-/// Everything that is known of a day.
+/// Everything that is known about a day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DayFacts {
-    /// How it stands; `None`: it was never looked at.
+    /// Its state; `None` if it was never checked.
     #[serde(flatten)]
     pub line: DayLine,
-    /// What speaks for its findings.
+    /// The evidence for its findings.
     pub evidence: Option<Evidence>,
-    /// How its plan is approved, where that would let it pass.
+    /// How to approve its plan, if approval would let it pass.
     pub approve: Option<ToApprove>,
-    /// A person's mark, if it has one.
+    /// The operator's mark, if there is one.
     pub mark: Option<Mark>,
-    /// What people did about it, the oldest first.
+    /// What operators did about it, oldest first.
     pub acts: Vec<Act>,
-    /// The passes that changed something, the oldest first.
+    /// The passes that changed something, oldest first.
     pub passes: Vec<PassRecord>,
-    /// Changes of its state, the oldest first.
+    /// Its changes of state, oldest first.
     pub changes: Vec<Change>,
 }
 
@@ -125,7 +130,7 @@ fn newest<T>(mut all: Vec<T>) -> Vec<T> {
     all.split_off(all.len().saturating_sub(NEWEST))
 }
 
-/// Reads everything that is known of a day; `None`: it was never looked at.
+/// Reads everything that is known about a day; `None` if it was never checked.
 ///
 /// # Errors
 /// If the ledger does not answer.
@@ -144,7 +149,7 @@ pub async fn read_day(
     let line = DayLine::of(dataset, record);
     let marks = ledger.marks(Some(name)).await?;
     Ok(Some(DayFacts {
-        approve: to_approve(world, &line, evidence.as_ref()).await?,
+        approve: to_approve(world, &line).await?,
         mark: marks.into_iter().find(|mark| mark.day == day),
         acts: newest(ledger.acts(name, day).await?),
         passes: newest(ledger.passes(name, day, DateTime::UNIX_EPOCH).await?),
@@ -154,18 +159,16 @@ pub async fn read_day(
     }))
 }
 
-async fn to_approve(
-    world: &World,
-    line: &DayLine,
-    evidence: Option<&Evidence>,
-) -> Result<Option<ToApprove>, Problem> {
+async fn to_approve(world: &World, line: &DayLine) -> Result<Option<ToApprove>, Problem> {
     let held = line.state == State::Held.to_string();
-    let approvable = held && evidence.is_some_and(|evidence| evidence.approvable);
+    let approvable = held && Guard::names_are_approvable(&line.guards);
     let Some(digest) = line.digest.clone().filter(|_| approvable) else {
         return Ok(None);
     };
+    let commands =
+        (line.drafted).map(|drafted| drafted.approval_commands(&line.dataset, line.day, &digest));
     Ok(Some(ToApprove {
-        commands: approval_commands(&line.dataset, line.day, &digest),
+        commands: commands.into_iter().flatten().collect(),
         approval: world.ledger.approval(&digest).await?,
         digest,
     }))

@@ -1,5 +1,5 @@
-//! `[[dataset]]`: what each takes from its recipe and from the general rails and schedule, and the
-//! rule that no two stand in each other's place.
+//! Reads `[[dataset]]`: what each takes from its recipe and from the general rails and schedule, and
+//! the rule that no two datasets conflict.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::values::{self as v, Raw};
 use crate::expected::Facts;
 use crate::model::{Dataset, DatasetId, DatasetName};
 
-/// All `[[dataset]]` sections; `zone` is that of their days.
+/// All `[[dataset]]` sections; `zone` is the time zone of their days.
 pub(super) fn datasets(
     r: &mut Reader,
     recipes: &[&'static Facts],
@@ -22,7 +22,7 @@ pub(super) fn datasets(
             r.note(Problem {
                 key: "dataset".into(),
                 origin: None,
-                what: "not set; want at least one [[dataset]] with name, id and recipe".into(),
+                what: "not set; expected at least one [[dataset]] with name, id and recipe".into(),
             });
         }
         return Err(Noted);
@@ -37,14 +37,14 @@ pub(super) fn datasets(
         .collect();
     for (position, (index, one)) in known.iter().enumerate() {
         for (_, earlier) in &known[..position] {
-            apart(r, *index, one, earlier);
+            refuse_conflicts(r, *index, one, earlier);
         }
     }
     read.into_iter().collect()
 }
 
-/// Refuses two datasets that stand in each other's place.
-fn apart(r: &mut Reader, index: usize, one: &Dataset, earlier: &Dataset) {
+/// Refuses two datasets with the same name, id or files.
+fn refuse_conflicts(r: &mut Reader, index: usize, one: &Dataset, earlier: &Dataset) {
     let origin = r.layers().dataset_origin(index);
     let mut refuse = |key: &str, what: String| {
         r.note(Problem {
@@ -57,24 +57,25 @@ fn apart(r: &mut Reader, index: usize, one: &Dataset, earlier: &Dataset) {
     if one.name == earlier.name {
         refuse(
             "name",
-            format!("found \"{other}\" twice; want each name once"),
+            format!("found \"{other}\" twice; expected each name once"),
         );
     }
     if one.id == earlier.id {
         let what = format!(
-            "found \"{}\", the id of {other} too; want each id once",
+            "found \"{}\", which is also the id of {other}; expected each id once",
             one.id
         );
         refuse("id", what);
     }
     if one.name.as_str() == earlier.id.as_str() || one.id.as_str() == other.as_str() {
-        let what = format!("name and id cross with those of {other}; want a name that is no id");
+        let what = format!(
+            "name and id are swapped with those of {other}; expected a name that is not an id"
+        );
         refuse("name", what);
     }
     if (&one.source, &one.ext) == (&earlier.source, &earlier.ext) {
         let what = format!(
-            "its files, {} {}, are those of {other}; want one dataset for each kind of file, \
-             for the catalog has one entry for each file",
+            "its files, {} {}, are those of {other}; expected one dataset per kind of file, since the catalog has one entry per file",
             one.source, one.ext
         );
         refuse("ext", what);
@@ -91,7 +92,7 @@ fn dataset(
     let at = |key: &str| format!("{own}{key}");
     let name = r.required(
         &at("name"),
-        v::parsed::<DatasetName>("1 to 63 of a-z, 0-9 and '-', a letter first"),
+        v::parsed::<DatasetName>("1 to 63 of a-z, 0-9 and '-', starting with a letter"),
     );
     let id = r.required(
         &at("id"),
@@ -133,7 +134,7 @@ fn recipe(raw: &Raw, recipes: &[&'static Facts]) -> Result<&'static Facts, Strin
     })
 }
 
-/// A key that the recipe knows where the file does not say it.
+/// A key that the recipe provides if the file does not set it.
 fn fact(
     r: &mut Reader,
     place: &str,
@@ -143,7 +144,7 @@ fn fact(
     match (r.optional(place, v::word)?, facts) {
         (Some(word), _) => Ok(word),
         (None, Some(facts)) => {
-            r.came_from(place, Origin::Recipe(facts.name.into()));
+            r.record_origin(place, Origin::Recipe(facts.name.into()));
             Ok(of(facts).into())
         }
         (None, None) => Err(Noted),

@@ -1,19 +1,18 @@
-//! A short name for everything in the settings that changes what is derived for a dataset.
+//! A fingerprint of all settings that affect what is derived for a dataset.
 //!
-//! The survey skips a day whose fingerprint is the one it had when last found in step; the
-//! fingerprint of the settings is part of it, so that another recipe, column or zone makes every
-//! day be looked at again. Rails and schedules change what is done, not what is derived, and stay
-//! out of it.
+//! The survey skips a day whose fingerprint is unchanged since it was last in sync. The settings are
+//! part of it, so another recipe, column or zone makes every day be checked again. Rails and
+//! schedules are left out: they affect what is done, not what is derived.
 
 use sha2::{Digest, Sha256};
 
 use crate::model::{Dataset, KeyPolicy};
 
-/// The version of all recipes together. Raise it when any recipe derives other rows or keys from
-/// the same bytes.
+/// The common version of all recipes. Increase it when any recipe derives different rows or keys
+/// from the same bytes.
 pub const DERIVATION: u32 = 1;
 
-/// 16 hex digits that change whenever the dataset's settings or the program derive otherwise.
+/// 16 hex digits that change whenever the settings or the program would derive differently.
 #[must_use]
 pub fn fingerprint(dataset: &Dataset) -> String {
     let Dataset {
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_that_derives_changes_it_and_the_name_does_not() {
+    fn every_part_that_affects_derivation_changes_it_but_the_name_does_not() {
         let changes: [fn(&mut Dataset); 9] = [
             |_| {},
             |it| it.id = "sh59-i6y8".parse().unwrap(),
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_moves_from_one_part_to_the_next_changes_it() {
+    fn text_moved_from_one_part_to_the_next_changes_it() {
         let (mut left, mut right) = (camera(), camera());
         (left.source, left.ext) = ("gsa".into(), "gg15.json".into());
         (right.source, right.ext) = ("gs".into(), "agg15.json".into());

@@ -1,10 +1,9 @@
-//! The layers of the settings laid over one another: defaults, the file, the environment.
+//! The layers of the settings: defaults, the file, the environment; later ones win.
 //!
-//! The `config` crate merges the values; this file adds what it does not know: the line each key
-//! stands on, the variable it came from, and which keys exist at all. Nothing is read into types
-//! here.
+//! The `config` crate merges the values. This file adds what the crate does not know: the line of
+//! each key, the variable it came from, and which keys exist at all. Values are parsed elsewhere.
 //!
-//! A dataset is reached from the environment by its name: `SODALAKE__DATASET__CAMERA_COUNTS__KEYS`.
+//! The environment addresses a dataset by its name: `SODALAKE__DATASET__CAMERA_COUNTS__KEYS`.
 //! An empty variable counts as not set.
 
 use std::collections::BTreeMap;
@@ -18,17 +17,17 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{self, KEYS};
 use super::problem::{Origin, Problem, SettingsError};
 
-/// What environment variables begin with.
+/// The prefix of our environment variables.
 const PREFIX: &str = "SODALAKE__";
 
-/// All layers, and what is wrong with the names in them.
+/// All layers, and the problems with the names in them.
 pub(super) struct Layers {
     config: Config,
-    /// The lowest layer alone, for a section that the file has as something else.
+    /// The defaults alone, used if the file has something else in place of a section.
     defaults: Config,
-    /// Where each key that is not at its default came from, by path: `dataset[0].id`.
+    /// Origin of each key that is not at its default, by path: `dataset[0].id`.
     origins: BTreeMap<String, Origin>,
-    /// The name of each `[[dataset]]`, where it has one, and the line it begins on.
+    /// The name of each `[[dataset]]`, if it has one, and the line it starts on.
     datasets: Vec<(Option<String>, Origin)>,
     problems: Vec<Problem>,
 }
@@ -42,7 +41,7 @@ pub(super) struct Found {
 }
 
 impl Layers {
-    /// Lays `env` over `text`, the contents of the file `path`, over the defaults.
+    /// Merges the defaults, `text` (the contents of the file `path`), and `env`; later ones win.
     pub(super) fn new(
         path: &Path,
         text: &str,
@@ -89,7 +88,7 @@ impl Layers {
         })
     }
 
-    /// The value at `place`, whichever layer it came from.
+    /// The value at `place`, from any layer.
     pub(super) fn find(&self, place: &str) -> Option<Found> {
         let own = self.config.get::<config::Value>(place);
         let value = own.or_else(|_| self.defaults.get(place)).ok()?;
@@ -100,7 +99,7 @@ impl Layers {
         })
     }
 
-    /// The full name people know a place by: `dataset[0].id` is `dataset.camera-counts.id`.
+    /// The full name of a place for messages: `dataset[0].id` is `dataset.camera-counts.id`.
     pub(super) fn full_name(&self, place: &str) -> String {
         let named = place.strip_prefix("dataset[").and_then(|rest| {
             let (index, last) = rest.split_once("].")?;
@@ -115,12 +114,12 @@ impl Layers {
         self.datasets.len()
     }
 
-    /// Where the `index`th `[[dataset]]` begins.
+    /// Where the `index`th `[[dataset]]` starts.
     pub(super) fn dataset_origin(&self, index: usize) -> Option<Origin> {
         self.datasets.get(index).map(|(_, origin)| origin.clone())
     }
 
-    /// What is wrong with the names, handed over once.
+    /// The problems with the names; returned only once.
     pub(super) fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
     }
@@ -141,7 +140,7 @@ fn merge(text: &str, overrides: Vec<(String, String)>) -> Result<Config, config:
     builder.build()
 }
 
-/// The error without the source text around it: the line could hold a secret.
+/// The error without the source text around it, since that could contain a secret.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     SettingsError::Syntax {
         path: path.into(),
@@ -155,7 +154,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     ends.take_while(|(end, _)| *end < offset).count() + 1
 }
 
-/// The place that an environment variable means.
+/// The place that an environment variable refers to.
 fn place_of(name: &str, datasets: &[(Option<String>, Origin)]) -> Result<String, Problem> {
     let rest = name[PREFIX.len()..].to_lowercase();
     let parts: Vec<&str> = rest.split("__").collect();
@@ -185,21 +184,21 @@ fn place_of(name: &str, datasets: &[(Option<String>, Origin)]) -> Result<String,
             Ok(format!("{section}.{key}"))
         }
         [section] if keys::is_section(section) => {
-            Err(refuse(format!("names a section; want {name}__KEY")))
+            Err(refuse(format!("names a section; expected {name}__KEY")))
         }
         _ => Err(refuse(unknown(&rest.replace("__", ".")))),
     }
 }
 
-/// What is said of a key nobody knows. Its value is left out: it could be a misspelt secret.
+/// The message for an unknown key. Its value is left out: it could be a misspelled secret.
 fn unknown(name: &str) -> String {
     match keys::nearest(name) {
         Some(near) => format!("unknown key; did you mean {near}?"),
-        None => "unknown key; config/sodalake.toml has them all".into(),
+        None => "unknown key; config/sodalake.toml lists all keys".into(),
     }
 }
 
-/// A walk over the file that notes where everything stands.
+/// A walk over the file that records where everything is.
 struct Walk<'a> {
     path: &'a Path,
     text: &'a str,
@@ -246,7 +245,7 @@ impl<'a> Walk<'a> {
                     self.refuse(
                         name,
                         &span,
-                        "found no list; want [[dataset]], once for each",
+                        "found something else; expected a [[dataset]] section for each dataset",
                     );
                 }
                 DeValue::Table(section) if keys::is_section(name) => {
@@ -256,7 +255,7 @@ impl<'a> Walk<'a> {
                     self.refuse(
                         name,
                         &span,
-                        format!("found a value; want a section [{name}]"),
+                        format!("found a value; expected a section [{name}]"),
                     );
                 }
                 _ if keys::is_known("", name) => self.leaf(name, "", &span, value),
@@ -293,12 +292,12 @@ impl<'a> Walk<'a> {
             None => self.refuse(
                 place,
                 &one.span(),
-                "found a value; want a section [[dataset]]",
+                "found a value; expected a section [[dataset]]",
             ),
         }
     }
 
-    /// One section. `shown` is what people know it by, if that is not its place.
+    /// One section. `shown` is its name in messages, if that is not its place.
     fn section(&mut self, place: &str, shown: &str, table: &DeTable<'_>) {
         let section = place.split('[').next().unwrap_or(place);
         let shown = if shown.is_empty() { place } else { shown };

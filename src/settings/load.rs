@@ -1,7 +1,7 @@
-//! From the layers to [`Settings`]: every key is read, every fault is told at once.
+//! Builds [`Settings`] from the layers: every key is read, and all problems are reported at once.
 //!
-//! What one key may be is said in `values`, and `[[dataset]]` is read in `datasets`; here stand the
-//! limits of the numbers and the rules between keys (`command` wants its arguments).
+//! The allowed values of single keys are in `values`, and `[[dataset]]` is read in `datasets`. This
+//! file has the limits of numbers and the rules between keys (`command` needs its arguments).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,13 +16,14 @@ use super::problem::SettingsError;
 use super::reader::{Noted, Read, Reader};
 use super::values::{self as v, Raw};
 use super::{
-    ArchiveSettings, CatalogSettings, HttpSettings, LakeSettings, LedgerSettings, NotifySettings,
-    Rails, Republish, ScheduleSettings, SecretUrl, Settings, SocrataSettings,
+    ArchiveSettings, CatalogSettings, DaemonSettings, HttpSettings, LakeSettings, LedgerSettings,
+    NotifySettings, Publisher, Rails, ReadAs, Republish, ScheduleSettings, SecretUrl, Settings,
+    SocrataSettings,
 };
 use crate::expected::Facts;
 use crate::limits::{SETTINGS_BYTES, read_text};
 
-/// Where the settings are looked for when nobody names a file.
+/// The settings file if none is named.
 pub const DEFAULT_PATH: &str = "/etc/sodalake/sodalake.toml";
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,10 +36,10 @@ const STORES: &[&str] = &[
 const DATABASES: &[&str] = &["postgres", "postgresql", "sqlite"];
 const WEB: &[&str] = &["https", "http"];
 
-/// The process's environment, as far as it is meant for the settings.
+/// The environment variables that are meant for the settings.
 ///
 /// # Errors
-/// If one of those variables is not UTF-8.
+/// If one of them is not UTF-8.
 pub fn environment() -> Result<Vec<(String, String)>, SettingsError> {
     std::env::vars_os()
         .filter_map(|(name, value)| {
@@ -53,12 +54,12 @@ pub fn environment() -> Result<Vec<(String, String)>, SettingsError> {
 }
 
 impl Settings {
-    /// Reads the settings file (`path`, or else [`DEFAULT_PATH`]) with `env` laid over it.
-    /// `recipes` are the recipes a dataset may name.
+    /// Reads the settings file (`path`, or [`DEFAULT_PATH`]) and applies `env` to it. `recipes` are
+    /// the recipes a dataset may name.
     ///
     /// # Errors
-    /// If there is no file, it cannot be read or is not TOML, or any key is wrong; then all that
-    /// are wrong are listed.
+    /// If there is no file, or it cannot be read or is not TOML, or any key is invalid. The error lists
+    /// every invalid key.
     pub fn load(
         path: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
@@ -66,18 +67,18 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         let text = read_text(file, SETTINGS_BYTES).map_err(|source| {
-            let looked = PathBuf::from(file);
-            if path.is_none() && source.kind() == std::io::ErrorKind::NotFound {
-                SettingsError::Missing { looked }
+            let is_default = path.is_none();
+            let path = PathBuf::from(file);
+            if is_default && source.kind() == std::io::ErrorKind::NotFound {
+                SettingsError::Missing { path }
             } else {
-                let path = looked;
                 SettingsError::Read { path, source }
             }
         })?;
         Self::read(file, &text, env, recipes)
     }
 
-    /// Reads settings from the `text` of `file`, which is not opened itself.
+    /// Reads the settings from `text`, the contents of `file`; the file itself is not opened.
     pub(crate) fn read(
         file: &Path,
         text: &str,
@@ -103,6 +104,7 @@ fn all(r: &mut Reader, recipes: &[&'static Facts]) -> Read<Settings> {
     let lake = lake(r);
     let catalog = catalog(r);
     let socrata = socrata(r);
+    let daemon = daemon(r);
     let ledger = ledger(r);
     let archive = archive(r);
     let republish = republish(r);
@@ -118,6 +120,7 @@ fn all(r: &mut Reader, recipes: &[&'static Facts]) -> Read<Settings> {
         lake: lake?,
         catalog: catalog?,
         socrata: socrata?,
+        daemon: daemon?,
         ledger: ledger?,
         archive: archive?,
         republish: republish?,
@@ -171,7 +174,7 @@ fn ledger(r: &mut Reader) -> Read<LedgerSettings> {
     })
 }
 
-/// The URL of a database without its password, and the password from wherever it was.
+/// The URL of a database without its password, and the password, from the URL or its own key.
 fn database(r: &mut Reader, section: &str) -> Read<(Url, Option<SecretString>)> {
     let (url_key, password_key) = (format!("{section}.url"), format!("{section}.password"));
     let example = "postgres://lake@db.example/atd01?sslmode=require";
@@ -180,14 +183,15 @@ fn database(r: &mut Reader, section: &str) -> Read<(Url, Option<SecretString>)> 
     let (url, inside) = without_password(url?);
     let password = password?;
     if inside.is_some() && password.is_some() {
-        let what = format!("holds a password, and {section}.password is given too; want one");
+        let what =
+            format!("contains a password, but {section}.password is set too; expected only one");
         r.refuse(&url_key, what);
         return Err(Noted);
     }
     if inside.is_some()
         && let Some(origin) = r.origin(&url_key)
     {
-        r.came_from(&password_key, origin);
+        r.record_origin(&password_key, origin);
     }
     Ok((url, password.or(inside)))
 }
@@ -216,6 +220,7 @@ fn without_password(mut url: Url) -> (Url, Option<SecretString>) {
 
 fn socrata(r: &mut Reader) -> Read<SocrataSettings> {
     let url = r.required("socrata.url", v::url(WEB, "https://data.austintexas.gov"));
+    let read_as = r.required("socrata.read_as", v::read_as);
     let username = r.secret("socrata.username");
     let password = r.secret("socrata.password");
     let app_token = r.secret("socrata.app_token");
@@ -226,10 +231,19 @@ fn socrata(r: &mut Reader) -> Read<SocrataSettings> {
     let confirm = r.required("socrata.confirm_within", v::duration(SECOND, WEEK));
     let timeout = r.required("socrata.request_timeout", v::duration(SECOND, HOUR));
     let username = username?.map(|name| secrecy::ExposeSecret::expose_secret(&name).to_owned());
+    let (read_as, password) = (read_as?, password?);
+    let is_named = username.as_ref().is_some_and(|name| !name.is_empty());
+    let has_login = is_named && password.is_some();
+    if read_as == ReadAs::Login && !has_login {
+        let what = "found \"login\"; it needs socrata.username and socrata.password";
+        r.refuse("socrata.read_as", what);
+        return Err(Noted);
+    }
     Ok(SocrataSettings {
         url: url?,
+        read_as,
         username,
-        password: password?,
+        password,
         app_token: app_token?,
         page_rows: page_rows?,
         chunk_rows: chunk_rows?,
@@ -238,6 +252,11 @@ fn socrata(r: &mut Reader) -> Read<SocrataSettings> {
         confirm_within: confirm?,
         request_timeout: timeout?,
     })
+}
+
+fn daemon(r: &mut Reader) -> Read<DaemonSettings> {
+    let workers = r.required("daemon.workers", v::whole(1, 64));
+    Ok(DaemonSettings { workers: workers? })
 }
 
 fn archive(r: &mut Reader) -> Read<ArchiveSettings> {
@@ -252,28 +271,30 @@ fn archive(r: &mut Reader) -> Read<ArchiveSettings> {
 
 fn republish(r: &mut Reader) -> Read<Republish> {
     let command = r.optional("republish.command", v::list);
+    let timeout = r.required("republish.timeout", v::duration(SECOND, WEEK));
     let mode = r.required("republish.mode", |raw: &Raw| {
         match v::line(raw).as_deref() {
             Ok(mode @ ("native" | "command" | "defer")) => Ok(mode.to_owned()),
             _ => Err("\"native\", \"command\" or \"defer\"".into()),
         }
     })?;
-    match (mode.as_str(), command?) {
+    let (command, timeout) = (command?, timeout?);
+    match (mode.as_str(), command) {
         ("native", _) => Ok(Republish::Native),
         ("defer", _) => Ok(Republish::Defer),
         (_, None) => {
             r.refuse(
                 "republish.command",
-                "not set; republish.mode \"command\" wants it",
+                "not set; republish.mode \"command\" needs it",
             );
             Err(Noted)
         }
         (_, Some(command)) => {
             let has = |mark: &str| command.iter().any(|part| part.contains(mark));
             if has("{from}") && has("{to}") {
-                return Ok(Republish::Command(command));
+                return Ok(Republish::Command(Publisher { command, timeout }));
             }
-            let what = "lacks the range; want {from} and {to} among the arguments";
+            let what = "has no range; expected {from} and {to} among the arguments";
             r.refuse("republish.command", what);
             Err(Noted)
         }
@@ -296,7 +317,7 @@ fn notify(r: &mut Reader) -> Read<NotifySettings> {
             } else {
                 "notify.webhook"
             };
-            r.refuse(key, format!("found ****; want {want}"));
+            r.refuse(key, format!("found ****; expected {want}"));
             Err(Noted)
         }
     }
@@ -305,7 +326,7 @@ fn notify(r: &mut Reader) -> Read<NotifySettings> {
 fn http(r: &mut Reader) -> Read<HttpSettings> {
     let listen = r.required(
         "http.listen",
-        v::parsed("an address and port such as \"127.0.0.1:9464\""),
+        v::parsed("an IP address and port such as \"127.0.0.1:9464\""),
     );
     let token = r.secret("http.token");
     Ok(HttpSettings {
@@ -314,7 +335,7 @@ fn http(r: &mut Reader) -> Read<HttpSettings> {
     })
 }
 
-/// The key in a dataset's own section if it stands there, else in the general one.
+/// The key in a dataset's own section if it is set there, otherwise in the general one.
 fn place(r: &Reader, own: &str, section: &str, key: &str) -> String {
     let mine = format!("{own}{key}");
     if r.origin(&mine).is_some() {
@@ -324,7 +345,7 @@ fn place(r: &Reader, own: &str, section: &str, key: &str) -> String {
     }
 }
 
-/// `[schedule]`, with the keys of the section `own` over it.
+/// `[schedule]`, overridden by keys of the section `own`.
 pub(super) fn schedule(r: &mut Reader, own: &str) -> Read<ScheduleSettings> {
     let at = |r: &Reader, key| place(r, own, "schedule", key);
     let survey = r.required(&at(r, "survey"), v::cron);
@@ -336,7 +357,7 @@ pub(super) fn schedule(r: &mut Reader, own: &str) -> Read<ScheduleSettings> {
     let repair_hours = r.required(&at(r, "repair_hours"), v::hours);
     let (window_days, settle_days) = (window_days?, settle_days?);
     if settle_days >= window_days {
-        let what = format!("found {settle_days}; want less than window_days, {window_days}");
+        let what = format!("found {settle_days}; expected less than window_days, {window_days}");
         r.refuse(&settle_at, what);
         return Err(Noted);
     }
@@ -350,7 +371,7 @@ pub(super) fn schedule(r: &mut Reader, own: &str) -> Read<ScheduleSettings> {
     })
 }
 
-/// `[rails]`, with the keys of the section `own` over them.
+/// `[rails]`, overridden by keys of the section `own`.
 pub(super) fn rails(r: &mut Reader, own: &str) -> Read<Rails> {
     const ROWS: i64 = 1_000_000_000;
     let at = |r: &Reader, key| place(r, own, "rails", key);
@@ -360,15 +381,15 @@ pub(super) fn rails(r: &mut Reader, own: &str) -> Read<Rails> {
     let share = r.required(&at(r, "max_purge_share_per_day"), v::share);
     let orphans = r.required(&at(r, "max_orphan_rows_per_day"), rows());
     let per_24h = r.required(&at(r, "max_purge_rows_per_24h"), rows());
-    let files = r.required(&at(r, "min_files_share"), v::share);
-    let repairs = r.required(&at(r, "max_repairs_per_day"), v::whole(1, 1_000));
+    let files = r.required(&at(r, "min_share_of_usual"), v::share);
+    let repairs = r.required(&at(r, "max_repairs_per_week"), v::whole(1, 1_000));
     Ok(Rails {
         recheck_after: recheck_after?,
         max_purge_rows_per_day: per_day?,
         max_purge_share_per_day: share?,
         max_orphan_rows_per_day: orphans?,
         max_purge_rows_per_24h: per_24h?,
-        min_files_share: files?,
-        max_repairs_per_day: repairs?,
+        min_share_of_usual: files?,
+        max_repairs_per_week: repairs?,
     })
 }

@@ -1,11 +1,11 @@
-//! Settings: what `sodalake.toml` and the environment may say, parsed once into types that cannot
-//! be wrong, so that no later code checks again.
+//! Settings: `sodalake.toml` and the environment, parsed once into types that are always valid, so
+//! that no later code checks again.
 //!
-//! Layers, later ones win: the defaults below, the file, `SODALAKE__SECTION__KEY` from the
-//! environment. Secrets may also be given as `*_file` with a path. This file is only the types, and
-//! its comments are the reference for every key; `keys` names the keys and their defaults, `layers`
-//! lays file and environment over them, `reader` and `values` read one key, `load` and `datasets` put the whole
-//! together, `show` prints it again without secrets.
+//! Layers, later ones win: the defaults, the file, `SODALAKE__SECTION__KEY` from the environment.
+//! Secrets may also be given as `*_file` with a path. This file has only the types; their comments
+//! describe every key. `keys` lists the keys and their defaults, `layers` merges file and
+//! environment, `reader` and `values` read single keys, `load` and `datasets` assemble everything,
+//! `show` prints the settings without secrets.
 
 mod datasets;
 mod fingerprint;
@@ -35,22 +35,22 @@ pub use load::{DEFAULT_PATH, environment};
 pub use problem::{Origin, Origins, Problem, SettingsError};
 pub use show::Line;
 
-/// Whether faults are only reported, or mended.
+/// Whether findings are only reported, or also repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Look and report. The default: a fresh install changes nothing.
+    /// Check and report. The default: a fresh install changes nothing.
     Observe,
-    /// Look, and mend inside the rails.
+    /// Check, and repair within the rails.
     Repair,
 }
 
-/// Everything `sodalake.toml` says, checked.
+/// All settings, validated.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether faults are only reported, or mended.
+    /// Whether findings are only reported, or also repaired.
     pub mode: Mode,
-    /// Zone of days, schedules and printed times.
+    /// Time zone of days, schedules and printed times.
     pub timezone: Tz,
     /// The lake.
     pub lake: LakeSettings,
@@ -58,19 +58,21 @@ pub struct Settings {
     pub catalog: CatalogSettings,
     /// The portal.
     pub socrata: SocrataSettings,
-    /// Our own record.
+    /// How much work is done in parallel.
+    pub daemon: DaemonSettings,
+    /// Our own record of states and passes.
     pub ledger: LedgerSettings,
-    /// Where purged rows are kept.
+    /// Where purged rows are archived.
     pub archive: ArchiveSettings,
-    /// How missing rows come back.
+    /// How missing rows are published again.
     pub republish: Republish,
-    /// Who is told when a state changes.
+    /// Where changes of state are reported.
     pub notify: NotifySettings,
-    /// The daemon's own pages.
+    /// The daemon's HTTP server.
     pub http: HttpSettings,
-    /// `[schedule]` as it stands, before any dataset's own keys; those in force are each dataset's.
+    /// `[schedule]` in general; each dataset has the schedule in force for it.
     pub schedule: ScheduleSettings,
-    /// `[rails]` as they stand, before any dataset's own keys; those in force are each dataset's.
+    /// `[rails]` in general; each dataset has the rails in force for it.
     pub rails: Rails,
     /// The datasets, each with its own schedule and rails.
     pub datasets: Vec<DatasetSettings>,
@@ -78,18 +80,18 @@ pub struct Settings {
     pub origins: Origins,
 }
 
-/// A URL that is a secret itself, such as a chat room's hook. Never printed.
+/// A URL that is itself a secret, such as the webhook of a chat room. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(Url);
 
 impl SecretUrl {
-    /// Keeps a URL from being printed.
+    /// Wraps a URL so that it is not printed.
     #[must_use]
     pub fn new(url: Url) -> Self {
         Self(url)
     }
 
-    /// The URL, for the one who calls it.
+    /// The URL itself, to send a request to it.
     #[must_use]
     pub fn expose(&self) -> &Url {
         &self.0
@@ -105,27 +107,27 @@ impl fmt::Debug for SecretUrl {
 /// `[notify]`.
 #[derive(Clone, Debug)]
 pub struct NotifySettings {
-    /// Gets one message per change of state, and one on recovery.
+    /// Receives a message for every change of state and every recovery.
     pub webhook: Option<SecretUrl>,
 }
 
 /// `[http]`.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Where the daemon's pages, metrics and API are served.
+    /// Address on which pages, metrics and API are served.
     pub listen: SocketAddr,
-    /// Bearer token of the API's acts; without one the API only reads.
+    /// Bearer token for the writing requests of the API; without one, the API is read-only.
     pub token: Option<SecretString>,
 }
 
 /// One `[[dataset]]`: what it is, and the schedule and rails in force for it.
 #[derive(Clone, Debug)]
 pub struct DatasetSettings {
-    /// What it is.
+    /// The dataset itself.
     pub dataset: Arc<Dataset>,
-    /// `[schedule]` with this dataset's own keys over it.
+    /// `[schedule]` with this dataset's own keys applied.
     pub schedule: ScheduleSettings,
-    /// `[rails]` with this dataset's own keys over it.
+    /// `[rails]` with this dataset's own keys applied.
     pub rails: Rails,
 }
 
@@ -138,25 +140,34 @@ pub struct LakeSettings {
     pub endpoint: Option<Url>,
     /// Region of the bucket.
     pub region: Option<String>,
-    /// The ready layer's name in the catalog.
+    /// Name of the ready layer in the catalog.
     pub repository: String,
-    /// Largest file that is read, in bytes. A larger one leaves its day unproven.
+    /// Maximum size of a file, in bytes. A larger one leaves its day unproven.
     pub max_file_bytes: u64,
 }
 
 /// `[catalog]`.
 #[derive(Clone, Debug)]
 pub struct CatalogSettings {
-    /// `postgres://user@host/database?sslmode=require` or `sqlite:///path`, without password.
+    /// `postgres://user@host/database?sslmode=require` or `sqlite:///path`, without a password.
     pub url: Url,
-    /// Password, if not in the URL's place for it.
+    /// Password, from the URL or from its own key.
     pub password: Option<SecretString>,
-    /// PEM file with the certificate authorities to trust, in place of the system's.
+    /// PEM file with the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Table, with its schema where it has one.
+    /// Table, optionally with its schema.
     pub table: String,
-    /// The name under which published files are entered.
+    /// Repository name under which published files are entered in the catalog.
     pub repository: String,
+}
+
+/// How tables are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAs {
+    /// Without a login; with the app token, if there is one.
+    Anonymous,
+    /// With `socrata.username` and `socrata.password`, for private tables.
+    Login,
 }
 
 /// `[socrata]`.
@@ -164,34 +175,44 @@ pub struct CatalogSettings {
 pub struct SocrataSettings {
     /// The portal.
     pub url: Url,
-    /// User name or API key id; needed for writing only.
+    /// How tables are read.
+    pub read_as: ReadAs,
+    /// Username or API key id; needed to write, and to read with [`ReadAs::Login`].
     pub username: Option<String>,
-    /// Password or API key secret; needed for writing only.
+    /// Password or API key secret; needed whenever the username is.
     pub password: Option<SecretString>,
-    /// App token: raises the portal's limits.
+    /// App token, which raises the portal's request limits.
     pub app_token: Option<SecretString>,
-    /// Rows per page read.
+    /// Rows per page when reading.
     pub page_rows: u32,
     /// Rows per upload.
     pub chunk_rows: u32,
-    /// Requests under way at once, over all datasets.
+    /// Maximum concurrent requests to the portal, over all datasets. For the number of dataset-days
+    /// processed at once, see [`DaemonSettings::workers`].
     pub max_in_flight: u32,
-    /// Requests begun per second, over all datasets.
+    /// Maximum requests started per second, over all datasets.
     pub requests_per_second: u32,
-    /// How long replicas may take to show a write before it is called unconfirmed.
+    /// How long replicas may take to show a write before it counts as unconfirmed.
     pub confirm_within: Duration,
-    /// How long one request may take.
+    /// Timeout of a single request.
     pub request_timeout: Duration,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaemonSettings {
+    /// Dataset-days processed in parallel, by the daemon and by commands that check many.
+    pub workers: u32,
 }
 
 /// `[ledger]`.
 #[derive(Clone, Debug)]
 pub struct LedgerSettings {
-    /// `sqlite:///path`, or `postgres://...` for several replicas.
+    /// `sqlite:///path`, or `postgres://...` to run several replicas.
     pub url: Url,
-    /// Password, if not in the URL's place for it.
+    /// Password, from the URL or from its own key.
     pub password: Option<SecretString>,
-    /// PEM file with the certificate authorities to trust, in place of the system's.
+    /// PEM file with the certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -204,18 +225,18 @@ pub struct ArchiveSettings {
     pub keep_days: u32,
 }
 
-/// A daily stretch of local wall time, such as `10:30-23:00`. One that ends at or before its
-/// start reaches over midnight; equal ends are the whole day.
+/// A daily period of local wall time, such as `10:30-23:00`. A period that ends at or before its
+/// start spans midnight; equal ends mean the whole day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hours {
-    /// First moment.
+    /// Start, inclusive.
     pub from: NaiveTime,
-    /// First moment after it.
+    /// End, exclusive.
     pub to: NaiveTime,
 }
 
 impl Hours {
-    /// Whether the wall time lies in the stretch.
+    /// Whether the wall time is within the period.
     #[must_use]
     pub fn contains(self, wall: NaiveTime) -> bool {
         if self.from < self.to {
@@ -226,49 +247,58 @@ impl Hours {
     }
 }
 
-/// `[schedule]`. The cron keys are read by the daemon.
+/// `[schedule]`. The cron keys apply to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleSettings {
-    /// When to survey: cron with seconds, in `timezone`.
+    /// When to survey: six cron fields, seconds first, in `timezone`.
     pub survey: String,
-    /// When to check.
+    /// When to check, in the same format.
     pub check: String,
-    /// When to walk on into the past.
+    /// When to audit days before the window, in the same format.
     pub audit: String,
-    /// How many days back survey and check look.
+    /// How many days back survey and check go.
     pub window_days: u32,
-    /// Days younger than this are still being written by others.
+    /// Days younger than this are not judged: they are still being written.
     pub settle_days: u32,
-    /// Outside these hours nothing is purged or published.
+    /// Outside these hours, nothing is purged or published.
     pub repair_hours: Hours,
 }
 
-/// `[rails]`: the limits of what is done without a person.
+/// `[rails]`: the limits of what is done without approval.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rails {
-    /// How long a difference must persist before anything is purged for it.
+    /// How long a difference must persist before rows are purged for it.
     pub recheck_after: Duration,
-    /// Most rows purged from one dataset-day by one plan.
+    /// Maximum rows that one plan may purge from one dataset-day.
     pub max_purge_rows_per_day: u64,
-    /// Largest share of a dataset-day's published rows purged by one plan: 0 to 1.
+    /// Maximum share of a dataset-day's published rows that one plan may purge: 0 to 1.
     pub max_purge_share_per_day: f64,
-    /// Most orphans purged from one dataset-day by one plan.
+    /// Maximum orphans that one plan may purge from one dataset-day.
     pub max_orphan_rows_per_day: u64,
-    /// Most rows purged from one dataset in any 24 hours.
+    /// Maximum rows purged from one dataset in any 24 hours.
     pub max_purge_rows_per_24h: u64,
-    /// Least share of the dataset's usual number of files that a day must have: 0 to 1.
-    pub min_files_share: f64,
-    /// Repairs of one dataset-day in 7 days before its breaker opens.
-    pub max_repairs_per_day: u32,
+    /// Minimum share of the dataset's usual number of files and of rows that a day must have: 0 to 1.
+    pub min_share_of_usual: f64,
+    /// Maximum repairs of one dataset-day in any 7 days, before its breaker opens.
+    pub max_repairs_per_week: u32,
 }
 
-/// `[republish]`: how missing rows come back.
+/// `[republish]`: how missing rows are published again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Republish {
-    /// Our own upserts.
+    /// With our own upserts.
     Native,
-    /// Run the existing publisher with `{from}` and `{to}` in its arguments, and verify after.
-    Command(Vec<String>),
-    /// Purge and correct the catalog; the publisher's ordinary schedule fills the rest.
+    /// By running the existing publisher; the result is verified.
+    Command(Publisher),
+    /// Only purge and correct the catalog; the publisher's regular schedule publishes the rows.
     Defer,
+}
+
+/// How to run the existing publisher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publisher {
+    /// The program and its arguments, which must contain `{from}` and `{to}`.
+    pub command: Vec<String>,
+    /// Timeout of one run.
+    pub timeout: Duration,
 }

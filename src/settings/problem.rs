@@ -1,29 +1,29 @@
-//! What is wrong with settings, and where each key came from.
+//! Problems with the settings, and the origin of each key.
 //!
-//! A refusal lists every fault found, not the first only. Each names the key's full name, its
-//! place, what was found and what is allowed. No secret and no misspelt key's value is ever told.
+//! An error lists every problem, not only the first. Each gives the full name of the key, its place,
+//! what was found and what is allowed. It never contains a secret or the value of an unknown key.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody gave one.
+    /// The built-in default.
     Default,
-    /// The dataset's recipe knows it.
+    /// The dataset's recipe.
     Recipe(String),
     /// The settings file.
     File {
         /// Its path.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, starting at 1.
         line: usize,
     },
     /// An environment variable.
     Environment(String),
-    /// A file that holds only this secret.
+    /// A file that contains only this secret.
     SecretFile(PathBuf),
 }
 
@@ -50,29 +50,29 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A path without anything that could upset a terminal.
+/// The path without characters that could affect a terminal.
 fn plain(path: &std::path::Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }
 
-/// Where each key came from that is not at its default, by full name.
+/// The origin of every key that is not at its default, by full name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(pub(super) BTreeMap<String, Origin>);
 
 impl Origins {
-    /// Where the key came from.
+    /// The origin of the key.
     #[must_use]
     pub fn of(&self, key: &str) -> Origin {
         self.0.get(key).cloned().unwrap_or(Origin::Default)
     }
 }
 
-/// One thing wrong with the settings.
+/// A problem with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The key's full name.
     pub key: String,
-    /// Where it stands, if it stands anywhere.
+    /// Its origin, if there is one.
     pub origin: Option<Origin>,
     /// What was found and what is allowed.
     pub what: String,
@@ -104,44 +104,43 @@ fn list(problems: &[Problem]) -> String {
     }
 }
 
-/// Why there are no settings.
+/// Why the settings could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// No file was named, and none stands in the usual place.
+    /// No file was named, and the default file does not exist.
     #[error(
-        "find a settings file: none named by --config or SODALAKE_CONFIG, and no {}; \
-         start with a copy of config/sodalake.toml, or try `sodalake demo`, which needs none",
-        plain(.looked)
+        "there is no settings file: neither --config nor SODALAKE_CONFIG names one, and {} does not exist; start with a copy of config/sodalake.toml, or try `sodalake demo`, which needs none",
+        plain(.path)
     )]
     Missing {
-        /// The usual place.
-        looked: PathBuf,
+        /// The default path.
+        path: PathBuf,
     },
     /// The file cannot be read.
-    #[error("read settings file {}", plain(.path))]
+    #[error("cannot read settings file {}", plain(.path))]
     Read {
-        /// The file.
+        /// Its path.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("parse settings file {}, line {line}: {what}", plain(.path))]
+    #[error("cannot parse settings file {}, line {line}: {what}", plain(.path))]
     Syntax {
-        /// The file.
+        /// Its path.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, starting at 1.
         line: usize,
-        /// What is wrong there.
+        /// The syntax error.
         what: String,
     },
-    /// The environment holds something that is no text.
-    #[error("read environment variable {name}: not UTF-8")]
+    /// A variable that is not UTF-8.
+    #[error("environment variable {name} is not UTF-8")]
     NotText {
-        /// The variable.
+        /// The name of the variable.
         name: String,
     },
-    /// Keys that are unknown, missing, or have values that are not allowed.
-    #[error("accept the settings{}", list(.0))]
+    /// Keys that are unknown or missing, or have invalid values.
+    #[error("the settings are not valid{}", list(.0))]
     Refused(Vec<Problem>),
 }

@@ -1,8 +1,8 @@
-//! Reads one key at a time out of the layers, and keeps a list of everything that is wrong.
+//! Reads one key at a time from the layers, and collects all problems.
 //!
-//! A read that fails has already noted why and yields only [`Noted`], so that a section is read to
-//! its end before it gives up, and all faults are told at once. Secrets may come from a file; the later layer wins
-//! where a secret and its file are both given.
+//! A read that fails records the reason and returns only [`Noted`], so that the rest of the section
+//! is read before it gives up and all problems are reported at once. Secrets may come from a file;
+//! if both a secret and its file are given, the later layer wins.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,20 @@ use super::problem::{Origin, Origins, Problem};
 use super::values::{self, Raw};
 use crate::limits::{SECRET_BYTES, read_text};
 
-/// What a parser says: the value, or what would be allowed.
+/// The result of a parser: the value, or a description of what is allowed.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// The value cannot be had, and the reader's list says why.
+/// The value could not be read; the reader's list says why.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noted;
 
-/// What a read yields.
+/// The result of a read.
 pub(super) type Read<T> = Result<T, Noted>;
 
-/// Reads keys, and notes what is wrong with them.
+/// Reads keys and records problems with them.
 pub(super) struct Reader {
     layers: Layers,
-    /// Secret files and the like are found from here.
+    /// Relative paths of secret files are resolved from here.
     folder: PathBuf,
     problems: Vec<Problem>,
     origins: BTreeMap<String, Origin>,
@@ -45,8 +45,8 @@ impl Reader {
         }
     }
 
-    /// All problems and origins, at the end. A fault of a general section was met again by every
-    /// dataset without a key of its own, and is told once.
+    /// All problems and origins. A problem of a general section was found again for every dataset
+    /// without a key of its own; it is returned only once.
     pub(super) fn finish(self) -> (Vec<Problem>, Origins) {
         let mut once: Vec<Problem> = Vec::new();
         for problem in self.problems {
@@ -61,12 +61,12 @@ impl Reader {
         &self.layers
     }
 
-    /// Where the value at `place` came from.
+    /// The origin of the value at `place`.
     pub(super) fn origin(&self, place: &str) -> Option<Origin> {
         self.layers.find(place).map(|found| found.origin)
     }
 
-    /// Notes that the value at `place` is wrong.
+    /// Records that the value at `place` is wrong.
     pub(super) fn refuse(&mut self, place: &str, what: impl Into<String>) {
         self.problems.push(Problem {
             key: self.layers.full_name(place),
@@ -75,22 +75,22 @@ impl Reader {
         });
     }
 
-    /// Whether anything is wrong with this very key already.
+    /// Whether a problem with this key was already recorded.
     pub(super) fn is_refused(&self, key: &str) -> bool {
         self.problems.iter().any(|problem| problem.key == key)
     }
 
-    /// Notes a problem that is not one value's.
+    /// Records a problem that does not concern a single value.
     pub(super) fn note(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Records where a key came from that no layer names.
-    pub(super) fn came_from(&mut self, place: &str, origin: Origin) {
+    /// Records an origin that is not a layer.
+    pub(super) fn record_origin(&mut self, place: &str, origin: Origin) {
         self.origins.insert(self.layers.full_name(place), origin);
     }
 
-    /// A key that may be left out.
+    /// An optional key.
     pub(super) fn optional<T>(
         &mut self,
         place: &str,
@@ -105,7 +105,7 @@ impl Reader {
         let raw = Raw::new(value, &origin);
         match parse(&raw) {
             Ok(value) => {
-                self.came_from(place, origin);
+                self.record_origin(place, origin);
                 Ok(Some(value))
             }
             Err(want) => {
@@ -114,13 +114,13 @@ impl Reader {
                 } else {
                     raw.shown()
                 };
-                self.refuse(place, format!("found {found}; want {want}"));
+                self.refuse(place, format!("found {found}; expected {want}"));
                 Err(Noted)
             }
         }
     }
 
-    /// A key that must be there, by itself or by its default.
+    /// A key that must have a value, possibly by its default.
     pub(super) fn required<T>(
         &mut self,
         place: &str,
@@ -130,11 +130,11 @@ impl Reader {
             return Ok(value);
         }
         let want = parse(&Raw::Absent).err().unwrap_or_default();
-        self.refuse(place, format!("not set; want {want}"));
+        self.refuse(place, format!("not set; expected {want}"));
         Err(Noted)
     }
 
-    /// A text that is secret or may lie in a file of its own, `KEY_file`.
+    /// A secret text, which may be in a file of its own, `KEY_file`.
     pub(super) fn secret(&mut self, place: &str) -> Read<Option<SecretString>> {
         let file_place = format!("{place}_file");
         let own = self.origin(place);
@@ -144,7 +144,7 @@ impl Reader {
                 let name = self.layers.full_name(place);
                 self.refuse(
                     place,
-                    format!("given twice; want either {name} or {name}_file"),
+                    format!("given twice; expected either {name} or {name}_file"),
                 );
                 Err(Noted)
             }
@@ -182,11 +182,11 @@ impl Reader {
             );
             return Err(Noted);
         }
-        self.came_from(place, Origin::SecretFile(path));
+        self.record_origin(place, Origin::SecretFile(path));
         Ok(Some(line.to_owned().into()))
     }
 
-    /// A path, found from the folder of the settings file.
+    /// A path, resolved from the folder of the settings file.
     pub(super) fn path(&mut self, place: &str) -> Read<Option<PathBuf>> {
         let path = self.optional(place, values::path)?;
         Ok(path.map(|path| self.folder.join(path)))

@@ -1,6 +1,6 @@
-//! The settings in force, secrets struck out, each with the place it came from.
+//! Prints the effective settings with the origin of each; secrets are redacted.
 //!
-//! Every field of every type is bound here, so that a new one stops the build until it is shown.
+//! Every field of every type is bound here, so a new field does not compile until it is shown.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,23 +10,24 @@ use serde::Serialize;
 
 use super::values::bytes_text;
 use super::{
-    ArchiveSettings, CatalogSettings, DatasetSettings, HttpSettings, LakeSettings, LedgerSettings,
-    Mode, NotifySettings, Origin, Rails, Republish, ScheduleSettings, Settings, SocrataSettings,
+    ArchiveSettings, CatalogSettings, DaemonSettings, DatasetSettings, HttpSettings, LakeSettings,
+    LedgerSettings, Mode, NotifySettings, Origin, Rails, ReadAs, Republish, ScheduleSettings,
+    Settings, SocrataSettings,
 };
 use crate::model::{Dataset, KeyPolicy};
 
-/// One key in force.
+/// One effective key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Its full name; those of a dataset begin with `dataset.NAME.`.
+    /// Its full name; keys of a dataset start with `dataset.NAME.`.
     pub key: String,
     /// Its value as TOML; `None` if it is not set. A secret is `"****"`.
     pub value: Option<String>,
-    /// Where it came from.
+    /// Its origin.
     pub origin: String,
 }
 
-/// Text as TOML.
+/// Text as a TOML string.
 fn quoted(text: impl AsRef<str>) -> String {
     toml::Value::from(text.as_ref()).to_string()
 }
@@ -35,15 +36,15 @@ fn length(length: Duration) -> String {
     quoted(humantime::format_duration(length).to_string())
 }
 
-fn struck(secret: Option<&SecretString>) -> Option<String> {
+fn redacted(secret: Option<&SecretString>) -> Option<String> {
     secret.map(|_| quoted("****"))
 }
 
 type Values = Vec<(&'static str, Option<String>)>;
 
 impl Settings {
-    /// Every key in force, in the order of `config/sodalake.toml`; of a dataset those that are its
-    /// own. Safe to log and to serve.
+    /// Every effective key, in the order of `config/sodalake.toml`; of a dataset, only its own keys.
+    /// Safe to log and to serve.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         let Self {
@@ -52,6 +53,7 @@ impl Settings {
             lake,
             catalog,
             socrata,
+            daemon,
             ledger,
             archive,
             republish,
@@ -66,7 +68,7 @@ impl Settings {
             Mode::Observe => "observe",
             Mode::Repair => "repair",
         };
-        let sections: [(&str, Values); 11] = [
+        let sections: [(&str, Values); 12] = [
             (
                 "",
                 vec![
@@ -77,6 +79,7 @@ impl Settings {
             ("lake.", lake_values(lake)),
             ("catalog.", catalog_values(catalog)),
             ("socrata.", socrata_values(socrata)),
+            ("daemon.", daemon_values(*daemon)),
             ("ledger.", ledger_values(ledger)),
             ("archive.", archive_values(archive)),
             ("schedule.", schedule_values(schedule)),
@@ -123,7 +126,7 @@ impl Settings {
             .collect()
     }
 
-    /// The settings in force as a TOML file, each line with the place it came from.
+    /// The effective settings as a TOML file, with the origin of each line.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
@@ -177,7 +180,7 @@ fn catalog_values(catalog: &CatalogSettings) -> Values {
     let ca_file = ca_file.as_ref().map(|path| path.to_string_lossy());
     vec![
         ("url", Some(quoted(url))),
-        ("password", struck(password.as_ref())),
+        ("password", redacted(password.as_ref())),
         ("ca_file", ca_file.map(quoted)),
         ("table", Some(quoted(table))),
         ("repository", Some(quoted(repository))),
@@ -187,6 +190,7 @@ fn catalog_values(catalog: &CatalogSettings) -> Values {
 fn socrata_values(socrata: &SocrataSettings) -> Values {
     let SocrataSettings {
         url,
+        read_as,
         username,
         password,
         app_token,
@@ -197,11 +201,16 @@ fn socrata_values(socrata: &SocrataSettings) -> Values {
         confirm_within,
         request_timeout,
     } = socrata;
+    let read_as = match read_as {
+        ReadAs::Anonymous => "anonymous",
+        ReadAs::Login => "login",
+    };
     vec![
         ("url", Some(quoted(url))),
+        ("read_as", Some(quoted(read_as))),
         ("username", username.as_ref().map(quoted)),
-        ("password", struck(password.as_ref())),
-        ("app_token", struck(app_token.as_ref())),
+        ("password", redacted(password.as_ref())),
+        ("app_token", redacted(app_token.as_ref())),
         ("page_rows", Some(page_rows.to_string())),
         ("chunk_rows", Some(chunk_rows.to_string())),
         ("max_in_flight", Some(max_in_flight.to_string())),
@@ -209,6 +218,11 @@ fn socrata_values(socrata: &SocrataSettings) -> Values {
         ("confirm_within", Some(length(*confirm_within))),
         ("request_timeout", Some(length(*request_timeout))),
     ]
+}
+
+fn daemon_values(daemon: DaemonSettings) -> Values {
+    let DaemonSettings { workers } = daemon;
+    vec![("workers", Some(workers.to_string()))]
 }
 
 fn ledger_values(ledger: &LedgerSettings) -> Values {
@@ -220,7 +234,7 @@ fn ledger_values(ledger: &LedgerSettings) -> Values {
     let ca_file = ca_file.as_ref().map(|path| path.to_string_lossy());
     vec![
         ("url", Some(quoted(url))),
-        ("password", struck(password.as_ref())),
+        ("password", redacted(password.as_ref())),
         ("ca_file", ca_file.map(quoted)),
     ]
 }
@@ -261,8 +275,8 @@ fn rails_values(rails: &Rails) -> Values {
         max_purge_share_per_day,
         max_orphan_rows_per_day,
         max_purge_rows_per_24h,
-        min_files_share,
-        max_repairs_per_day,
+        min_share_of_usual,
+        max_repairs_per_week,
     } = rails;
     vec![
         ("recheck_after", Some(length(*recheck_after))),
@@ -282,8 +296,11 @@ fn rails_values(rails: &Rails) -> Values {
             "max_purge_rows_per_24h",
             Some(max_purge_rows_per_24h.to_string()),
         ),
-        ("min_files_share", Some(share(*min_files_share))),
-        ("max_repairs_per_day", Some(max_repairs_per_day.to_string())),
+        ("min_share_of_usual", Some(share(*min_share_of_usual))),
+        (
+            "max_repairs_per_week",
+            Some(max_repairs_per_week.to_string()),
+        ),
     ]
 }
 
@@ -292,15 +309,20 @@ fn share(share: f64) -> String {
 }
 
 fn republish_values(republish: &Republish) -> Values {
-    let (mode, command) = match republish {
+    let (mode, publisher) = match republish {
         Republish::Native => ("native", None),
         Republish::Defer => ("defer", None),
-        Republish::Command(command) => {
-            let command = toml::Value::from(command.clone());
-            ("command", Some(command.to_string()))
-        }
+        Republish::Command(publisher) => ("command", Some(publisher)),
     };
-    vec![("mode", Some(quoted(mode))), ("command", command)]
+    let command = publisher.map(|publisher| toml::Value::from(publisher.command.clone()));
+    vec![
+        ("mode", Some(quoted(mode))),
+        ("command", command.map(|command| command.to_string())),
+        (
+            "timeout",
+            publisher.map(|publisher| length(publisher.timeout)),
+        ),
+    ]
 }
 
 fn notify_values(notify: &NotifySettings) -> Values {
@@ -313,7 +335,7 @@ fn http_values(http: &HttpSettings) -> Values {
     let HttpSettings { listen, token } = http;
     vec![
         ("listen", Some(quoted(listen.to_string()))),
-        ("token", struck(token.as_ref())),
+        ("token", redacted(token.as_ref())),
     ]
 }
 

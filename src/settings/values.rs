@@ -1,5 +1,5 @@
-//! From the text or number of one key to its type. Each function yields the value, or says what
-//! would be allowed; who found it, and where, is the reader's to tell.
+//! Parses the text or number of one key. Each function returns the value, or a description of what
+//! is allowed; the reader adds which key it is and where it was found.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,20 +12,20 @@ use url::{Host, Url};
 
 use super::problem::Origin;
 use super::reader::Parsed;
-use super::{Hours, Mode};
+use super::{Hours, Mode, ReadAs};
 use crate::model::KeyPolicy;
 use crate::schedule::Cron;
 
-/// Longest part of a found value that is told.
+/// Maximum length of a found value in a message, in characters.
 const SHOWN: usize = 80;
 
-/// A value as a layer gave it.
+/// A raw value from a layer.
 pub(super) enum Raw {
-    /// Nothing.
+    /// Not set.
     Absent,
-    /// A text of the file.
+    /// A string in the file.
     Text(String),
-    /// A text of the environment: may mean a number or a list.
+    /// A string from the environment, which may stand for a number or a list.
     Loose(String),
     /// A whole number.
     Whole(i64),
@@ -33,7 +33,7 @@ pub(super) enum Raw {
     Float(f64),
     /// `true` or `false`.
     Bool(bool),
-    /// A list; `None` if not all of it is text.
+    /// A list; `None` if not all items are strings.
     List(Option<Vec<String>>),
     /// A section.
     Section,
@@ -70,12 +70,12 @@ impl Raw {
         }
     }
 
-    /// The value as it may be told: short, on one line, passwords of URLs struck out.
+    /// The value for messages: short, on one line, with passwords in URLs redacted.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Absent => "nothing".into(),
             Self::Text(text) | Self::Loose(text) => {
-                let struck = strike(text);
+                let struck = redact(text);
                 let mut cut: String = struck.chars().take(SHOWN).collect();
                 if cut.len() < struck.len() {
                     cut.push('…');
@@ -100,8 +100,8 @@ fn texts(all: Vec<config::Value>) -> Option<Vec<String>> {
         .collect()
 }
 
-/// Whatever in a text could be the secret of a URL, struck out, also where it is no proper URL.
-fn strike(text: &str) -> String {
+/// Redacts everything that could be a secret in a URL, even if the text is not a valid URL.
+fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         let doubtful = text.contains('@') || text.to_lowercase().contains("pass");
         return if doubtful { "****".into() } else { text.into() };
@@ -120,7 +120,7 @@ fn strike(text: &str) -> String {
     format!("{scheme}://{rest}")
 }
 
-/// A secret. What `config show` prints in a secret's place is not one.
+/// A secret. The placeholder that `config show` prints for a secret is refused.
 pub(super) fn secret(raw: &Raw) -> Parsed<String> {
     line(raw)
         .ok()
@@ -128,15 +128,15 @@ pub(super) fn secret(raw: &Raw) -> Parsed<String> {
         .ok_or_else(|| "the secret itself, a text on one line".into())
 }
 
-/// A text on one line, not empty.
+/// A non-empty text on one line.
 pub(super) fn line(raw: &Raw) -> Parsed<String> {
     raw.text()
         .filter(|text| !text.is_empty() && !text.contains(char::is_control))
         .map(str::to_owned)
-        .ok_or_else(|| "a text on one line, in quotes, not empty".into())
+        .ok_or_else(|| "a non-empty text on one line, in quotes".into())
 }
 
-/// A path, not empty.
+/// A non-empty path.
 pub(super) fn path(raw: &Raw) -> Parsed<PathBuf> {
     line(raw)
         .map(PathBuf::from)
@@ -152,7 +152,7 @@ pub(super) fn word(raw: &Raw) -> Parsed<String> {
         .ok_or_else(|| "a word of letters, digits and . _ - : in quotes".into())
 }
 
-/// A table's name, with its schema where it has one.
+/// The name of a table, optionally with its schema.
 pub(super) fn table(raw: &Raw) -> Parsed<String> {
     let part = |part: &str| {
         part.len() <= 63
@@ -162,10 +162,10 @@ pub(super) fn table(raw: &Raw) -> Parsed<String> {
     line(raw)
         .ok()
         .filter(|text| text.split('.').count() <= 2 && text.split('.').all(part))
-        .ok_or_else(|| "a table's name such as \"api.data_lake_catalog\"".into())
+        .ok_or_else(|| "a table name such as \"api.data_lake_catalog\"".into())
 }
 
-/// Anything that reads itself from a text.
+/// Any type that can be parsed from a string.
 pub(super) fn parsed<T: FromStr>(want: &str) -> impl Fn(&Raw) -> Parsed<T> {
     move |raw| {
         raw.text()
@@ -191,7 +191,7 @@ where
     }
 }
 
-/// A share of a whole.
+/// A share from 0 to 1.
 pub(super) fn share(raw: &Raw) -> Parsed<f64> {
     let number = match raw {
         Raw::Float(number) => Some(*number),
@@ -205,7 +205,7 @@ pub(super) fn share(raw: &Raw) -> Parsed<f64> {
         .ok_or_else(|| "a share from 0 to 1".into())
 }
 
-/// A duration of at least `least` and at most `most`.
+/// A duration from `least` to `most`.
 pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&Raw) -> Parsed<Duration> {
     move |raw| {
         raw.text()
@@ -250,7 +250,7 @@ fn bytes_of(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Bytes as [`bytes`] reads them, in the largest unit that leaves no rest.
+/// Bytes in the format that [`bytes`] reads, in the largest unit that divides them evenly.
 pub(super) fn bytes_text(size: u64) -> String {
     let fits = UNITS[..3].iter().rev();
     fits.filter(|(_, factor)| size >= *factor && size.is_multiple_of(*factor))
@@ -259,12 +259,12 @@ pub(super) fn bytes_text(size: u64) -> String {
         .unwrap_or_else(|| size.to_string())
 }
 
-/// A zone of the IANA database.
+/// A time zone of the IANA database.
 pub(super) fn zone(raw: &Raw) -> Parsed<Tz> {
     let text = raw.text().unwrap_or_default();
     text.parse().map_err(|_| match nearest_zone(text) {
-        Some(near) => format!("a zone of the IANA database; did you mean \"{near}\"?"),
-        None => "a zone of the IANA database such as \"America/Chicago\"".into(),
+        Some(near) => format!("a time zone of the IANA database; did you mean \"{near}\"?"),
+        None => "a time zone of the IANA database such as \"America/Chicago\"".into(),
     })
 }
 
@@ -286,6 +286,15 @@ pub(super) fn mode(raw: &Raw) -> Parsed<Mode> {
     }
 }
 
+/// `anonymous` or `login`.
+pub(super) fn read_as(raw: &Raw) -> Parsed<ReadAs> {
+    match raw.text() {
+        Some("anonymous") => Ok(ReadAs::Anonymous),
+        Some("login") => Ok(ReadAs::Login),
+        _ => Err("\"anonymous\" or \"login\"".into()),
+    }
+}
+
 /// `accept` or `migrate`.
 pub(super) fn key_policy(raw: &Raw) -> Parsed<KeyPolicy> {
     match raw.text() {
@@ -295,7 +304,7 @@ pub(super) fn key_policy(raw: &Raw) -> Parsed<KeyPolicy> {
     }
 }
 
-/// Hours of the day such as `10:30-23:00`; `24:00` is the midnight after.
+/// Hours of the day such as `10:30-23:00`; `24:00` is midnight at the end of the day.
 pub(super) fn hours(raw: &Raw) -> Parsed<Hours> {
     let time = |text: &str| match text.trim() {
         "24:00" => Some(NaiveTime::MIN),
@@ -309,7 +318,7 @@ pub(super) fn hours(raw: &Raw) -> Parsed<Hours> {
         .ok_or_else(|| "hours of the day such as \"10:30-23:00\"".into())
 }
 
-/// A cron text with seconds that comes round at all.
+/// A cron expression with seconds that matches some time at all.
 pub(super) fn cron(raw: &Raw) -> Parsed<String> {
     const WANT: &str = "six cron fields, seconds first, such as \"0 */30 * * * *\"";
     let text = raw.text().ok_or(WANT)?;
@@ -318,7 +327,7 @@ pub(super) fn cron(raw: &Raw) -> Parsed<String> {
         .map_err(|error| format!("{WANT} ({})", error.to_string().escape_debug()))
 }
 
-/// A list of texts.
+/// A list of strings.
 pub(super) fn list(raw: &Raw) -> Parsed<Vec<String>> {
     let all = match raw {
         Raw::List(all) => all.clone(),
@@ -329,11 +338,11 @@ pub(super) fn list(raw: &Raw) -> Parsed<Vec<String>> {
         _ => None,
     };
     all.filter(|all| !all.is_empty())
-        .ok_or_else(|| "a list of texts such as [\"docker\", \"run\"]".into())
+        .ok_or_else(|| "a list of strings such as [\"docker\", \"run\"]".into())
 }
 
-/// A URL of one of `schemes`, such as `example`. Nothing goes unencrypted over a network, and no
-/// URL but a database's holds a password.
+/// A URL with one of `schemes`, such as `example`. Unencrypted URLs are allowed only for this
+/// machine, and only the URL of a database may contain a password.
 pub(super) fn url(schemes: &'static [&'static str], example: &str) -> impl Fn(&Raw) -> Parsed<Url> {
     move |raw| {
         let want = format!("a URL such as \"{example}\"");
@@ -348,7 +357,7 @@ pub(super) fn url(schemes: &'static [&'static str], example: &str) -> impl Fn(&R
             "memory" => Ok(url),
             scheme => {
                 if scheme == "http" && !is_loopback(&url) {
-                    return Err("https: http is allowed to a loopback host only".into());
+                    return Err("https; http is allowed only to this machine".into());
                 }
                 if !url.username().is_empty() || url.password().is_some() {
                     return Err(format!("{want}, without user or password in it"));
@@ -362,12 +371,12 @@ pub(super) fn url(schemes: &'static [&'static str], example: &str) -> impl Fn(&R
     }
 }
 
-/// An address to send messages to; it may hold whatever secrets it likes.
+/// An address to send messages to, which may contain secrets.
 pub(super) fn hook(raw: &Raw) -> Parsed<Url> {
     raw.text()
         .and_then(|text| text.parse::<Url>().ok())
         .filter(|url| url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url)))
-        .ok_or_else(|| "an https URL, or http to a loopback host".into())
+        .ok_or_else(|| "an https URL, or http to this machine".into())
 }
 
 fn host(url: Url, want: &str) -> Parsed<Url> {
@@ -384,7 +393,7 @@ fn local(url: Url, want: &str) -> Parsed<Url> {
         return Err(format!("{want}, with three slashes before the path"));
     }
     if !path.starts_with('/') || path.len() < 2 {
-        return Err(format!("{want}, with a whole path"));
+        return Err(format!("{want}, with an absolute path"));
     }
     Ok(url)
 }

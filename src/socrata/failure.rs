@@ -1,8 +1,8 @@
-//! What can go wrong between us and a portal, and what its error bodies say.
+//! Errors between us and a portal, and the parsing of its error bodies.
 //!
-//! Errors come in two JSON shapes, from the portal's front and from the server behind it, as HTML
-//! from the load balancer, and as nothing at all. Their text is foreign: it is cut to 300
-//! characters and its control characters are escaped before anyone sees it.
+//! Errors come in two JSON formats, from the portal's front end and from the server behind it, as
+//! HTML from the load balancer, or with an empty body. Their text is untrusted: it is cut to 300
+//! characters and its control characters are escaped before it is shown.
 
 use std::borrow::Cow;
 
@@ -10,48 +10,54 @@ use reqwest::StatusCode;
 use reqwest::header::LOCATION;
 use serde::Deserialize;
 
+use super::denial::Denial;
 use super::portal::Answer;
 use super::write::WriteSummary;
 use crate::model::DatasetId;
 
-/// The portal cannot be used as the settings describe it.
+/// The portal cannot be used with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum PortalError {
     /// Not the root of a portal, or plain HTTP to another machine.
-    #[error("use portal {0:?}: want https://host/ (http:// for this machine only), nothing else")]
+    #[error(
+        "socrata.url is {0:?}; expected https://host/ and nothing else (http:// only for this machine)"
+    )]
     Url(String),
-    /// The app token has characters that no header can carry.
-    #[error("use socrata.app_token: it has characters that cannot be sent")]
+    /// The app token contains characters that are not allowed in a header.
+    #[error("socrata.app_token contains characters that cannot be sent")]
     AppToken,
-    /// No HTTP client, for want of certificate authorities as a rule.
-    #[error("prepare the HTTP client")]
+    /// The HTTP client could not be created, usually because there are no certificate authorities.
+    #[error("cannot create the HTTP client")]
     Client(#[source] reqwest::Error),
-    /// A secret that writing needs is not given.
-    #[error("write to the portal without {0}")]
+    /// A secret required for writing is not set.
+    #[error("{0} is not set; writing to the portal needs it")]
     MissingSecret(&'static str),
+    /// A secret required for reading with a login is not set.
+    #[error("{0} is not set; socrata.read_as = \"login\" needs it")]
+    MissingReadLogin(&'static str),
 }
 
-/// A table that cannot be read or written as the settings describe it.
+/// A table cannot be read or written with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The table has no such column.
-    #[error("find column {column:?} in {id}")]
+    #[error("{id} has no column {column:?}")]
     NoColumn {
         /// The table.
         id: DatasetId,
         /// The column.
         column: String,
     },
-    /// A name that cannot stand in a query.
-    #[error("use column name {column:?} of {id} in a query")]
+    /// A name that cannot be used in a query.
+    #[error("the name of column {column:?} of {id} cannot be used in a query")]
     Name {
         /// The table.
         id: DatasetId,
         /// The column.
         column: String,
     },
-    /// Keys must be text; days must be dates or text.
-    #[error("use column {column:?} of {id}: its type is {found}, want {wanted}")]
+    /// A key column must be text; a day column must be a date or text.
+    #[error("column {column:?} of {id} has type {found}; expected {wanted}")]
     Type {
         /// The table.
         id: DatasetId,
@@ -59,182 +65,202 @@ pub enum TableError {
         column: String,
         /// Its type.
         found: String,
-        /// The types that would do.
+        /// The types that are allowed.
         wanted: &'static str,
     },
 }
 
-/// One request failed, after all its tries.
+/// One request failed, after all its attempts.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// Nothing was sent.
-    #[error("connect to the portal")]
+    #[error("cannot connect to the portal")]
     Connect(#[source] reqwest::Error),
-    /// It was sent, or may have been, and no whole answer came.
-    #[error("hear the portal's answer to its end")]
+    /// The request was sent, or may have been, and no complete answer was received.
+    #[error("the portal's answer broke off")]
     Lost(#[source] reqwest::Error),
-    /// An answer that says no.
-    #[error("get more than status {status} from the portal: {message}")]
+    /// An answer with an error status.
+    #[error("the portal answered with status {status}: {message}")]
     Status {
         /// HTTP status.
         status: u16,
-        /// The portal's code for it, such as `permission_denied`.
+        /// The portal's error code, such as `permission_denied`.
         code: Option<String>,
-        /// The portal's words, cut and escaped.
+        /// The portal's message, cut and escaped.
         message: String,
     },
-    /// We follow no redirects.
-    #[error("read an answer that redirects to {target}")]
+    /// An answer that denies access, or says that the table does not exist.
+    #[error("{denial} (status {status}: {message}); {}", denial.todo())]
+    Denied {
+        /// What it means.
+        denial: Denial,
+        /// HTTP status: 401, 403 or 404.
+        status: u16,
+        /// The portal's message, cut and escaped.
+        message: String,
+    },
+    /// A redirect, which is not followed.
+    #[error("the portal redirects to {target}, and redirects are not followed")]
     Redirect {
-        /// Where to, cut and escaped.
+        /// Its target, cut and escaped.
         target: String,
     },
-    /// Not JSON, or not to its end.
-    #[error("read the portal's answer as JSON: it is {what}")]
+    /// The answer is not JSON, or not complete.
+    #[error("the portal's answer is not JSON: it is {what}")]
     NotJson {
-        /// What it is.
+        /// What it is instead.
         what: &'static str,
     },
-    /// An answer larger than any page should be.
-    #[error("read an answer of more than {limit} bytes")]
+    /// The answer is larger than any page should be.
+    #[error("the portal's answer is longer than {limit} bytes")]
     TooBig {
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Nothing but 202 for as long as we had patience.
-    #[error("wait for the portal to finish what it accepted")]
+    /// The portal answered only 202 until the time limit.
+    #[error("the portal accepted the request and did not finish it in time")]
     StillWorking,
-    /// Nothing was sent: the time in which it may begin was over.
-    #[error("begin a request while there is time for it: the lease may be over before it is")]
+    /// Nothing was sent: there was not enough time left to start the request.
+    #[error("there is no time for another request: the lease might expire before its answer")]
     TooLate,
 }
 
-/// Why a read proves nothing.
+/// A read that is inconclusive.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A request failed.
-    #[error("read {what} of {id}")]
+    #[error("cannot read {what} of {id}")]
     Request {
         /// The table.
         id: DatasetId,
         /// What was read.
         what: String,
-        /// How it failed.
+        /// The cause.
         source: RequestError,
     },
     /// Every answer came from a replica that is behind.
-    #[error("read {what} of {id} from an up-to-date replica in {tries} tries")]
+    #[error("cannot read {what} of {id}: no replica was up to date in {tries} attempts")]
     OutOfDate {
         /// The table.
         id: DatasetId,
         /// What was read.
         what: String,
-        /// How often it was asked.
+        /// Number of attempts.
         tries: u32,
     },
-    /// The data changed under the read, each time it was begun.
-    #[error("read {what} of {id} while it stands still, in {starts} starts: {why}")]
+    /// Some answers did not say whether they are up to date, which the caller requires.
+    #[error(
+        "cannot rely on {what} of {id}: the portal does not say that its answers are up to date"
+    )]
+    FreshnessUnknown {
+        /// The table.
+        id: DatasetId,
+        /// What was read.
+        what: String,
+    },
+    /// The data changed during every attempt to read it.
+    #[error("cannot read {what} of {id}: the data changed during each of {starts} attempts: {why}")]
     Unsteady {
         /// The table.
         id: DatasetId,
         /// What was read.
         what: String,
-        /// How often it was begun.
+        /// Number of attempts.
         starts: u32,
-        /// What changed last.
+        /// What changed during the last one.
         why: String,
     },
-    /// The portal's answers cannot all be true.
-    #[error("believe what the portal says of {what} of {id}: {why}")]
+    /// The portal's answers contradict each other.
+    #[error("the portal's answers about {what} of {id} contradict each other: {why}")]
     Contradiction {
         /// The table.
         id: DatasetId,
         /// What was read.
         what: String,
-        /// How they contradict.
+        /// The contradiction.
         why: String,
     },
-    /// Columns or row identifier are not what they were when the table was looked up.
-    #[error("read {what} of {id}: its columns or row identifier changed")]
+    /// The columns or the row identifier have changed since the table's metadata were read.
+    #[error("cannot read {what} of {id}: its columns or its row identifier changed")]
     Reshaped {
         /// The table.
         id: DatasetId,
         /// What was read.
         what: String,
     },
-    /// A 2.0 table: other rules for order, case and limits.
-    #[error("read {what} of {id}: it stands on the portal's old backend")]
+    /// A table on the 2.0 backend, which has other rules for order, case and limits.
+    #[error("cannot read {what} of {id}: the dataset is on the portal's old backend")]
     Legacy {
         /// The table.
         id: DatasetId,
         /// What was read.
         what: String,
     },
-    /// A key that no URL can hold.
-    #[error("ask {id} for a key of {bytes} bytes")]
+    /// A key that is too long for a URL.
+    #[error("a key of {bytes} bytes is too long to be requested from {id}")]
     KeyTooLong {
         /// The table.
         id: DatasetId,
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
     },
 }
 
-/// Why a write did not come to its end. `done` is what was sent and answered before.
+/// A write that was not completed. `done` is what was sent and answered before.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The metadata could not be read, so nothing was sent.
-    #[error("make sure of the row identifier of {id}")]
+    #[error("cannot verify the row identifier of {id}")]
     Unread {
         /// The table.
         id: DatasetId,
-        /// Why not.
+        /// The cause.
         source: Box<ReadError>,
     },
     /// Without the right row identifier a write is not idempotent. Nothing was sent.
-    #[error("write to {id}: its row identifier is {found:?}, want {wanted:?}")]
+    #[error("cannot write to {id}: its row identifier is {found:?}, expected {wanted:?}")]
     RowIdentifier {
         /// The table.
         id: DatasetId,
-        /// The portal's.
+        /// The portal's row identifier.
         found: Option<String>,
         /// Our key column.
         wanted: String,
     },
     /// A row or key that must not be sent. Nothing was sent.
-    #[error("send row {ordinal} to {id}: {why}")]
+    #[error("cannot send row {ordinal} to {id}: {why}")]
     Row {
         /// The table.
         id: DatasetId,
-        /// Its place in the call, from 0.
+        /// Its index in the call, from 0.
         ordinal: usize,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The portal refused a chunk whole: nothing of it is applied.
-    #[error("write to {id}, after {} rows", done.sent)]
+    /// The portal refused a chunk as a whole: none of it was applied.
+    #[error("cannot write to {id}; {} rows were written before", done.sent)]
     Refused {
         /// The table.
         id: DatasetId,
-        /// What was done before.
+        /// What was written before.
         done: Box<WriteSummary>,
         /// The refusal.
         source: RequestError,
     },
-    /// Nobody knows whether a chunk is applied. Reading back tells.
-    #[error("learn whether a chunk written to {id}, after {} rows, was applied", done.sent)]
+    /// It is unknown whether a chunk was applied. Only reading the rows shows it.
+    #[error("it is unknown whether {id} applied a chunk that was written after {} rows", done.sent)]
     Unknown {
         /// The table.
         id: DatasetId,
-        /// What was done before.
+        /// What was written before.
         done: Box<WriteSummary>,
-        /// How the last try ended.
+        /// The error of the last attempt.
         source: RequestError,
     },
 }
 
 impl WriteError {
-    /// Whether nothing of what was sent can still be carried out.
+    /// Whether none of the requests sent can still be carried out.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {
@@ -265,22 +291,31 @@ impl RequestError {
         }
     }
 
-    /// Whether the same request may succeed another time.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether the same request may succeed later.
+    pub(super) fn may_succeed_later(&self) -> bool {
         match self {
             Self::Connect(error) => !error.is_builder(),
             Self::Lost(_) | Self::NotJson { .. } | Self::StillWorking => true,
-            Self::Status { .. } | Self::Redirect { .. } | Self::TooBig { .. } | Self::TooLate => {
-                false
-            }
+            Self::Status { .. }
+            | Self::Denied { .. }
+            | Self::Redirect { .. }
+            | Self::TooBig { .. }
+            | Self::TooLate => false,
         }
     }
 
-    /// The HTTP status, if that is what went wrong.
+    /// Whether the portal seems to be down, as opposed to refusing this request.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        let again = |status| matches!(status, 408 | 429 | 500..=599);
+        self.may_succeed_later() || self.status().is_some_and(again)
+    }
+
+    /// The HTTP status, if that is the error.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status { status, .. } => Some(*status),
+            Self::Status { status, .. } | Self::Denied { status, .. } => Some(*status),
             Self::Connect(_)
             | Self::Lost(_)
             | Self::Redirect { .. }
@@ -292,7 +327,7 @@ impl RequestError {
     }
 }
 
-/// Both JSON shapes at once: `code` from the front, `errorCode` from behind.
+/// Both JSON formats at once: `code` from the front end, `errorCode` from the server behind it.
 #[derive(Default, Deserialize)]
 struct ErrorBody<'a> {
     #[serde(borrow, default)]
@@ -303,23 +338,32 @@ struct ErrorBody<'a> {
     error_code: Option<Cow<'a, str>>,
 }
 
-/// What an answer says that is no success.
+/// The error in an answer that is not a success.
 pub(super) fn of_answer(answer: &Answer) -> RequestError {
     if answer.status.is_redirection()
         && let Some(target) = answer.headers.get(LOCATION)
     {
         return RequestError::redirected(&String::from_utf8_lossy(target.as_bytes()));
     }
-    let (code, message) = words(&answer.body);
-    RequestError::Status {
-        status: answer.status.as_u16(),
-        code,
-        message: message.unwrap_or_else(|| reason(answer.status)),
+    let status = answer.status.as_u16();
+    let (code, message) = code_and_message(&answer.body);
+    let message = message.unwrap_or_else(|| reason(answer.status));
+    match Denial::of(answer, &message) {
+        Some(denial) => RequestError::Denied {
+            denial,
+            status,
+            message,
+        },
+        None => RequestError::Status {
+            status,
+            code,
+            message,
+        },
     }
 }
 
 /// Code and message of an error body.
-pub(super) fn words(body: &[u8]) -> (Option<String>, Option<String>) {
+pub(super) fn code_and_message(body: &[u8]) -> (Option<String>, Option<String>) {
     let body = body.trim_ascii();
     if let Ok(ErrorBody {
         message,
@@ -337,25 +381,25 @@ pub(super) fn words(body: &[u8]) -> (Option<String>, Option<String>) {
 }
 
 fn reason(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or("no words").to_owned()
+    status.canonical_reason().unwrap_or("no message").to_owned()
 }
 
-/// Whether the answer is the portal's no to our app token.
+/// Whether the answer refuses our app token.
 pub(super) fn refuses_token(answer: &Answer) -> bool {
-    let (_, message) = words(&answer.body);
+    let (_, message) = code_and_message(&answer.body);
     let message = message.unwrap_or_default().to_ascii_lowercase();
     answer.status == StatusCode::FORBIDDEN && message.contains("invalid app_token")
 }
 
-/// Whether the answer says that the rows are in, though something after them failed.
-pub(super) fn saved_nonetheless(answer: &Answer) -> bool {
-    let (_, message) = words(&answer.body);
+/// Whether the answer says that the rows were saved although something failed afterwards.
+pub(super) fn says_rows_were_saved(answer: &Answer) -> bool {
+    let (_, message) = code_and_message(&answer.body);
     answer.status == StatusCode::BAD_REQUEST
         && message.is_some_and(|message| message.starts_with("Row data was saved."))
 }
 
-/// Foreign text as it may be shown: at most 300 characters, control characters escaped.
-fn harmless(text: &str) -> String {
+/// Untrusted text made safe to show: at most 300 characters, control characters escaped.
+pub(super) fn harmless(text: &str) -> String {
     let shown = |c: char| -> String {
         if is_unseen(c) {
             c.escape_unicode().collect()
@@ -374,7 +418,7 @@ fn harmless(text: &str) -> String {
     harmless
 }
 
-/// Control characters, and those that turn the direction of what follows.
+/// Whether a character is a control character or changes the direction of the text after it.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -393,10 +437,11 @@ mod tests {
             body: body.into(),
             requests: 1,
             with_token: true,
+            with_login: false,
         }
     }
 
-    fn said(body: &str) -> (Option<String>, String) {
+    fn parsed(body: &str) -> (Option<String>, String) {
         match of_answer(&answer(400, body)) {
             RequestError::Status { code, message, .. } => (code, message),
             other => panic!("{other}"),
@@ -405,38 +450,38 @@ mod tests {
 
     #[test]
     fn both_json_shapes_are_read() {
-        let (code, message) = said(
+        let (code, message) = parsed(
             r#"{"code":"dataset.missing","error":true,"message":"Not found","data":{"id":"zzzz-zzzz"}}"#,
         );
         assert_eq!(
             (code.as_deref(), &*message),
             (Some("dataset.missing"), "Not found")
         );
-        let (code, message) = said(
+        let (code, message) = parsed(
             r#"{"message":"No such \u0063olumn: x","errorCode":"query.soql.no-such-column","data":{}}"#,
         );
         assert_eq!(code.as_deref(), Some("query.soql.no-such-column"));
         assert_eq!(message, "No such column: x");
         let (code, message) =
-            said("{\n  \"error\" : true,\n  \"message\" : \"Unrecognized arguments [x]\"\n}");
+            parsed("{\n  \"error\" : true,\n  \"message\" : \"Unrecognized arguments [x]\"\n}");
         assert_eq!((code, &*message), (None, "Unrecognized arguments [x]"));
     }
 
     #[test]
-    fn pages_and_nothing_are_told_in_few_words() {
-        assert_eq!(said("<html>\n503</html>").1, "a web page");
-        assert_eq!(said("").1, "Bad Request");
-        assert_eq!(said("try later\n").1, "try later");
+    fn a_web_page_or_an_empty_body_gets_a_short_message() {
+        assert_eq!(parsed("<html>\n503</html>").1, "a web page");
+        assert_eq!(parsed("").1, "Bad Request");
+        assert_eq!(parsed("try later\n").1, "try later");
     }
 
     #[test]
-    fn hostile_words_are_cut_and_escaped() {
+    fn hostile_messages_are_cut_and_escaped() {
         let body = serde_json::json!({"message": "\u{1b}[2J\r\n\u{202e}evil".to_owned() + &"x".repeat(9_999)});
-        let (_, message) = said(&body.to_string());
+        let (_, message) = parsed(&body.to_string());
         assert!(message.starts_with("\\u{1b}[2J\\u{d}\\u{a}\\u{202e}evil"));
         assert_eq!(message.chars().count(), 300);
         assert!(!message.chars().any(is_unseen));
-        let (_, message) = said(&"\u{0}".repeat(9_999));
+        let (_, message) = parsed(&"\u{0}".repeat(9_999));
         assert!(message.chars().count() <= 300);
     }
 

@@ -1,17 +1,23 @@
-//! The portal client. Every trap of the Socrata API is the business of this folder and of nobody
-//! else: replicas that lag, pages that shift, bodies cut short behind a 200, answers that are
-//! lost after the write was applied, limits that truncate without a word.
+//! The portal client. All pitfalls of the Socrata API are handled in this folder and nowhere else:
+//! replicas that lag, pages that shift, bodies cut short despite a 200, answers lost after a write
+//! was applied, limits that truncate silently.
 //!
-//! [`Portal`] is the shared HTTP side. [`Reader`] reads and can do no harm; [`Writer`] is the only
-//! code that changes a portal, and every write of it may be repeated safely. What they return is
-//! certain as far as a portal allows; what is not certain is an error, or counted as doubtful.
-//! What the rows mean, and whether a write took effect, is for the callers.
+//! [`Portal`] is the shared HTTP side. [`Reader`] reads and cannot change anything; only [`Writer`]
+//! changes a portal, and each of its writes can safely be repeated. Their results are certain as
+//! far as a portal allows; anything uncertain is an error or counted as doubtful. What the rows
+//! mean, and whether a write took effect, is left to the callers.
 
+mod address;
+mod attempts;
+mod denial;
 mod failure;
-mod look;
+mod fields;
+mod login;
 mod observer;
 mod page;
+mod pick;
 mod portal;
+mod probe;
 mod read;
 mod retry;
 mod scan;
@@ -24,16 +30,18 @@ mod write;
 
 use crate::model::{DatasetId, PublishedRow, TableShape};
 
+pub use attempts::Freshness;
+pub use denial::Denial;
 pub use failure::{PortalError, ReadError, RequestError, TableError, WriteError};
-pub use look::Freshness;
 pub use observer::{Exchange, OPERATIONS, Observer, RETRY_REASONS};
+pub use pick::ByKey;
 pub use portal::{Portal, Traffic};
 pub use read::{DayRead, DaySurvey, PublishedKeys, Reader, Survey};
 pub use retry::Patience;
 pub use table::Table;
 pub use write::{Permit, WriteSummary, Writer};
 
-/// Reads a body as every kind of answer there is, and hands over its rows: see [`crate::fuzzing`].
+/// Parses a body as every kind of answer: see [`crate::fuzzing`].
 pub(crate) fn read_as_anything(
     body: &[u8],
     shape: &TableShape,
@@ -47,5 +55,5 @@ pub(crate) fn read_as_anything(
     });
     let _ = summary::Counts::read(body);
     let _ = table::parse(body, &id);
-    let _ = failure::words(body);
+    let _ = failure::code_and_message(body);
 }

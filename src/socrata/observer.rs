@@ -1,12 +1,12 @@
-//! What a portal tells of its traffic to whoever measures it.
+//! Reports a portal's traffic for measuring.
 //!
-//! The client keeps counts of its own, which end with it. An [`Observer`] hears of every request
-//! as it ends, so that durations can be measured, and counts go on when new settings bring a new
-//! client. The client knows nothing of what is made of it.
+//! The client has counts of its own, which end with it. An [`Observer`] receives every completed
+//! request, so that durations can be measured and counts continue when new settings create a new
+//! client. The client does not know what the observer does.
 
 use std::time::Duration;
 
-/// Every operation that a request may be for.
+/// All operations that a request can be for.
 pub const OPERATIONS: [&str; 9] = [
     "metadata",
     "survey",
@@ -19,7 +19,7 @@ pub const OPERATIONS: [&str; 9] = [
     "delete",
 ];
 
-/// Every reason for which a request is sent again.
+/// All reasons for sending a request again.
 pub const RETRY_REASONS: [&str; 9] = [
     "transport",
     "body",
@@ -32,22 +32,23 @@ pub const RETRY_REASONS: [&str; 9] = [
     "too_large",
 ];
 
-/// One request and what came of it.
+/// One request and its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// What it was for, one of [`OPERATIONS`].
+    /// Its operation, one of [`OPERATIONS`].
     pub operation: &'static str,
-    /// HTTP status; `None`: no answer came.
+    /// HTTP status; `None` if no answer was received.
     pub status: Option<u16>,
-    /// From its sending to the end of the answer's body, the throttle's wait left out.
+    /// From sending the request to the end of the answer's body, excluding the wait for the
+    /// throttle.
     pub took: Duration,
-    /// Bytes of its body.
+    /// Bytes of the request's body.
     pub sent: u64,
     /// Bytes of the answer's body, decompressed.
     pub received: u64,
 }
 
-/// Hears of a portal's traffic. Called while requests are under way, so it must not block.
+/// Observes a portal's traffic. Called while requests are in progress, so it must not block.
 pub trait Observer: Send + Sync {
     /// A request ended.
     fn exchanged(&self, exchange: Exchange);

@@ -1,13 +1,13 @@
-//! One portal over HTTP: the client, the throttle, the counters, and the reading loop.
+//! One portal over HTTP: the client, the throttle, the counters, and the loop for reads.
 //!
-//! An answer is a status, headers and a whole body, read piece by piece up to a limit while its
-//! place in the throttle is held. Redirects are never followed, so that no credential goes where
-//! it was not sent; plain HTTP is for loopback only. What a body means is left to the callers,
-//! except that a read's body must be JSON to its end: a cut or a login page is tried again.
+//! Reads carry no login unless `socrata.read_as` is `"login"`. An answer is a status, headers and a
+//! complete body, which is read in pieces up to a limit while the request holds its place in the
+//! throttle. Redirects are never followed, so that credentials are sent only where intended; plain
+//! HTTP is for loopback only. The callers interpret bodies, except that the body of a read must be
+//! complete JSON: a truncated body or a login page leads to another attempt.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,31 +16,36 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Client, Method, StatusCode, redirect};
+use reqwest::{Client, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use url::{Host, Url};
+use url::Url;
 
+use super::address::check_url;
 use super::failure::{self, PortalError, RequestError};
+use super::login::Login;
 use super::observer::{Exchange, Observer};
-use super::retry::{Patience, Tries, Verdict, asked_wait, verdict};
+use super::retry::{Patience, Tries, Verdict, verdict};
 use super::soql::{Query, encoded};
 use super::throttle::Throttle;
 use super::write::Permit;
 use crate::model::DatasetId;
-use crate::settings::SocrataSettings;
+use crate::outgoing::{self, Wire, asked_wait};
+use crate::settings::{ReadAs, SocrataSettings};
 
 const APP_TOKEN: HeaderName = HeaderName::from_static("x-app-token");
-/// Largest body that is not a page of rows, in bytes after decompression.
+/// Maximum size of a body that is not a page of rows, in bytes after decompression.
 const SMALL_BODY_BYTES: usize = 8 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 
-/// The shared HTTP side of a portal: every request of every dataset goes through one of these.
+/// The shared HTTP side of a portal: all requests for all datasets go through one of these.
 pub struct Portal {
     url: Url,
     http: Client,
+    /// Sent with every read, if `socrata.read_as` says so.
+    read_login: Option<Login>,
     app_token: Option<HeaderValue>,
     token_refused: AtomicBool,
     throttle: Throttle,
@@ -51,7 +56,7 @@ pub struct Portal {
     observer: OnceLock<Arc<dyn Observer>>,
 }
 
-/// What went over the wire so far.
+/// The traffic so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Requests sent again, by reason.
@@ -60,7 +65,7 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// Bytes of answers, decompressed.
     pub bytes_received: u64,
-    /// Time that requests waited for the throttle.
+    /// Total time that requests waited for the throttle.
     pub throttled: Duration,
 }
 
@@ -71,29 +76,24 @@ struct Counts {
     date: Option<DateTime<Utc>>,
 }
 
-/// A user and a password, for writing.
-#[derive(Clone, Copy)]
-pub(super) struct Credentials<'a> {
-    pub(super) user: &'a str,
-    pub(super) password: &'a SecretString,
-}
-
-/// What the JSON of a body must be.
+/// The expected kind of JSON in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Array,
     Object,
 }
 
-/// An answer, whole.
+/// A complete answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// Requests that it took.
+    /// Number of requests needed.
     pub(super) requests: u64,
-    /// Whether the request carried the app token.
+    /// Whether the request had the app token.
     pub(super) with_token: bool,
+    /// Whether the request had a login.
+    pub(super) with_login: bool,
 }
 
 impl fmt::Debug for Portal {
@@ -108,25 +108,30 @@ impl Portal {
     /// Prepares the client. Sends nothing.
     ///
     /// # Errors
-    /// If the URL is not the root of an `https` portal (`http` on loopback), or the app token
-    /// cannot be a header.
+    /// If the URL is not the root of an `https` portal (`http` on loopback), if the app token is
+    /// not allowed in a header, or if reading requires a login that is not set.
     pub fn open(settings: &SocrataSettings) -> Result<Arc<Self>, PortalError> {
         Self::open_with(settings, Patience::default())
     }
 
-    /// As [`Portal::open`], with another patience.
+    /// Like [`Portal::open`], with different retries and time limits.
     ///
     /// # Errors
-    /// As [`Portal::open`].
+    /// Like [`Portal::open`].
     pub fn open_with(
         settings: &SocrataSettings,
         patience: Patience,
     ) -> Result<Arc<Self>, PortalError> {
         check_url(&settings.url)?;
         let app_token = settings.app_token.as_ref().map(token_header).transpose()?;
+        let read_login = match settings.read_as {
+            ReadAs::Anonymous => None,
+            ReadAs::Login => Some(Login::of(settings, PortalError::MissingReadLogin)?),
+        };
         Ok(Arc::new(Self {
             url: settings.url.clone(),
             http: client(settings)?,
+            read_login,
             app_token,
             token_refused: AtomicBool::new(false),
             throttle: Throttle::new(settings.max_in_flight, settings.requests_per_second),
@@ -144,19 +149,19 @@ impl Portal {
         &self.url
     }
 
-    /// Has `observer` hear of all traffic from now on. The first one stays.
+    /// Registers an observer for all traffic from now on. Only the first one counts.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
-        let _ = self.observer.set(observer); // set already: the first one stays
+        let _ = self.observer.set(observer); // an observer that is already set is kept
     }
 
-    /// How many requests were sent so far, by operation and HTTP status; status 0 are those
+    /// Number of requests sent so far, by operation and HTTP status; 0 is the status of requests
     /// without an answer.
     #[must_use]
     pub fn requests(&self) -> BTreeMap<(&'static str, u16), u64> {
         self.counts().requests.clone()
     }
 
-    /// What went over the wire so far.
+    /// The traffic so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let traffic = self.counts().traffic.clone();
@@ -166,30 +171,36 @@ impl Portal {
         }
     }
 
-    /// The portal's clock, by the `Date` of its last answer.
+    /// Whether the portal has refused the app token.
+    #[must_use]
+    pub fn refused_token(&self) -> bool {
+        self.token_refused.load(Ordering::Relaxed)
+    }
+
+    /// The portal's clock, from the `Date` header of its last answer.
     #[must_use]
     pub fn date(&self) -> Option<DateTime<Utc>> {
         self.counts().date
     }
 
-    /// Rows per page read.
+    /// Rows per page.
     pub(super) fn page_rows(&self) -> u64 {
         self.page_rows.into()
     }
 
-    /// Address of a dataset's rows.
+    /// URL of a dataset's rows.
     pub(super) fn rows_url(&self, id: &DatasetId) -> Url {
         self.at(&format!("/resource/{id}.json"))
     }
 
-    /// Address of a query on a dataset's rows.
+    /// URL of a query on a dataset's rows.
     pub(super) fn query_url(&self, id: &DatasetId, query: &Query) -> Url {
         let mut url = self.rows_url(id);
         query.put_on(&mut url);
         url
     }
 
-    /// Address of a dataset's metadata.
+    /// URL of a dataset's metadata.
     pub(super) fn metadata_url(&self, id: &DatasetId) -> Url {
         self.at(&format!("/api/views/{id}.json"))
     }
@@ -204,7 +215,7 @@ impl Portal {
         Tries::new(&self.patience, &self.dice)
     }
 
-    /// Reads a JSON document, trying again whatever may pass.
+    /// Reads a JSON document, and retries if a failure may be temporary.
     pub(super) async fn read(
         &self,
         operation: &'static str,
@@ -215,7 +226,7 @@ impl Portal {
         loop {
             requests += 1;
             let (failed, reason, asked) = match self.get(operation, &url).await {
-                Err(error) if error.may_pass() => (error, "transport", None),
+                Err(error) if error.may_succeed_later() => (error, "transport", None),
                 Err(error) => return Err(error),
                 Ok(answer) => match verdict(answer.status) {
                     Verdict::Done => match check_frame(&answer, frame) {
@@ -224,14 +235,14 @@ impl Portal {
                     },
                     Verdict::Poll => {
                         self.count_retry("accepted");
-                        if !tries.poll(asked_wait(&answer.headers)).await {
+                        if !tries.poll(asked_wait(&answer.headers, None)).await {
                             return Err(RequestError::StillWorking);
                         }
                         url = self.poll_url(url, &answer)?;
                         continue;
                     }
                     Verdict::Again(reason) => {
-                        let asked = asked_wait(&answer.headers);
+                        let asked = asked_wait(&answer.headers, None);
                         (failure::of_answer(&answer), reason, asked)
                     }
                     Verdict::Final if self.drop_token(&answer) => continue,
@@ -245,21 +256,23 @@ impl Portal {
         }
     }
 
-    async fn get(&self, operation: &'static str, url: &Url) -> Result<Answer, RequestError> {
-        self.send(operation, Method::GET, url, None, None).await
+    pub(super) async fn get(&self, what: &'static str, url: &Url) -> Result<Answer, RequestError> {
+        let login = self.read_login.as_ref();
+        self.send(what, Method::GET, url, login, None).await
     }
 
-    /// Uploads a JSON document, once, if `permit` still says so when its turn has come.
+    /// Uploads a JSON document in one attempt, if `permit` still allows it once the throttle lets
+    /// it through.
     pub(super) async fn post(
         &self,
         operation: &'static str,
         url: &Url,
-        credentials: Credentials<'_>,
+        login: &Login,
         body: Bytes,
         permit: &Permit,
     ) -> Result<Answer, RequestError> {
         let upload = Some((body, permit));
-        self.send(operation, Method::POST, url, Some(credentials), upload)
+        self.send(operation, Method::POST, url, Some(login), upload)
             .await
     }
 
@@ -268,7 +281,7 @@ impl Portal {
         operation: &'static str,
         method: Method,
         url: &Url,
-        credentials: Option<Credentials<'_>>,
+        login: Option<&Login>,
         upload: Option<(Bytes, &Permit)>,
     ) -> Result<Answer, RequestError> {
         let mut request = self.http.request(method, url.clone());
@@ -277,8 +290,8 @@ impl Portal {
         if let Some(token) = token {
             request = request.header(APP_TOKEN, token);
         }
-        if let Some(Credentials { user, password }) = credentials {
-            request = request.basic_auth(user, Some(password.expose_secret()));
+        if let Some(login) = login {
+            request = login.put_on(request);
         }
         let sent = upload.as_ref().map_or(0, |(body, _)| body.len());
         let permit = upload.as_ref().map(|(_, permit)| *permit);
@@ -289,12 +302,12 @@ impl Portal {
         if permit.is_some_and(|permit| !permit()) {
             return Err(RequestError::TooLate);
         }
-        let begun = Instant::now();
-        let most = self.most_bytes(operation);
-        let result = self.exchange(request, most).await;
-        let took = begun.elapsed();
+        let started = Instant::now();
+        let max_bytes = self.max_body_bytes(operation);
+        let result = self.exchange(request, max_bytes).await;
+        let took = started.elapsed();
         self.count(operation, sent, &result);
-        let (status, bytes) = seen(&result);
+        let (status, bytes) = status_and_bytes(&result);
         if let Some(observer) = self.observer.get() {
             observer.throttled(waited);
             observer.exchanged(Exchange {
@@ -308,16 +321,17 @@ impl Portal {
         let millis = took.as_millis();
         debug!(
             operation,
-            status, bytes, millis, "asked the portal: {operation}, status {status}"
+            status, bytes, millis, "portal request: {operation}, status {status}"
         );
         result.map(|answer| Answer {
             with_token,
+            with_login: login.is_some(),
             ..answer
         })
     }
 
-    /// Pages of rows are large; everything else is small, and parsed into a tree.
-    fn most_bytes(&self, operation: &str) -> usize {
+    /// Pages of rows are large; everything else is small and parsed into a tree.
+    fn max_body_bytes(&self, operation: &str) -> usize {
         match operation {
             "keys" | "rows" | "rows_by_key" | "keys_present" => self.patience.max_body_bytes,
             _ => SMALL_BODY_BYTES.min(self.patience.max_body_bytes),
@@ -327,12 +341,12 @@ impl Portal {
     async fn exchange(
         &self,
         request: reqwest::RequestBuilder,
-        most: usize,
+        max_bytes: usize,
     ) -> Result<Answer, RequestError> {
         let mut response = request.send().await.map_err(RequestError::of_transport)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let refused = !status.is_success();
-        let limit = most.min(if refused { SMALL_BODY_BYTES } else { most });
+        let limit = max_bytes.min(if refused { SMALL_BODY_BYTES } else { max_bytes });
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(RequestError::of_body)? {
             if body.len() + piece.len() > limit {
@@ -346,6 +360,7 @@ impl Portal {
             body,
             requests: 1,
             with_token: false,
+            with_login: false,
         })
     }
 
@@ -354,19 +369,23 @@ impl Portal {
         self.app_token.clone().filter(|_| usable)
     }
 
-    /// Whether the portal refused our app token, so that the request is to be sent without it.
-    /// A wrong token locks out even of public data, and it will not become right.
+    /// Whether the portal refused our app token, so that the request must be sent without it. A
+    /// wrong token prevents access even to public data, and trying it again does not help.
     pub(super) fn drop_token(&self, answer: &Answer) -> bool {
         if !answer.with_token || !failure::refuses_token(answer) {
             return false;
         }
         if !self.token_refused.swap(true, Ordering::Relaxed) {
-            warn!("the portal refuses socrata.app_token: going on without it");
+            warn!(
+                "the portal does not accept socrata.app_token: reading continues without it; \
+                 correct or remove it"
+            );
         }
         true
     }
 
-    /// Where to ask again after a 202: where it says, with the ticket it gives, or the same.
+    /// Where to send the next request after a 202: to the given location, with the given ticket, or
+    /// to the same URL.
     fn poll_url(&self, url: Url, answer: &Answer) -> Result<Url, RequestError> {
         let location = answer
             .headers
@@ -394,7 +413,7 @@ impl Portal {
     }
 
     fn count(&self, operation: &'static str, sent: usize, result: &Result<Answer, RequestError>) {
-        let (status, bytes) = seen(result);
+        let (status, bytes) = status_and_bytes(result);
         let mut counts = self.counts();
         *counts.requests.entry((operation, status)).or_default() += 1;
         counts.traffic.bytes_sent += sent as u64;
@@ -409,7 +428,7 @@ impl Portal {
     }
 }
 
-fn seen(result: &Result<Answer, RequestError>) -> (u16, usize) {
+fn status_and_bytes(result: &Result<Answer, RequestError>) -> (u16, usize) {
     result
         .as_ref()
         .map_or((0, 0), |answer| (answer.status.as_u16(), answer.body.len()))
@@ -431,30 +450,6 @@ fn with_ticket(mut url: Url, ticket: &str) -> Url {
     url
 }
 
-fn check_url(url: &Url) -> Result<(), PortalError> {
-    let plain = url.username().is_empty()
-        && url.password().is_none()
-        && url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none();
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
-    if plain && safe {
-        return Ok(());
-    }
-    let mut shown = url.clone();
-    let _ = shown.set_password(None); // fails only where there is none
-    Err(PortalError::Url(shown.to_string()))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
-
 fn token_header(token: &SecretString) -> Result<HeaderValue, PortalError> {
     let mut value =
         HeaderValue::from_str(token.expose_secret()).map_err(|_| PortalError::AppToken)?;
@@ -463,20 +458,14 @@ fn token_header(token: &SecretString) -> Result<HeaderValue, PortalError> {
 }
 
 fn client(settings: &SocrataSettings) -> Result<Client, PortalError> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("sodalake/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
+    outgoing::client(Wire::of(settings.url.scheme()))
         .connect_timeout(CONNECT_WITHIN.min(settings.request_timeout))
-        .timeout(settings.request_timeout);
-    if settings.url.scheme() == "http" {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(PortalError::Client)
+        .timeout(settings.request_timeout)
+        .build()
+        .map_err(PortalError::Client)
 }
 
-/// A read's body must be JSON of the right kind, to its end.
+/// Checks that a read's body is complete JSON of the right kind.
 fn check_frame(answer: &Answer, frame: Frame) -> Result<(), RequestError> {
     let text = answer.body.trim_ascii();
     let is_framed = match frame {

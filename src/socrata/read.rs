@@ -1,26 +1,24 @@
-//! Reading a portal: metadata, a survey, the keys or rows of a day, rows by key.
+//! Reads from a portal: metadata, a survey, the keys or rows of a day, rows by key.
 //!
-//! A [`Reader`] holds no secret that can write: it sends the app token at most. What it returns is
-//! proven as far as a portal lets it be (`look`, `scan`); everything else is an error, and an
-//! error proves nothing about what stands on the portal.
+//! A [`Reader`] sends the app token, and the login only if `socrata.read_as` says so. It cannot
+//! write. Its results are proven as far as a portal allows (see `attempts` and `scan`); everything
+//! else is an error, and an error says nothing about what is published on the portal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
+use super::attempts::{Attempts, Freshness, Setback, count};
 use super::failure::ReadError;
-use super::look::{Freshness, Look, Setback, Tally, count};
-use super::page;
+use super::pick::{ByKey, Pick};
 use super::portal::Portal;
 use super::scan::{Reading, Scan};
-use super::soql::{Query, encoded, literal};
+use super::soql::Query;
 use super::table::{self, DayColumn, Table};
 use crate::model::{DatasetId, Day, DayRange, KeySet, PublishedRow, RowKey, TableShape};
-
-/// Longest URL sent. Portals refuse longer ones with 414 somewhere above 8 KB.
-const MAX_URL_BYTES: usize = 7_000;
 
 /// Reads tables of a portal.
 #[derive(Clone, Debug)]
@@ -28,22 +26,25 @@ pub struct Reader {
     portal: Arc<Portal>,
 }
 
-/// Rows per day of a range, and when each day was last written to.
+/// Rows per day of a range, and when each day was last written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
     /// The days that have rows.
     pub days: BTreeMap<Day, DaySurvey>,
+    /// Days whose line makes no sense, for example because the count is not a number or the day
+    /// occurs twice. They are not in `days`.
+    pub unclear: BTreeSet<Day>,
     /// Rows whose day is not a date, which only a text column can hold.
     pub undated: u64,
-    /// Whether the portal vouched for it.
+    /// Whether the portal confirmed that the answer is up to date.
     pub freshness: Freshness,
-    /// The data version it is of, where the portal tells.
+    /// The data version of the survey, if the portal reports it.
     pub version: Option<u64>,
     /// Requests made.
     pub requests: u64,
 }
 
-/// What a survey says of one day. A deleted row leaves no stamp, only a smaller count.
+/// One day in a survey. A deleted row leaves no stamp, only a smaller count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaySurvey {
     /// Rows.
@@ -57,16 +58,16 @@ pub struct DaySurvey {
 pub struct PublishedKeys {
     /// Every key.
     pub keys: KeySet,
-    /// Rows, those without a key and those that share one included.
+    /// Number of rows, including rows without a key and rows that share one.
     pub count: u64,
     /// Newest `:updated_at` (UTC).
     pub newest: Option<DateTime<Utc>>,
-    /// Keys on several rows, and rows without a key (`None`), with the `:id`s of their rows.
-    /// Always empty where the key column is the row identifier.
+    /// Keys that occur on several rows, and rows without a key (`None`), each with the `:id`s of
+    /// the rows. Always empty if the key column is the row identifier.
     pub repeated: Vec<(Option<RowKey>, Vec<String>)>,
-    /// Whether the portal vouched for it.
+    /// Whether the portal confirmed that the answers are up to date.
     pub freshness: Freshness,
-    /// The data version they are of, where the portal tells.
+    /// The data version of the keys, if the portal reports it.
     pub version: Option<u64>,
     /// Requests made.
     pub requests: u64,
@@ -79,39 +80,60 @@ pub struct DayRead<T> {
     pub kept: Vec<T>,
     /// Rows read.
     pub rows: u64,
-    /// As [`PublishedKeys::repeated`].
+    /// Like [`PublishedKeys::repeated`].
     pub repeated: Vec<(Option<RowKey>, Vec<String>)>,
     /// Newest `:updated_at` (UTC).
     pub newest: Option<DateTime<Utc>>,
-    /// Whether the portal vouched for it.
+    /// Whether the portal confirmed that the answers are up to date.
     pub freshness: Freshness,
-    /// The data version they are of, where the portal tells.
+    /// The data version of the rows, if the portal reports it.
     pub version: Option<u64>,
     /// Requests made.
     pub requests: u64,
 }
 
+/// One line of a survey, in whatever form it was received, so that a line that makes no sense does
+/// not affect others.
 #[derive(Deserialize)]
 struct SurveyWire {
     #[serde(rename = "sl_day", default)]
-    day: Option<String>,
-    #[serde(rename = "sl_rows", deserialize_with = "count")]
-    rows: u64,
+    day: Json,
+    #[serde(rename = "sl_rows", default)]
+    rows: Json,
     #[serde(rename = "sl_newest", default)]
-    newest: Option<DateTime<Utc>>,
+    newest: Json,
+}
+
+impl SurveyWire {
+    /// The day; `None` if there is none, or it cannot be parsed. The day it belongs to then has no
+    /// rows in the survey, and is checked in full.
+    fn day(&self, column: DayColumn<'_>) -> Option<Day> {
+        column.day_of(self.day.as_str()).ok().flatten()
+    }
+
+    fn rows(&self) -> Option<u64> {
+        count(&self.rows).ok()
+    }
+
+    fn day_survey(&self) -> Option<DaySurvey> {
+        Some(DaySurvey {
+            rows: self.rows().filter(|rows| *rows > 0)?,
+            newest: Some(DateTime::deserialize(&self.newest).ok()?),
+        })
+    }
 }
 
 impl Reader {
-    /// A reader that asks through `portal`.
+    /// A reader that uses `portal`.
     #[must_use]
     pub fn new(portal: Arc<Portal>) -> Self {
         Self { portal }
     }
 
-    /// The table's metadata. They are not subject to the lag of replicas.
+    /// The table's metadata. They do not depend on replicas, so they never lag.
     ///
     /// # Errors
-    /// If they cannot be read, or name a row identifier that is no column.
+    /// If they cannot be read, or name a row identifier that is not a column.
     pub async fn shape(&self, id: &DatasetId) -> Result<TableShape, ReadError> {
         table::shape(&self.portal, id).await.map(|(shape, _)| shape)
     }
@@ -119,16 +141,16 @@ impl Reader {
     /// Rows per day, in one grouped query.
     ///
     /// # Errors
-    /// If no fresh answer came.
+    /// If no up-to-date answer was received.
     pub async fn survey(&self, table: &Table, range: DayRange) -> Result<Survey, ReadError> {
         self.survey_by(&table.id, table.day_column(), range).await
     }
 
-    /// The same without the table's metadata, the day column being taken for a date. `None` if
-    /// the portal does not take it for one: then the metadata must be asked.
+    /// The same without reading the table's metadata, assuming that the day column is a date.
+    /// `None` if the portal does not accept it as one: then the metadata must be read.
     ///
     /// # Errors
-    /// If no fresh answer came.
+    /// If no up-to-date answer was received.
     pub async fn survey_unread(
         &self,
         id: &DatasetId,
@@ -151,11 +173,11 @@ impl Reader {
         range: DayRange,
     ) -> Result<Survey, ReadError> {
         let what = format!("rows per day from {} to {}", range.from, range.to);
-        let mut look = Look::new(&self.portal, id, what);
+        let mut attempts = Attempts::new(&self.portal, id, what);
         loop {
-            match survey(&mut look, column, range).await {
+            match survey(&mut attempts, column, range).await {
                 Ok(survey) => return Ok(survey),
-                Err(setback) => look.begin_anew(setback).await?,
+                Err(setback) => attempts.restart(setback).await?,
             }
         }
     }
@@ -163,96 +185,102 @@ impl Reader {
     /// Every key of the day.
     ///
     /// # Errors
-    /// If they could not be read whole, fresh, and from one version of the data.
+    /// If they could not be read completely, up to date, and from one version of the data.
     pub async fn keys(&self, table: &Table, day: Day) -> Result<PublishedKeys, ReadError> {
-        let look = Look::new(&self.portal, &table.id, format!("keys of {day}"));
-        let mut scan = Scan::<()>::new(look, table, day, Reading::Keys);
+        let attempts = Attempts::new(&self.portal, &table.id, format!("keys of {day}"));
+        let mut scan = Scan::<()>::new(attempts, table, day, Reading::Keys);
         let harvest = scan.carry_out().await?;
         Ok(PublishedKeys {
             keys: harvest.keys,
             count: harvest.tally.rows,
             newest: harvest.tally.newest,
             repeated: harvest.repeated,
-            freshness: scan.look.freshness(),
-            version: scan.look.version(),
-            requests: scan.look.requests,
+            freshness: scan.attempts.freshness(),
+            version: scan.attempts.version(),
+            requests: scan.attempts.requests,
         })
     }
 
-    /// Reads every row of the day, whole, and returns what `keep` makes of them. It sees rows as they
-    /// come, those of an attempt that comes to nothing among them.
+    /// Reads every row of the day in full, and returns what `keep` returns for them. `keep`
+    /// receives rows as they arrive, including those of attempts that fail later.
     ///
     /// # Errors
-    /// If they could not be read whole, fresh, and from one version of the data.
+    /// If they could not be read completely, up to date, and from one version of the data.
     pub async fn rows<T>(
         &self,
         table: &Table,
         day: Day,
         keep: &(dyn Fn(PublishedRow) -> Option<T> + Sync),
     ) -> Result<DayRead<T>, ReadError> {
-        let look = Look::new(&self.portal, &table.id, format!("rows of {day}"));
-        let mut scan = Scan::new(look, table, day, Reading::Rows(keep));
+        let attempts = Attempts::new(&self.portal, &table.id, format!("rows of {day}"));
+        let mut scan = Scan::new(attempts, table, day, Reading::Rows(keep));
         let harvest = scan.carry_out().await?;
         Ok(DayRead {
             kept: harvest.kept,
             rows: harvest.tally.rows,
             repeated: harvest.repeated,
             newest: harvest.tally.newest,
-            freshness: scan.look.freshness(),
-            version: scan.look.version(),
-            requests: scan.look.requests,
+            freshness: scan.attempts.freshness(),
+            version: scan.attempts.version(),
+            requests: scan.attempts.requests,
         })
     }
 
-    /// The rows that have one of these keys, whole, in the order of their keys. Keys without a
-    /// row are left out.
+    /// The rows with these keys, in full, in the order of their keys. Keys without a row are left
+    /// out.
     ///
     /// # Errors
-    /// If any answer was not fresh, or they were not all from one version of the data.
+    /// If an answer was not up to date, or they were not all from one version of the data.
     pub async fn rows_by_key(
         &self,
         table: &Table,
         keys: &[RowKey],
-    ) -> Result<Vec<PublishedRow>, ReadError> {
+    ) -> Result<ByKey<Vec<PublishedRow>>, ReadError> {
         let pick = Pick::new(table, keys, table.whole_row(), None);
         let batches = pick.batches(&self.portal)?;
-        let mut look = Look::new(&self.portal, &table.id, "rows by key".into());
+        let mut attempts = Attempts::new(&self.portal, &table.id, "rows by key".into());
         loop {
-            match pick.rows(&mut look, &batches).await {
-                Ok(rows) => return Ok(rows),
-                Err(setback) => look.begin_anew(setback).await?,
+            match pick.rows(&mut attempts, &batches).await {
+                Ok(found) => {
+                    let freshness = attempts.freshness();
+                    return Ok(ByKey { found, freshness });
+                }
+                Err(setback) => attempts.restart(setback).await?,
             }
         }
     }
 
-    /// Those of these keys that have a row.
+    /// Returns those of these keys that have a row.
     ///
     /// # Errors
-    /// As [`Reader::rows_by_key`].
+    /// Like [`Reader::rows_by_key`].
     pub async fn keys_present(
         &self,
         table: &Table,
         keys: &[RowKey],
-    ) -> Result<BTreeSet<RowKey>, ReadError> {
+    ) -> Result<ByKey<BTreeSet<RowKey>>, ReadError> {
         let pick = Pick::new(table, keys, table.key(), Some(table.key()));
         let batches = pick.batches(&self.portal)?;
-        let mut look = Look::new(&self.portal, &table.id, "which keys there are".into());
+        let mut attempts = Attempts::new(&self.portal, &table.id, "which keys there are".into());
         loop {
-            match pick.keys(&mut look, &batches).await {
-                Ok(keys) => return Ok(keys),
-                Err(setback) => look.begin_anew(setback).await?,
+            match pick.keys(&mut attempts, &batches).await {
+                Ok(found) => {
+                    let freshness = attempts.freshness();
+                    return Ok(ByKey { found, freshness });
+                }
+                Err(setback) => attempts.restart(setback).await?,
             }
         }
     }
 }
 
 async fn survey(
-    look: &mut Look<'_>,
+    attempts: &mut Attempts<'_>,
     column: DayColumn<'_>,
     range: DayRange,
 ) -> Result<Survey, Setback> {
     let date = column.date();
-    let limit = look.portal.page_rows().max(50_000);
+    let limit = attempts.portal.page_rows().max(50_000);
     let query = Query {
         select: format!("{date} as sl_day,count(*) as sl_rows,max(:updated_at) as sl_newest"),
         filter: column.within(range),
@@ -260,207 +288,35 @@ async fn survey(
         order: Some("sl_day".into()),
         limit: Some(limit),
     };
-    let answer = look.ask("survey", &query).await?;
+    let answer = attempts.query("survey", &query).await?;
     let lines: Vec<SurveyWire> = serde_json::from_slice(&answer.body)
-        .map_err(|_| Setback::contradicts("it is not rows per day"))?;
+        .map_err(|_| Setback::contradicts("it is not a list of rows per day"))?;
     if lines.len() as u64 >= limit {
-        return Err(Setback::contradicts("more days than there can be"));
+        return Err(Setback::contradicts("more days than were requested"));
     }
-    let (mut days, mut undated) = (BTreeMap::new(), 0);
+    let (mut days, mut unclear, mut undated) = (BTreeMap::new(), BTreeSet::new(), 0_u64);
     for line in lines {
-        let day = line
-            .day
-            .as_deref()
-            .and_then(|text| text.get(..10)?.parse::<Day>().ok());
-        let Some(day) = day else {
-            undated += line.rows;
+        let Some(day) = line.day(column) else {
+            undated = undated.saturating_add(line.rows().unwrap_or(0));
             continue;
         };
-        let seen = DaySurvey {
-            rows: line.rows,
-            newest: line.newest,
-        };
-        if !range.contains(day) || days.insert(day, seen).is_some() {
+        if !range.contains(day) {
             return Err(Setback::contradicts(
-                "a day comes twice or was not asked for",
+                "a day was received that was not requested",
             ));
         }
+        match line.day_survey() {
+            Some(seen) if days.insert(day, seen).is_none() => {}
+            Some(_) | None => drop(unclear.insert(day)),
+        }
     }
+    days.retain(|day, _| !unclear.contains(day));
     Ok(Survey {
         days,
+        unclear,
         undated,
-        freshness: look.freshness(),
-        version: look.version(),
-        requests: look.requests,
+        freshness: attempts.freshness(),
+        version: attempts.version(),
+        requests: attempts.requests,
     })
-}
-
-/// A choice of rows by key, in lists as long as a URL allows.
-struct Pick<'a> {
-    table: &'a Table,
-    wanted: BTreeSet<&'a RowKey>,
-    select: String,
-    group: Option<String>,
-}
-
-/// One `IN` list and how many keys it has.
-struct Batch {
-    list: String,
-    keys: u64,
-}
-
-impl<'a> Pick<'a> {
-    fn new(table: &'a Table, keys: &'a [RowKey], select: String, group: Option<String>) -> Self {
-        Self {
-            table,
-            wanted: keys.iter().collect(),
-            select,
-            group: group.filter(|_| !table.is_keyed()),
-        }
-    }
-
-    fn batches(&self, portal: &Portal) -> Result<Vec<Batch>, ReadError> {
-        let empty = Batch {
-            list: String::new(),
-            keys: u64::MAX >> 1,
-        };
-        let counted = Tally::query(&self.table.key(), self.filter(&empty));
-        let frames = [self.query(&empty, portal), counted]
-            .map(|query| portal.query_url(&self.table.id, &query).as_str().len());
-        let room = MAX_URL_BYTES.saturating_sub(frames[0].max(frames[1]));
-        let (mut batches, mut used): (Vec<Batch>, usize) = (Vec::new(), 0);
-        for key in &self.wanted {
-            let text = literal(&key.to_string());
-            let bytes = encoded(&text).len() + "%2C".len();
-            if bytes > room {
-                let id = self.table.id.clone();
-                return Err(ReadError::KeyTooLong { id, bytes });
-            }
-            match batches.last_mut() {
-                Some(batch) if used + bytes <= room => {
-                    batch.list.push(',');
-                    batch.list.push_str(&text);
-                    batch.keys += 1;
-                    used += bytes;
-                }
-                _ => {
-                    let list = text;
-                    batches.push(Batch { list, keys: 1 });
-                    used = bytes;
-                }
-            }
-        }
-        Ok(batches)
-    }
-
-    fn filter(&self, batch: &Batch) -> String {
-        format!("{} in ({})", self.table.key(), batch.list)
-    }
-
-    fn query(&self, batch: &Batch, portal: &Portal) -> Query {
-        let keyed = self.table.is_keyed() || self.group.is_some();
-        let key = self.table.key();
-        Query {
-            select: self.select.clone(),
-            filter: self.filter(batch),
-            group: self.group.clone(),
-            limit: Some(if keyed {
-                batch.keys + 1
-            } else {
-                portal.page_rows()
-            }),
-            order: Some(if keyed { key } else { ":id".into() }),
-        }
-    }
-
-    /// Whether as many came as there are. A row that came was there; that one was not is true
-    /// only if the portal counts no more than came.
-    async fn check(
-        &self,
-        look: &mut Look<'_>,
-        batch: &Batch,
-        received: u64,
-    ) -> Result<(), Setback> {
-        let query = self.query(batch, look.portal);
-        if query.limit.is_some_and(|limit| received >= limit) {
-            return Err(Setback::contradicts(
-                "more rows than keys, or than a page holds",
-            ));
-        }
-        if self.table.is_keyed() && received == batch.keys {
-            return Ok(());
-        }
-        let tally = look.tally(&self.table.key(), self.filter(batch)).await?;
-        let counted = if self.group.is_some() {
-            tally.keys
-        } else {
-            tally.rows
-        };
-        if received != counted {
-            return Err(Setback::contradicts(format!(
-                "{received} came, {counted} were counted"
-            )));
-        }
-        Ok(())
-    }
-
-    async fn rows(
-        &self,
-        look: &mut Look<'_>,
-        batches: &[Batch],
-    ) -> Result<Vec<PublishedRow>, Setback> {
-        let Table {
-            key_column, shape, ..
-        } = self.table;
-        let mut rows = Vec::new();
-        for batch in batches {
-            let answer = look
-                .ask("rows_by_key", &self.query(batch, look.portal))
-                .await?;
-            let received = page::rows(&answer.body, key_column, shape, &mut |row| {
-                self.admit(row.key.as_ref())?;
-                rows.push(row);
-                Ok(())
-            });
-            let received = received.map_err(Setback::Contradicts)?;
-            self.check(look, batch, received).await?;
-        }
-        rows.sort_by(|a, b| a.key.cmp(&b.key));
-        let is_repeated = rows.windows(2).any(|pair| pair[0].key == pair[1].key);
-        if self.table.is_keyed() && is_repeated {
-            return Err(Setback::contradicts("a row identifier comes twice"));
-        }
-        Ok(rows)
-    }
-
-    async fn keys(
-        &self,
-        look: &mut Look<'_>,
-        batches: &[Batch],
-    ) -> Result<BTreeSet<RowKey>, Setback> {
-        let mut present = BTreeSet::new();
-        for batch in batches {
-            let answer = look
-                .ask("keys_present", &self.query(batch, look.portal))
-                .await?;
-            let received = page::keys(&answer.body, &self.table.key_column, &mut |line| {
-                self.admit(line.key.as_ref())?;
-                if !line.key.is_some_and(|key| present.insert(key)) {
-                    return Err("a key comes twice".into());
-                }
-                Ok(())
-            });
-            let received = received.map_err(Setback::Contradicts)?;
-            self.check(look, batch, received).await?;
-        }
-        Ok(present)
-    }
-
-    fn admit(&self, key: Option<&RowKey>) -> Result<(), String> {
-        if key.is_some_and(|key| self.wanted.contains(key)) {
-            Ok(())
-        } else {
-            Err("a row comes that was not asked for".into())
-        }
-    }
 }

@@ -1,44 +1,42 @@
-//! Whether, and after how long, a request is sent again.
+//! Whether, and after what time, a request is sent again.
 //!
-//! Two questions only: was it sent, and is it safe to send again? Reads are always safe. Writes
-//! are upserts and deletes by row identifier, which are idempotent, so they are safe too; but a
-//! write whose answer was lost may have been applied, and that is told to the caller.
-//! This file holds the rules; `portal` (reads) and `write` hold the loops.
+//! Only two questions matter: was it sent, and is it safe to send it again? Reads are always safe.
+//! Writes are upserts and deletes by row identifier, which are idempotent and therefore safe too;
+//! but a write whose answer was lost may have been applied, which is reported to the caller. This
+//! file contains the rules; the loops are in `portal` (reads) and `write`.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use chrono::DateTime;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
-/// How patiently the portal is asked. [`Patience::default`] suits a real portal.
+/// Retries and time limits for a portal. [`Patience::default`] suits a real portal.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// First pause between two tries; doubles with every try.
+    /// First pause between two attempts; doubled after each attempt.
     pub first_pause: Duration,
-    /// Longest pause, also where the portal asks for a longer one.
+    /// Longest pause, even if the portal requests a longer one.
     pub longest_pause: Duration,
-    /// Most tries of one request.
+    /// Maximum attempts of one request.
     pub tries: u32,
-    /// Most time for all tries of one request.
+    /// Maximum time for all attempts of one request.
     pub total: Duration,
-    /// Pause before asking again after a 202 that names none.
+    /// Pause after a 202 that does not name one.
     pub poll_pause: Duration,
-    /// Most repetitions after 202.
+    /// Maximum repetitions after a 202.
     pub polls: u32,
-    /// Pause before asking again an answer that was out of date.
+    /// Longest pause before sending a request again whose answer was out of date.
     pub stale_pause: Duration,
-    /// Most tries for an answer that is not out of date.
+    /// Maximum attempts to get an answer that is up to date.
     pub stale_tries: u32,
-    /// Most times that a look begins anew because the data changed under it.
+    /// Maximum attempts of a read whose data change while it runs.
     pub starts: u32,
-    /// Whether answers that do not say how fresh they are count as fresh.
+    /// Whether answers that do not say whether they are up to date are accepted.
     pub trust_unflagged: bool,
-    /// Largest body read, in bytes after decompression.
+    /// Maximum size of a body, in bytes after decompression.
     pub max_body_bytes: usize,
     /// Seed of the jitter.
     pub seed: u64,
@@ -63,14 +61,14 @@ impl Default for Patience {
     }
 }
 
-/// What an answer's status asks of us.
+/// What to do about an answer, by its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The answer.
+    /// Use the answer.
     Done,
-    /// Ask again later: the portal is still at it.
+    /// Ask again later: the portal is still working.
     Poll,
-    /// Try again: for this reason.
+    /// Try again, for this reason.
     Again(&'static str),
     /// Trying again cannot help.
     Final,
@@ -87,24 +85,11 @@ pub(super) fn verdict(status: StatusCode) -> Verdict {
     }
 }
 
-/// The wait that an answer asks for: seconds, or an HTTP date, which is measured against the
-/// answer's own `Date`, so that our clock does not matter.
-pub(super) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let asked = text(RETRY_AFTER)?.trim();
-    if let Ok(seconds) = asked.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = DateTime::parse_from_rfc2822(asked).ok()?;
-    let now = DateTime::parse_from_rfc2822(text(DATE)?).ok()?;
-    Some((until - now).to_std().unwrap_or_default())
-}
-
-/// The tries of one request.
+/// The attempts of one request.
 pub(super) struct Tries<'a> {
     patience: &'a Patience,
     dice: &'a Mutex<StdRng>,
-    begun: Instant,
+    started: Instant,
     tried: u32,
     polled: u32,
 }
@@ -114,13 +99,13 @@ impl<'a> Tries<'a> {
         Self {
             patience,
             dice,
-            begun: Instant::now(),
+            started: Instant::now(),
             tried: 1,
             polled: 0,
         }
     }
 
-    /// Waits before the next try. `false` if there is to be none.
+    /// Waits before the next attempt. Returns `false` if there is to be none.
     pub(super) async fn again(&mut self, asked: Option<Duration>) -> bool {
         if self.tried >= self.patience.tries {
             return false;
@@ -130,7 +115,7 @@ impl<'a> Tries<'a> {
         self.wait(asked.map_or(ours, |asked| asked.max(ours))).await
     }
 
-    /// Waits before asking whether the portal is done. `false` if it has had time enough.
+    /// Waits before asking whether the portal is done. Returns `false` if the limit is reached.
     pub(super) async fn poll(&mut self, asked: Option<Duration>) -> bool {
         self.polled += 1;
         self.polled <= self.patience.polls
@@ -139,7 +124,7 @@ impl<'a> Tries<'a> {
 
     async fn wait(&self, pause: Duration) -> bool {
         let pause = pause.min(self.patience.longest_pause);
-        if self.begun.elapsed() + pause > self.patience.total {
+        if self.started.elapsed() + pause > self.patience.total {
             return false;
         }
         tokio::time::sleep(pause).await;
@@ -156,7 +141,7 @@ impl<'a> Tries<'a> {
 }
 
 impl Patience {
-    /// The pause after the `tried`th try, before jitter.
+    /// The pause after attempt number `tried`, before jitter.
     fn pause(&self, tried: u32) -> Duration {
         let doubled = 2u32.saturating_pow(tried.saturating_sub(1));
         self.first_pause
@@ -164,7 +149,7 @@ impl Patience {
             .min(self.longest_pause)
     }
 
-    /// The pause before asking again for a fresh answer: short at first, since another replica
+    /// The pause before trying to get an up-to-date answer: short at first, since another replica
     /// may answer.
     pub(super) fn fresh_pause(&self, tried: u32) -> Duration {
         self.pause(tried + 2).min(self.stale_pause)
@@ -179,14 +164,8 @@ impl Patience {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pair =
-            |(name, value): &(&'static str, &str)| (name.parse().unwrap(), value.parse().unwrap());
-        pairs.iter().map(pair).collect()
-    }
-
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_temporary_failures_are_retried() {
         for status in [400, 401, 403, 404, 409, 410, 413, 414, 302] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(verdict(status), Verdict::Final, "{status}");
@@ -198,22 +177,6 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_seconds_or_a_date_against_the_portals_own_clock() {
-        let wait =
-            |pairs: &[(&'static str, &str)]| asked_wait(&headers(pairs)).map(|wait| wait.as_secs());
-        assert_eq!(wait(&[("retry-after", "7")]), Some(7));
-        let (until, now) = (
-            "Wed, 21 Oct 2015 07:28:30 GMT",
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-        );
-        assert_eq!(wait(&[("retry-after", until), ("date", now)]), Some(30));
-        assert_eq!(wait(&[("retry-after", now), ("date", until)]), Some(0));
-        assert_eq!(wait(&[("retry-after", "soon"), ("date", now)]), None);
-        assert_eq!(wait(&[("retry-after", "-1")]), None);
-        assert_eq!(wait(&[]), None);
-    }
-
-    #[test]
     fn pauses_double_up_to_the_longest() {
         let patience = Patience::default();
         let pauses = [1, 2, 3, 8, 4_000_000_000].map(|tried| patience.pause(tried).as_millis());
@@ -221,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tries_and_time_are_bounded() {
+    async fn attempts_and_time_are_limited() {
         let brief = Duration::from_millis(1);
         let patience = Patience {
             first_pause: brief,
@@ -237,9 +200,9 @@ mod tests {
         assert!(!tries.again(None).await);
 
         let mut tries = Tries::new(&patience, &dice);
-        let begun = Instant::now();
+        let started = Instant::now();
         while tries.poll(Some(Duration::from_secs(9_999))).await {}
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(5));
         assert!(tries.polled < patience.polls);
     }
 }

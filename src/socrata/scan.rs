@@ -1,22 +1,24 @@
-//! All rows of a day, or all their keys: a scan that is complete and of one moment, or nothing.
+//! All rows of a day, or all their keys, as a complete scan of a single version of the data.
 //!
-//! Pages follow the key (`key > 'last'`), never an offset, which skips and repeats rows when
-//! others write. The scan stands between two brackets of metadata and counts that must be equal,
-//! and must yield exactly the rows counted. What is made of whole rows is held back until all of
-//! that is proven, so that nobody is given anything of a scan that came to nothing.
+//! Pages are requested by key (`key > 'last'`), never by offset, which skips and repeats rows while
+//! others write. Metadata and counts are read before and after the scan and must be equal, and the
+//! scan must yield exactly the number of rows counted. Whole rows are held back until all of that
+//! is proven, so that the caller receives nothing from a scan that failed.
 //!
-//! Where the next page begins is looked up at a page's end before the page is read, so that the
-//! portal makes the next one meanwhile. It is a guess: reading the page proves it, or it is asked anew.
+//! The beginning of the next page is guessed from the end of a page before the page is parsed, so
+//! that the portal prepares the next page in the meantime. If parsing does not confirm the guess,
+//! the next page is requested again.
 //!
-//! Where no row identifier is set, keys may repeat or be null, so pages follow `:id` instead. Its
-//! texts are encrypted counters: their order means nothing here, only the last one is passed back.
+//! If no row identifier is set, keys may be repeated or null, so pages are requested by `:id`
+//! instead. These ids are encrypted counters: their order has no meaning here, and only the last
+//! one is passed back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::attempts::{Attempts, Setback, Tally};
 use super::failure::ReadError;
-use super::look::{Look, Setback, Tally};
 use super::page;
 use super::soql::{self, Query, literal};
 use super::table::{self, Table};
@@ -25,33 +27,33 @@ use crate::model::{Day, KeySet, Md5Key, PublishedRow, RowKey, TableShape};
 /// How much of each row is read.
 pub(super) enum Reading<'a, T> {
     Keys,
-    /// All of it, of which this keeps what it wants.
+    /// All of it; the function returns what to keep.
     Rows(&'a (dyn Fn(PublishedRow) -> Option<T> + Sync)),
 }
 
 pub(super) struct Scan<'a, T> {
-    pub(super) look: Look<'a>,
+    pub(super) attempts: Attempts<'a>,
     rows: DayRows<'a, T>,
 }
 
-/// The rows that are scanned.
+/// The rows to scan.
 struct DayRows<'a, T> {
     table: &'a Table,
     day: Day,
     reading: Reading<'a, T>,
 }
 
-/// What a proven scan brought in.
+/// The result of a proven scan.
 pub(super) struct Harvest<T> {
     pub(super) tally: Tally,
     pub(super) keys: KeySet,
-    /// Keys on several rows, and rows without a key, with the `:id`s of the rows.
+    /// Keys that occur on several rows, and rows without a key, with the `:id`s of the rows.
     pub(super) repeated: Vec<(Option<RowKey>, Vec<String>)>,
-    /// What was kept of whole rows, in the order served.
+    /// What was kept of whole rows, in the order received.
     pub(super) kept: Vec<T>,
 }
 
-/// What the pages of one attempt brought in, before anything is proven.
+/// The pages of one attempt, before anything is proven.
 struct Taken<T> {
     order: Order,
     kept: Vec<T>,
@@ -65,21 +67,26 @@ struct Bracket {
 }
 
 impl<'a, T> Scan<'a, T> {
-    pub(super) fn new(look: Look<'a>, table: &'a Table, day: Day, reading: Reading<'a, T>) -> Self {
+    pub(super) fn new(
+        attempts: Attempts<'a>,
+        table: &'a Table,
+        day: Day,
+        reading: Reading<'a, T>,
+    ) -> Self {
         let rows = DayRows {
             table,
             day,
             reading,
         };
-        Self { look, rows }
+        Self { attempts, rows }
     }
 
-    /// Scans until an attempt succeeds, or too many came to nothing.
+    /// Scans until an attempt succeeds, or too many have failed.
     pub(super) async fn carry_out(&mut self) -> Result<Harvest<T>, ReadError> {
         loop {
             match self.attempt().await {
                 Ok(harvest) => return Ok(harvest),
-                Err(setback) => self.look.begin_anew(setback).await?,
+                Err(setback) => self.attempts.restart(setback).await?,
             }
         }
     }
@@ -93,7 +100,9 @@ impl<'a, T> Scan<'a, T> {
         let shape = self.shape().await?;
         let after = Bracket { shape, tally };
         if before != after {
-            return Err(Setback::changed("counts or metadata changed meanwhile"));
+            return Err(Setback::changed(
+                "counts or metadata changed during the read",
+            ));
         }
         if matches!(self.rows.reading, Reading::Rows(_)) && taken.newest != after.tally.newest {
             return Err(Setback::contradicts(
@@ -110,13 +119,13 @@ impl<'a, T> Scan<'a, T> {
     }
 
     async fn shape(&mut self) -> Result<TableShape, Setback> {
-        let (shape, requests) = table::shape(self.look.portal, &self.rows.table.id)
+        let (shape, requests) = table::shape(self.attempts.portal, &self.rows.table.id)
             .await
             .map_err(Setback::Fatal)?;
-        self.look.requests += requests;
+        self.attempts.requests += requests;
         let known = &self.rows.table.shape;
         if shape.columns != known.columns || shape.row_identifier != known.row_identifier {
-            let (id, what) = self.look.name();
+            let (id, what) = self.attempts.name();
             return Err(Setback::Fatal(ReadError::Reshaped { id, what }));
         }
         Ok(shape)
@@ -124,27 +133,29 @@ impl<'a, T> Scan<'a, T> {
 
     async fn tally(&mut self) -> Result<Tally, Setback> {
         let DayRows { table, day, .. } = &self.rows;
-        self.look.tally(&table.key(), table.day_filter(*day)).await
+        self.attempts
+            .tally(&table.key(), table.day_filter(*day))
+            .await
     }
 
     async fn pages(&mut self, tally: &Tally) -> Result<Taken<T>, Setback> {
-        let Self { look, rows } = self;
-        let limit = look.portal.page_rows();
+        let Self { attempts, rows } = self;
+        let limit = attempts.portal.page_rows();
         let mut taken = Taken {
             order: Order::of(rows.table),
             kept: Vec::new(),
             newest: None,
         };
         let first = rows.page_query(None, limit);
-        let mut answer = look.ask(rows.operation(), &first).await?;
-        for asked in 1u64.. {
+        let mut answer = attempts.query(rows.operation(), &first).await?;
+        for requested in 1u64.. {
             let body = &answer.body;
-            let is_more = asked.saturating_mul(limit) < tally.rows;
+            let is_more = requested.saturating_mul(limit) < tally.rows;
             let guess = is_more.then(|| page::last(body, rows.column())).flatten();
             let (ahead, received) = tokio::join!(
                 async {
                     let query = rows.page_query(Some(guess.as_deref()?), limit);
-                    Some(look.ask(rows.operation(), &query).await)
+                    Some(attempts.query(rows.operation(), &query).await)
                 },
                 async { rows.take(body, &mut taken) },
             );
@@ -160,7 +171,7 @@ impl<'a, T> Scan<'a, T> {
                 Some(ahead) if guess == last => ahead?,
                 _ => {
                     let query = rows.page_query(last.as_deref(), limit);
-                    look.ask(rows.operation(), &query).await?
+                    attempts.query(rows.operation(), &query).await?
                 }
             };
         }
@@ -198,7 +209,7 @@ impl<T> DayRows<'_, T> {
         }
     }
 
-    /// The column that pages are ordered by.
+    /// The column by which pages are ordered.
     fn column(&self) -> &str {
         if self.table.is_keyed() {
             &self.table.key_column
@@ -207,7 +218,7 @@ impl<T> DayRows<'_, T> {
         }
     }
 
-    /// The query of the page behind the row `last`, or of the first page.
+    /// The query for the page after the row `last`, or for the first page.
     fn page_query(&self, last: Option<&str>, limit: u64) -> Query {
         let (key, by) = (self.table.key(), soql::column(self.column()));
         let select = match self.reading {
@@ -230,13 +241,13 @@ impl<T> DayRows<'_, T> {
     }
 }
 
-/// The rows in the order served, and whether that order can be true.
+/// The rows in the order received, with a check that the order is possible.
 enum Order {
     ByKey(KeysRead),
     BySid(Vec<(Option<RowKey>, Box<str>)>),
 }
 
-/// Keys as they came.
+/// Keys as received.
 #[derive(Default)]
 struct KeysRead {
     md5: Vec<Md5Key>,
@@ -288,14 +299,14 @@ impl Order {
         Ok(())
     }
 
-    /// The keys, if there are as many as were counted and none is served twice: a key that is has
-    /// one place in the set, and is missed when its members are counted.
+    /// The keys, if as many as counted were received and none occurs twice. A repeated key is in
+    /// the set only once, so the number of keys in the set would be too small.
     fn finish(self, tally: &Tally) -> Result<Sorted, Setback> {
         let rows = self.len();
         if rows != tally.rows {
             let counted = tally.rows;
             return Err(Setback::contradicts(format!(
-                "{rows} rows came, {counted} were counted"
+                "{rows} rows were received, {counted} were counted"
             )));
         }
         let (keys, repeated) = match self {
@@ -303,17 +314,17 @@ impl Order {
             Self::BySid(rows) => by_key(rows)?,
         };
         if keys.len() as u64 != tally.keys {
-            let (came, counted) = (keys.len(), tally.keys);
+            let (received, counted) = (keys.len(), tally.keys);
             return Err(Setback::contradicts(format!(
-                "{came} keys came, {counted} were counted"
+                "{received} keys were received, {counted} were counted"
             )));
         }
         Ok((keys, repeated))
     }
 }
 
-/// Whether a portal that orders by key can serve `next` after `last`. How it orders texts that
-/// are no hex is its own affair; repeats among those are found at the end.
+/// Whether a portal that orders by key can return `next` after `last`. The order of texts that are
+/// not hexadecimal is up to the portal; repeated ones are found at the end.
 fn may_follow(last: Option<&RowKey>, next: &RowKey) -> bool {
     match (last, next) {
         (Some(RowKey::Md5(last)), RowKey::Md5(next)) => last < next,
@@ -325,7 +336,7 @@ fn may_follow(last: Option<&RowKey>, next: &RowKey) -> bool {
 fn by_key(rows: Vec<(Option<RowKey>, Box<str>)>) -> Result<Sorted, Setback> {
     let mut seen = BTreeSet::new();
     if !rows.iter().all(|(_, sid)| seen.insert(sid)) {
-        return Err(Setback::contradicts("one :id is on two rows"));
+        return Err(Setback::contradicts("two rows have the same :id"));
     }
     drop(seen);
     let mut groups: BTreeMap<Option<RowKey>, Vec<String>> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! `SoQL`: the queries we ask, quoted and encoded.
+//! `SoQL` queries, quoted and encoded.
 //!
-//! A 2.1 portal has no bind parameters, so every text goes into the statement as a literal: in
-//! single quotes, with its own quotes doubled, and then the whole parameter percent-encoded.
-//! Every query names its columns, its order and its limit: without them a portal leaves out
-//! columns, serves rows in any order, and stops at 1,000 without a word.
+//! A 2.1 portal has no bind parameters, so every text becomes a literal in the statement: in single
+//! quotes, with its own quotes doubled; then the whole parameter is percent-encoded. Every query
+//! names its columns, its order and its limit: without them a portal leaves out columns, returns
+//! rows in any order, and silently stops at 1,000.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use url::{Url, form_urlencoded};
 
 use crate::model::{ColumnType, DayRange};
 
-/// Words that are not taken for a column name unless in backticks.
+/// Words that must be in backticks to be used as a column name.
 const KEYWORDS: &[&str] = &[
     "all",
     "and",
@@ -66,13 +66,13 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Whether the name can stand in a query as a column: what portals call a field name.
+/// Whether the name can be used as a column in a query: what portals call a field name.
 pub(super) fn is_identifier(name: &str) -> bool {
     let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
     !name.is_empty() && name.bytes().all(fits) && !name.as_bytes()[0].is_ascii_digit()
 }
 
-/// The column as it stands in a query.
+/// The column as written in a query.
 pub(super) fn column(name: &str) -> Cow<'_, str> {
     if KEYWORDS.contains(&name) {
         format!("`{name}`").into()
@@ -81,10 +81,10 @@ pub(super) fn column(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The rows whose day column lies in the range.
+/// The condition that the day column is within the range.
 ///
-/// Text columns are bounded by bare dates: `2020-10-01T00:00:00` is less than
-/// `2020-10-01T00:00:00.000` as text, and would fall out of its own day.
+/// The bounds of a text column are plain dates: `2020-10-01T00:00:00` is less than
+/// `2020-10-01T00:00:00.000` as text, and would be excluded from its own day.
 pub(super) fn in_range(day_column: &str, kind: &ColumnType, range: DayRange) -> String {
     let column = column(day_column);
     let midnight = match kind {
@@ -107,7 +107,7 @@ pub(super) fn date_of(day_column: &str, kind: &ColumnType) -> String {
     }
 }
 
-/// One query. Order and limit are left out only where a query yields a single row.
+/// One query. Order and limit are left out only if a query yields a single row.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query {
     pub(super) select: String,
@@ -118,7 +118,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Puts the query on `url`.
+    /// Adds the query to `url`.
     pub(super) fn put_on(&self, url: &mut Url) {
         let Self {
             select,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_ends_no_literal() {
+    fn a_quote_does_not_end_a_literal() {
         assert_eq!(literal("x' OR '1'='1"), "'x'' OR ''1''=''1'");
         assert_eq!(literal(r"back\slash"), r"'back\slash'");
     }
@@ -190,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_put_on_a_url_comes_back_whole(text in "\\PC*|[ '+&=%#?\u{0}-\u{20}]*") {
+        fn a_query_on_a_url_decodes_to_the_same_text(text in "\\PC*|[ '+&=%#?\u{0}-\u{20}]*") {
             let mut url = Url::parse("https://city.example/resource/abcd-1234.json").unwrap();
             let query = Query { select: "a".into(), filter: literal(&text), ..Query::default() };
             query.put_on(&mut url);

@@ -1,11 +1,11 @@
-//! How fresh an answer is, and from which version of the data it was given.
+//! Whether an answer is up to date, and from which version of the data it comes.
 //!
-//! Every read is answered by one replica of several, picked at random, each with its own lag.
-//! `X-SODA2-Data-Out-Of-Date` says whether that replica is behind. The `ETag` carries the name of
-//! the table, the copy and the replica's data version, which grows by one with every mutation;
-//! where it cannot be decoded, `Last-Modified` (whole seconds) must do. None of this is
-//! documented by Socrata (reference: `PG .../QueryServer.scala`, live tags of 2026), so absence is
-//! tolerated, and told.
+//! Every read is answered by one of several replicas, picked at random, each with its own lag.
+//! `X-SODA2-Data-Out-Of-Date` says whether that replica is behind. The `ETag` contains the name of
+//! the table, the copy and the replica's data version, which grows by one with every change; if it
+//! cannot be decoded, `Last-Modified` (whole seconds) is used instead. None of this is documented
+//! by Socrata (reference: `PG .../QueryServer.scala`, live tags of 2026), so these headers may be
+//! absent, which is reported.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ use reqwest::header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
 
 const OUT_OF_DATE: &str = "x-soda2-data-out-of-date";
 
-/// Tags are cut where it suits the portal, so spare bits at the end are no fault.
+/// Portals cut tags at arbitrary places, so spare bits at the end are accepted.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -26,10 +26,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Length of the query digest that follows the data version.
 const DIGEST: usize = 27;
-/// Length of the second digest, binary, that follows where nothing else was appended.
+/// Length of the second digest, in binary, that follows if nothing else was appended.
 const OUTER_DIGEST: usize = 20;
 
-/// What the replica says of itself.
+/// What the replica says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flag {
     Fresh,
@@ -37,7 +37,7 @@ pub(super) enum Flag {
     Absent,
 }
 
-/// The data version that an `ETag` carries.
+/// The data version in an `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DataVersion {
     table: String,
@@ -45,25 +45,25 @@ pub(super) struct DataVersion {
     pub(super) number: u64,
 }
 
-/// From which version of the data an answer was given, as far as it says.
+/// The version of the data behind an answer, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) version: Option<DataVersion>,
     modified: Option<String>,
 }
 
-/// How two answers stand to each other.
+/// How the versions of two answers compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Agreement {
     /// The same version.
     Same,
-    /// Nothing to compare.
+    /// There is nothing to compare.
     Unknown,
     /// The second is from older data.
     Older,
     /// The second is from newer data.
     Newer,
-    /// Different, and no telling which is newer.
+    /// They differ, and it is unknown which is newer.
     Other,
 }
 
@@ -84,7 +84,7 @@ impl Stamp {
         }
     }
 
-    /// How `later` stands to this one.
+    /// How the version of `later` compares to this one.
     pub(super) fn against(&self, later: &Self) -> Agreement {
         match (&self.version, &later.version) {
             (Some(ours), Some(theirs)) => ours.against(theirs),
@@ -96,7 +96,7 @@ impl Stamp {
         }
     }
 
-    /// Adds what `later`, which agrees or has nothing in common, says beyond this one.
+    /// Adds what is known only from `later`, which agrees or has nothing in common with this one.
     pub(super) fn complete(&mut self, later: Self) {
         let Self { version, modified } = later;
         self.version = self.version.take().or(version);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_ends_where_the_digest_begins_even_if_that_is_a_digit() {
+    fn the_version_ends_where_the_digest_begins_even_at_a_digit() {
         let head = token(format!("alpha.3924_5_2817{QUERY}").as_bytes());
         for etag in [
             format!("\"{head}\""),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_digest_is_left_out() {
+    fn the_second_digest_is_ignored() {
         let mut bytes = format!("hotel.25367_3_153{QUERY}").into_bytes();
         bytes.extend([
             0xfb, 0xef, 0xbe, 0x01, 0x80, 0xff, 0xfe, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tags_carry_no_version() {
+    fn other_tags_have_no_version() {
         let short = token(b"alpha_1_2");
         for etag in ["", "\"\"", "\"abc\"", "W/\"33a64df5\"", "\"é\"", &short] {
             assert_eq!(number(etag), None, "{etag}");

@@ -1,12 +1,12 @@
-//! What a portal says of a write, in any of the shapes it is known to use.
+//! Parses the portal's summary of a write, in all formats that it is known to use.
 //!
-//! Three counts or six, with or without errors, in words with spaces or with underscores, errors
-//! as a number or as a list, or one report per row. Counts have been seen wrong on success, so
-//! they are reported and compared with what was sent, and prove nothing.
+//! There may be three counts or six, with or without errors, with spaces or underscores in their
+//! names, errors as a number or as a list, or one report per row. Counts have been wrong for
+//! successful writes, so they are reported and compared with what was sent, but prove nothing.
 
 use serde_json::{Map, Value};
 
-/// What the answer to one upload counts.
+/// The counts in the answer to one upload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) created: u64,
@@ -15,7 +15,7 @@ pub(super) struct Counts {
     pub(super) errors: u64,
 }
 
-/// Which kind of write the counts are of.
+/// The kind of write that the counts belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Upsert,
@@ -23,8 +23,8 @@ pub(super) enum Act {
 }
 
 impl Counts {
-    /// Reads an answer's body. `None` if it is no JSON to its end: then the answer is lost.
-    /// JSON of another shape counts nothing, which no upload of a row can be.
+    /// Parses an answer's body. `None` if it is not complete JSON: then the answer counts as lost.
+    /// JSON in another format counts nothing, which is doubtful for any upload.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         Some(match serde_json::from_slice(body).ok()? {
             Value::Object(totals) => Self::of_totals(&totals),
@@ -64,8 +64,8 @@ impl Counts {
         counts
     }
 
-    /// Whether the counts cannot be the whole truth about `sent` rows, or tell of rows refused.
-    /// For a delete, errors are rows that were not there, which is what was wanted.
+    /// Whether the counts cannot be right for `sent` rows, or report refused rows. For a delete,
+    /// errors are rows that did not exist, which is fine.
     pub(super) fn are_doubtful(self, act: Act, sent: u64) -> bool {
         let Self {
             created,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_counts_is_doubtful_and_one_without_json_is_lost() {
+    fn an_answer_without_counts_is_doubtful_and_without_json_lost() {
         for body in [
             "{}",
             "[]",

@@ -1,29 +1,31 @@
-//! A published table: what its metadata say, checked against what the settings want of it.
+//! A published table: its metadata, checked against the settings.
 //!
-//! Metadata name the row identifier by the number of a column, not by its name, and leave the
-//! number out where none is set. They list computed regions (`:@...`), which are nobody's data.
+//! Metadata name the row identifier by the number of a column instead of its name, and omit the
+//! number if none is set. They also list computed regions (`:@...`), which are not part of the
+//! data.
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveTime;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::{ReadError, RequestError, TableError};
 use super::portal::{Frame, Portal};
 use super::soql;
-use crate::model::{ColumnType, DatasetId, Day, DayRange, TableShape};
+use crate::model::{Cell, CellError, ColumnType, DatasetId, Day, DayRange, TableShape};
 
-/// A table that can be read by key and day: its columns exist, and their names are safe in a
-/// query. Only [`Table::new`] makes one.
+/// A table that can be read by key and day: its columns exist, and their names are safe in a query.
+/// Only [`Table::new`] creates one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its four-by-four.
+    /// Its dataset id, a four-by-four.
     pub id: DatasetId,
-    /// Column that holds the row key. Text.
+    /// The column with the row key, a text column.
     pub key_column: String,
-    /// Column whose wall time says on which day a row stands. A date, or text.
+    /// The column whose wall time determines the day of a row: a date or text.
     pub day_column: String,
-    /// What its metadata said.
+    /// Its metadata.
     pub shape: TableShape,
     checked: Checked,
 }
@@ -60,7 +62,7 @@ impl Table {
         })
     }
 
-    /// Whether the portal vouches that no key is there twice.
+    /// Whether the portal ensures that no key occurs twice.
     #[must_use]
     pub fn is_keyed(&self) -> bool {
         self.shape.row_identifier.as_ref() == Some(&self.key_column)
@@ -81,7 +83,7 @@ impl Table {
         soql::column(&self.key_column).into_owned()
     }
 
-    /// Everything there is of a row.
+    /// All columns of a row, including the system columns.
     pub(super) fn whole_row(&self) -> String {
         let columns = self.shape.columns.keys().map(|name| soql::column(name));
         let system = [":id", ":created_at", ":updated_at"].map(Into::into);
@@ -93,7 +95,7 @@ impl Table {
     }
 }
 
-/// A column by which rows are chosen and counted by day: its name is safe in a query.
+/// A column by which rows are selected and counted by day. Its name is safe in a query.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DayColumn<'a> {
     name: &'a str,
@@ -101,7 +103,8 @@ pub(super) struct DayColumn<'a> {
 }
 
 impl<'a> DayColumn<'a> {
-    /// The column of this name, taken for a date. `None` if no query can hold the name.
+    /// The column with this name, assumed to be a date. `None` if the name cannot be used in a
+    /// query.
     pub(super) fn assumed(name: &'a str) -> Option<Self> {
         let kind = &ColumnType::CalendarDate;
         soql::is_identifier(name).then_some(Self { name, kind })
@@ -113,6 +116,24 @@ impl<'a> DayColumn<'a> {
 
     pub(super) fn date(self) -> String {
         soql::date_of(self.name, self.kind)
+    }
+
+    /// Parses a result of [`DayColumn::date`]; `None` if a text column does not contain a date.
+    ///
+    /// # Errors
+    /// If it cannot be the result for a date column.
+    pub(super) fn day_of(self, date: Option<&str>) -> Result<Option<Day>, CellError> {
+        let Some(text) = date else {
+            return Ok(None);
+        };
+        if *self.kind == ColumnType::Text {
+            return Ok(text.get(..10).and_then(|date| date.parse().ok()));
+        }
+        let json = Value::from(text);
+        match Cell::published(Some(&json), self.kind) {
+            Cell::Time(at) if at.time() == NaiveTime::MIN => Ok(Some(Day::of(at))),
+            _ => Err(CellError::new(&json.to_string(), self.kind.clone())),
+        }
     }
 }
 
@@ -160,7 +181,7 @@ struct ColumnWire {
     data_type_name: String,
 }
 
-/// Reads a table's metadata; also how many requests that took.
+/// Reads a table's metadata, and returns how many requests that took.
 pub(super) async fn shape(portal: &Portal, id: &DatasetId) -> Result<(TableShape, u64), ReadError> {
     let what = || "metadata".to_owned();
     let failed = |source: RequestError| ReadError::Request {
@@ -180,9 +201,9 @@ pub(super) async fn shape(portal: &Portal, id: &DatasetId) -> Result<(TableShape
 
 pub(super) fn parse(body: &[u8], id: &DatasetId) -> Result<TableShape, &'static str> {
     let view: ViewWire =
-        serde_json::from_slice(body).map_err(|_| "they are not metadata of a table")?;
+        serde_json::from_slice(body).map_err(|_| "they are not the metadata of a table")?;
     if view.id != id.as_str() {
-        return Err("they are those of another table");
+        return Err("they belong to another table");
     }
     let row_identifier = match view.row_identifier_column_id {
         None | Some(Value::Null) => None,
@@ -206,7 +227,7 @@ pub(super) fn parse(body: &[u8], id: &DatasetId) -> Result<TableShape, &'static 
 
 fn named(columns: &[ColumnWire], number: &Value) -> Result<String, &'static str> {
     let column = columns.iter().find(|column| column.id == *number);
-    let column = column.ok_or("the row identifier is none of the columns")?;
+    let column = column.ok_or("the row identifier is not one of the columns")?;
     Ok(column.field_name.clone())
 }
 
@@ -248,22 +269,22 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_no_row_identifier_and_a_strange_one_is_an_error() {
+    fn without_a_number_there_is_no_row_identifier_and_an_unknown_one_is_an_error() {
         let mut none = view();
         none.as_object_mut()
             .unwrap()
             .remove("rowIdentifierColumnId");
         assert_eq!(read(&none).unwrap().row_identifier, None);
-        let mut strange = view();
-        strange["rowIdentifierColumnId"] = json!(99);
-        assert!(read(&strange).is_err());
+        let mut unknown = view();
+        unknown["rowIdentifierColumnId"] = json!(99);
+        assert!(read(&unknown).is_err());
         let mut other = view();
         other["id"] = json!("abcd-1234");
         assert!(read(&other).is_err());
     }
 
     #[test]
-    fn a_table_has_its_columns_with_fitting_types_and_safe_names() {
+    fn a_table_needs_its_columns_with_matching_types_and_safe_names() {
         let table =
             |key, day, shape| Table::new(id(), key, day, shape).map(|table| table.is_keyed());
         let shape = || read(&view()).unwrap();

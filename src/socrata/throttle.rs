@@ -1,9 +1,9 @@
-//! How fast and how wide we ask: one throttle for all datasets of a portal.
+//! Limits how fast and how many requests are sent: one throttle for all datasets of a portal.
 //!
-//! A portal answers 429 to whoever asks too much, and a replica answers 429 above 15 requests at
-//! once for one dataset. So requests begin at a steady rate, and few are under way at once. A
-//! place is held until the answer's body is read, since a replica works until then, and it is not
-//! held while waiting to try again.
+//! A portal answers 429 to clients that send too many requests, and a replica answers 429 above 15
+//! simultaneous requests for one dataset. So requests start at a steady rate, and few are in
+//! progress at once. A request holds its place until the answer's body has been read, since the
+//! replica works until then, but not while it waits for another attempt.
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -21,7 +21,8 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// At most `in_flight` requests at once, `per_second` begun each second; 0 counts as 1.
+    /// Allows at most `in_flight` requests at once, and starts `per_second` per second; 0 counts as
+    /// 1.
     pub(super) fn new(in_flight: u32, per_second: u32) -> Self {
         let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
         Self {
@@ -31,14 +32,14 @@ impl Throttle {
         }
     }
 
-    /// Waits for a place and for the rate, and tells how long. The place is free again when the
-    /// permit is dropped.
+    /// Waits for a place and for the rate, and returns how long it waited. The place is free again
+    /// when the permit is dropped.
     pub(super) async fn enter(&self) -> (SemaphorePermit<'_>, Duration) {
-        let asked = Instant::now();
+        let started = Instant::now();
         let place = self.places.acquire().await;
         let place = place.expect("the semaphore is never closed");
         self.rate.until_ready().await;
-        let waited = asked.elapsed();
+        let waited = started.elapsed();
         *self
             .waited
             .lock()
@@ -46,7 +47,7 @@ impl Throttle {
         (place, waited)
     }
 
-    /// How long requests have waited here, all together.
+    /// Total time that requests have waited here.
     pub(super) fn waited(&self) -> Duration {
         *self
             .waited

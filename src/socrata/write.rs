@@ -1,8 +1,8 @@
-//! Writing to a portal: upserts, and deletes by key. The only code that changes one.
+//! Writes to a portal: upserts, and deletes by key. This is the only code that changes a portal.
 //!
-//! Both are POSTs of rows to the table; the path that deletes a row, and with a slip the table, is
-//! never used. Nothing is sent unless the portal's metadata, read anew, name our key column as the
-//! row identifier: only then may an upload be repeated. An upload whose answer was lost is sent
+//! Both are POSTs of rows to the table; the path that deletes a row, or by mistake the whole table,
+//! is never used. Nothing is sent unless the portal's metadata, read again, name our key column as
+//! the row identifier: only then may an upload be repeated. An upload whose answer was lost is sent
 //! again and counted as doubtful. Counts prove nothing; the caller reads back what matters.
 
 use std::fmt;
@@ -11,35 +11,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use unicode_normalization::is_nfc;
 
 use super::failure::{self, PortalError, RequestError, WriteError};
-use super::portal::{Answer, Credentials, Portal};
-use super::retry::{Verdict, asked_wait, verdict};
+use super::login::Login;
+use super::portal::{Answer, Portal};
+use super::retry::{Verdict, verdict};
 use super::summary::{Act, Counts};
 use super::table::{self, Table};
 use crate::model::RowKey;
+use crate::outgoing::asked_wait;
 use crate::settings::SocrataSettings;
 
-/// Largest upload.
+/// Maximum size of an upload in bytes.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// Says whether a request may begin now. Asked last thing before each is sent, each new try too.
+/// Decides whether a request may start. Called immediately before each request is sent, including
+/// repeated ones.
 pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Changes tables of a portal.
 pub struct Writer {
     portal: Arc<Portal>,
-    user: String,
-    password: SecretString,
+    login: Login,
     chunk_rows: usize,
     permit: Permit,
 }
 
-/// What the portal said of a write, added up. None of it proves what stands there now.
+/// The portal's counts for a write, added up. They do not prove what is published now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteSummary {
     /// Rows or keys sent and answered.
@@ -52,17 +53,19 @@ pub struct WriteSummary {
     pub deleted: u64,
     /// Rows refused, as counted by the portal. For deletes: keys that had no row.
     pub errors: u64,
-    /// Uploads whose answer was lost, so that they were sent again, or contradicts what was sent.
+    /// Uploads whose answer was lost, so that they were sent again, or whose answer contradicts
+    /// what was sent.
     pub doubtful: u64,
-    /// Uploads of which an earlier try was not told to have failed: it may still be carried out.
+    /// Uploads of which an earlier attempt is not known to have failed and may still be carried
+    /// out.
     pub unsettled: u64,
-    /// Uploads answered.
+    /// Number of uploads answered.
     pub chunks: u64,
 }
 
 /// How one upload ended.
 enum Upload {
-    /// Applied. `None`: the portal says so and counts nothing.
+    /// Applied. `counts` is `None` if the portal says so but gives no counts.
     Applied {
         counts: Option<Counts>,
         was_lost: bool,
@@ -70,7 +73,7 @@ enum Upload {
     TooLarge(RequestError),
 }
 
-/// An upload that failed, and whether it may have been applied all the same.
+/// An upload that failed, and whether it may nevertheless have been applied.
 struct Failed {
     error: RequestError,
     may_be_applied: bool,
@@ -85,18 +88,14 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// A writer that sends through `portal`. Sends nothing yet.
+    /// A writer that uses `portal`. Sends nothing yet.
     ///
     /// # Errors
-    /// If the user name or the password is missing, by its settings key.
+    /// If the user name or the password is not set; the error names the settings key.
     pub fn new(portal: Arc<Portal>, settings: &SocrataSettings) -> Result<Self, PortalError> {
-        let missing = PortalError::MissingSecret;
-        let user = settings.username.clone().filter(|user| !user.is_empty());
-        let password = settings.password.clone();
         Ok(Self {
             portal,
-            user: user.ok_or(missing("socrata.username"))?,
-            password: password.ok_or(missing("socrata.password"))?,
+            login: Login::of(settings, PortalError::MissingSecret)?,
             chunk_rows: usize::try_from(settings.chunk_rows)
                 .unwrap_or(usize::MAX)
                 .max(1),
@@ -104,24 +103,23 @@ impl Writer {
         })
     }
 
-    /// The same writer, which begins no request unless `permit` says that it may.
+    /// The same writer, which starts a request only if `permit` allows it.
     #[must_use]
     pub fn only_while(&self, permit: Permit) -> Self {
         Self {
             portal: Arc::clone(&self.portal),
-            user: self.user.clone(),
-            password: self.password.clone(),
+            login: self.login.clone(),
             chunk_rows: self.chunk_rows,
             permit,
         }
     }
 
-    /// Creates or updates rows by their key. Fields that a row leaves out stay as they are; `null`
-    /// clears them. Of rows with one key the last stands.
+    /// Creates or updates rows by their key. Fields missing in a row keep their values; `null`
+    /// clears them. If several rows have the same key, the last one counts.
     ///
     /// # Errors
-    /// If the row identifier is not the key column or a row has no key (nothing is sent), or an
-    /// upload fails; uploads before it stay applied.
+    /// If the row identifier is not the key column or a row has no key (then nothing is sent), or
+    /// if an upload fails; earlier uploads remain applied.
     pub async fn upsert(
         &self,
         table: &Table,
@@ -137,15 +135,15 @@ impl Writer {
         self.write(table, Act::Upsert, rows, &put).await
     }
 
-    /// Deletes the rows that have these keys. Keys without a row count as errors, and are fine.
+    /// Deletes the rows with these keys. Keys without a row are counted as errors, which is fine.
     ///
     /// # Errors
-    /// If the row identifier is not the key column or a key is empty (nothing is sent), or an
-    /// upload fails; uploads before it stay applied.
+    /// If the row identifier is not the key column or a key is empty (then nothing is sent), or if
+    /// an upload fails; earlier uploads remain applied.
     pub async fn delete(&self, table: &Table, keys: &[RowKey]) -> Result<WriteSummary, WriteError> {
         for (ordinal, key) in keys.iter().enumerate() {
             let RowKey::Text(text) = key else {
-                continue; // an MD5 is a key that no portal takes for another
+                continue; // no portal confuses an MD5 with another key
             };
             check_key(text).map_err(|why| {
                 let id = table.id.clone();
@@ -199,8 +197,8 @@ impl Writer {
         Ok(done)
     }
 
-    /// The row identifier is the key column: by the table as it was looked up, and by metadata
-    /// read now.
+    /// Checks that the row identifier is the key column, both in the table's metadata as read
+    /// before and in metadata read now.
     async fn check_identifier(&self, table: &Table) -> Result<(), WriteError> {
         let wanted = &table.key_column;
         let refuse = |found: Option<String>| WriteError::RowIdentifier {
@@ -223,18 +221,14 @@ impl Writer {
         }
     }
 
-    /// Sends one chunk, again and again where that may help.
+    /// Sends one chunk, repeatedly if that may help.
     async fn upload(&self, table: &Table, act: Act, body: Bytes) -> Result<Upload, Failed> {
         let (operation, url) = (act.operation(), self.portal.rows_url(&table.id));
-        let credentials = Credentials {
-            user: &self.user,
-            password: &self.password,
-        };
         let (mut tries, mut was_lost) = (self.portal.tries(), false);
         loop {
             let sent = self
                 .portal
-                .post(operation, &url, credentials, body.clone(), &self.permit)
+                .post(operation, &url, &self.login, body.clone(), &self.permit)
                 .await;
             let reason = match self.judge(sent, &mut was_lost) {
                 Step::Ended(upload) => return Ok(upload),
@@ -250,21 +244,21 @@ impl Writer {
         }
     }
 
-    /// What to do after one try. `was_lost` becomes true if the upload may have been applied
-    /// without our being told so.
+    /// What to do after one attempt. Sets `was_lost` if the upload may have been applied without an
+    /// answer that says so.
     fn judge(&self, sent: Result<Answer, RequestError>, was_lost: &mut bool) -> Step {
         let answer = match sent {
             Ok(answer) => answer,
             Err(error) => {
                 *was_lost |= !matches!(error, RequestError::Connect(_) | RequestError::TooLate);
-                return if error.may_pass() {
+                return if error.may_succeed_later() {
                     Step::Again(error, "transport", None)
                 } else {
                     Step::Failed(error)
                 };
             }
         };
-        let asked = asked_wait(&answer.headers);
+        let asked = asked_wait(&answer.headers, None);
         match verdict(answer.status) {
             Verdict::Done => {
                 if let Some(counts) = Counts::read(&answer.body) {
@@ -274,7 +268,7 @@ impl Writer {
                     });
                 }
                 *was_lost = true;
-                let what = "no summary of a write";
+                let what = "not a summary of a write";
                 Step::Again(RequestError::NotJson { what }, "body", None)
             }
             Verdict::Poll => {
@@ -286,10 +280,12 @@ impl Writer {
                 Step::Again(failure::of_answer(&answer), reason, asked)
             }
             Verdict::Final if self.portal.drop_token(&answer) => Step::WithoutToken,
-            Verdict::Final if failure::saved_nonetheless(&answer) => Step::Ended(Upload::Applied {
-                counts: None,
-                was_lost: *was_lost,
-            }),
+            Verdict::Final if failure::says_rows_were_saved(&answer) => {
+                Step::Ended(Upload::Applied {
+                    counts: None,
+                    was_lost: *was_lost,
+                })
+            }
             Verdict::Final => {
                 let error = failure::of_answer(&answer);
                 if answer.status == StatusCode::PAYLOAD_TOO_LARGE && !*was_lost {
@@ -302,7 +298,7 @@ impl Writer {
     }
 }
 
-/// What to do after one try of an upload.
+/// What to do after one attempt of an upload.
 enum Step {
     Ended(Upload),
     Failed(RequestError),
@@ -339,7 +335,7 @@ impl Failed {
 }
 
 impl WriteSummary {
-    /// Whether nothing of what was sent can still be carried out.
+    /// Whether none of the requests sent can still be carried out.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.unsettled == 0
@@ -359,7 +355,8 @@ impl WriteSummary {
     }
 }
 
-/// As many of the first items as one upload may have, as a JSON list, and how many they are.
+/// Encodes as many of the first items as fit into one upload as a JSON list, and returns how many
+/// there are.
 fn chunk<T>(items: &[T], most: usize, put: &dyn Fn(&T, &mut Vec<u8>)) -> (Bytes, usize) {
     let (mut body, mut taken) = (vec![b'['], 0);
     for item in items.iter().take(most) {
@@ -380,14 +377,15 @@ fn chunk<T>(items: &[T], most: usize, put: &dyn Fn(&T, &mut Vec<u8>)) -> (Bytes,
 
 /// Appends a value as JSON.
 fn put_json<T: Serialize + ?Sized>(value: &T, body: &mut Vec<u8>) {
-    serde_json::to_writer(body, value).expect("memory takes any text, and names are texts");
+    serde_json::to_writer(body, value)
+        .expect("writing to memory cannot fail, and names are strings");
 }
 
-/// A row must have a key, and no field that is an order to the portal, such as `:deleted`.
+/// A row must have a key and no system field that a portal would obey, such as `:deleted`.
 fn check_row(table: &Table, row: &Map<String, Value>) -> Result<(), &'static str> {
     match row.get(&table.key_column) {
         Some(Value::String(key)) => check_key(key)?,
-        Some(_) => return Err("its key is no text"),
+        Some(_) => return Err("its key is not text"),
         None => return Err("it has no key"),
     }
     if row.keys().any(|name| name.starts_with(':')) {
@@ -396,13 +394,13 @@ fn check_row(table: &Table, row: &Map<String, Value>) -> Result<(), &'static str
     Ok(())
 }
 
-/// A portal drops NUL characters and composes the others, so that some keys would hit the row of
+/// A portal drops NUL characters and composes combining ones, so some keys would match the row of
 /// another key, or none.
 fn check_key(key: &str) -> Result<(), &'static str> {
     if key.trim().is_empty() {
         Err("its key is empty")
     } else if key.contains('\0') || !is_nfc(key) {
-        Err("a portal would take its key for another")
+        Err("a portal would confuse its key with another")
     } else {
         Ok(())
     }
@@ -413,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_is_bounded_by_rows_and_by_bytes() {
+    fn a_chunk_is_limited_by_rows_and_by_bytes() {
         let put = |row: &String, body: &mut Vec<u8>| put_json(row, body);
         let small = vec!["x".to_owned(); 5];
         let (body, taken) = chunk(&small, 2, &put);
@@ -427,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_a_portal_takes_for_none_or_for_others_are_refused() {
+    fn keys_that_a_portal_drops_or_confuses_are_refused() {
         for key in ["", " ", "\0", "\u{a0}\t", "a\0", "e\u{301}"] {
             assert!(check_key(key).is_err(), "{key:?}");
         }

@@ -1,8 +1,8 @@
-//! What the daemon is doing right now, and why it waits: one shared picture that the status page,
-//! the API, the metrics and the service manager's status line all read.
+//! What the daemon is doing right now, and why it waits. The status page, the API, the metrics and
+//! the service manager's status line all read this shared state.
 //!
-//! The daemon writes it, everyone else only takes a [`Snapshot`]. Nothing here decides anything, and
-//! nothing of it outlives the program: what must, is in the ledger.
+//! Only the daemon writes it; everyone else takes a [`Snapshot`]. Nothing is decided here, and
+//! nothing is kept across restarts: that is what the ledger is for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::model::{DatasetName, Day};
 use crate::reconcile::Service;
 use crate::schedule::Schedule;
 
-/// What the daemon as a whole is at.
+/// What the daemon as a whole is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -26,11 +26,11 @@ pub enum Phase {
     Starting,
     /// Nothing is due.
     Idle,
-    /// Dataset-days are looked at or mended.
+    /// Checking or repairing dataset-days.
     Working,
-    /// A service does not answer; what is due waits.
+    /// A service does not answer; due work waits.
     Paused,
-    /// Asked to end: finishing the step in hand.
+    /// Shutting down: finishing the current step.
     Draining,
 }
 
@@ -46,47 +46,47 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Why nothing new is begun.
+/// Why no new work is started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pause {
     /// The service that failed.
     pub reason: Service,
-    /// How it failed, in a sentence.
+    /// The error, in a sentence.
     pub why: String,
-    /// Since when (UTC).
+    /// Start of the pause (UTC).
     pub since: DateTime<Utc>,
-    /// When it is tried again (UTC).
+    /// Time of the next attempt (UTC).
     pub until: DateTime<Utc>,
 }
 
-/// A dataset-day in work.
+/// A dataset-day in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InWork {
     /// The dataset.
     pub dataset: DatasetName,
     /// The local day.
     pub day: Day,
-    /// How closely it is looked at.
+    /// How closely it is checked.
     pub depth: Depth,
-    /// Whether it is being mended, as against looked at.
-    pub mending: bool,
-    /// Since when (UTC).
+    /// Whether it is being repaired, not only checked.
+    pub repairing: bool,
+    /// When it was started (UTC).
     pub since: DateTime<Utc>,
 }
 
-/// How far the present stretch of work is: from an empty queue to the next.
+/// Progress of the current round of work: from an empty queue to the next empty queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Round {
     /// Dataset-days done.
     pub done: u64,
-    /// Dataset-days done, in work and ready to be done.
+    /// Dataset-days done, in progress, or ready to be started.
     pub total: u64,
-    /// When it began (UTC).
+    /// When it started (UTC).
     pub began: DateTime<Utc>,
 }
 
 impl Round {
-    /// How long the rest will take at the pace so far; `None` until a day is done.
+    /// Estimated time left at the pace so far; `None` until a day is done.
     #[must_use]
     pub fn left(&self, now: DateTime<Utc>) -> Option<Duration> {
         let spent = (now - self.began).to_std().ok()?;
@@ -103,55 +103,55 @@ pub struct ScheduleStatus {
     pub dataset: DatasetName,
     /// Which schedule.
     pub schedule: Schedule,
-    /// When it is due next (UTC).
+    /// Next due time (UTC).
     pub next: Option<DateTime<Utc>>,
-    /// When it was due last (UTC).
+    /// Last due time (UTC).
     pub due: Option<DateTime<Utc>>,
-    /// When it last succeeded: its days were all looked at (UTC).
+    /// When a run last succeeded, with all its days checked (UTC).
     pub succeeded: Option<DateTime<Utc>>,
-    /// Why the run that is due has not succeeded: one failed, or it takes too long.
+    /// Why the due run has not succeeded: it failed, or takes too long.
     pub unfulfilled: Option<String>,
 }
 
 /// What the daemon is doing at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
-    /// What it is at.
+    /// The current phase.
     pub phase: Phase,
-    /// Why nothing new is begun, if so.
+    /// Why no new work is started, if it is not.
     pub paused: Option<Pause>,
-    /// The dataset-days in work, the longest first.
+    /// The dataset-days in progress, longest first.
     pub in_work: Vec<InWork>,
-    /// How far the present stretch of work is, if there is one.
+    /// Progress of the current round, if there is one.
     pub round: Option<Round>,
-    /// Dataset-days on the queue, those in work and those that wait for their hour included.
+    /// Dataset-days in the queue, including those in progress and those not due yet.
     pub queued: u64,
     /// When the next waiting dataset-day is due (UTC).
     pub next_due: Option<DateTime<Utc>>,
     /// The schedules, by dataset.
     pub schedules: Vec<ScheduleStatus>,
-    /// When the loop turned last (UTC). It turns every few seconds, whatever happens.
+    /// When the main loop last ran (UTC). It runs every few seconds, whatever happens.
     pub turned: Option<DateTime<Utc>>,
 }
 
 impl Snapshot {
-    /// One line for a person: what is done, how far it is, and why it waits.
+    /// One line for people: what is being done, the progress, and why the daemon waits.
     #[must_use]
     pub fn line(&self, now: DateTime<Utc>) -> String {
         match (self.phase, &self.paused) {
             (Phase::Starting, None) => "starting".into(),
             (Phase::Starting | Phase::Idle | Phase::Working | Phase::Paused, Some(pause)) => {
-                let left = spell((pause.until - now).to_std().unwrap_or_default());
+                let left = whole_seconds((pause.until - now).to_std().unwrap_or_default());
                 format!(
-                    "waits for the {}, tries again in {left}: {}",
+                    "waiting for the {}, retrying in {left}: {}",
                     pause.reason, pause.why
                 )
             }
             (Phase::Idle | Phase::Paused, None) => self.idle(),
             (Phase::Working, None) => self.working(now),
             (Phase::Draining, _) => match self.in_work.len() {
-                0 => "ending".into(),
-                days => format!("ending: finishing the step in hand on {days} dataset-days"),
+                0 => "shutting down".into(),
+                days => format!("shutting down: finishing the current step of {days} dataset-days"),
             },
         }
     }
@@ -162,7 +162,7 @@ impl Snapshot {
             .min_by_key(|(at, _)| *at);
         let waiting = match self.queued {
             0 => String::new(),
-            days => format!(", {days} dataset-days wait for their hour"),
+            days => format!(", {days} dataset-days not due yet"),
         };
         match next {
             Some((at, one)) => {
@@ -176,14 +176,18 @@ impl Snapshot {
     fn working(&self, now: DateTime<Utc>) -> String {
         let mut line = match &self.round {
             Some(round) => {
-                let left = round.left(now).map(spell);
+                let left = round.left(now).map(whole_seconds);
                 let left = left.map_or(String::new(), |left| format!(", {left} left"));
                 format!("{} of {} dataset-days done{left}", round.done, round.total)
             }
-            None => "at work".into(),
+            None => "working".into(),
         };
         if let Some(longest) = self.in_work.first() {
-            let act = if longest.mending { "mends" } else { "looks at" };
+            let act = if longest.repairing {
+                "repairing"
+            } else {
+                "checking"
+            };
             line = format!("{line}; {act} {} {}", longest.dataset, longest.day);
         }
         line
@@ -191,24 +195,24 @@ impl Snapshot {
 }
 
 /// Whole seconds, for people.
-fn spell(length: Duration) -> String {
+fn whole_seconds(length: Duration) -> String {
     humantime::format_duration(Duration::from_secs(length.as_secs())).to_string()
 }
 
-/// The shared picture.
+/// The state that the daemon and its readers share.
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     now: Arc<Mutex<Snapshot>>,
 }
 
 impl Activity {
-    /// The picture at this moment.
+    /// The current state.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.now.lock().clone()
     }
 
-    /// Changes it. `change` is quick and calls nobody.
+    /// Changes the state. `change` must be quick and must not block.
     pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
         change(&mut self.now.lock());
     }
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_round_takes_as_long_as_its_pace_says() {
+    fn the_time_left_follows_from_the_pace_so_far() {
         let left = round().left(at("2020-10-01T10:01:00Z"));
         assert_eq!(left, Some(Duration::from_mins(3)));
         let none_done = Round { done: 0, ..round() };
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_what_is_done_and_why_it_waits() {
+    fn the_line_shows_the_work_and_the_reason_for_waiting() {
         let now = at("2020-10-01T10:01:00Z");
         let mut picture = Snapshot {
             phase: Phase::Working,
@@ -248,14 +252,14 @@ mod tests {
                 dataset: "camera-counts".parse().unwrap(),
                 day: "2020-09-30".parse().unwrap(),
                 depth: Depth::Keys,
-                mending: true,
+                repairing: true,
                 since: now,
             }],
             ..Snapshot::default()
         };
         assert_eq!(
             picture.line(now),
-            "10 of 40 dataset-days done, 3m left; mends camera-counts 2020-09-30"
+            "10 of 40 dataset-days done, 3m left; repairing camera-counts 2020-09-30"
         );
         picture.paused = Some(Pause {
             reason: Service::Portal,
@@ -265,7 +269,7 @@ mod tests {
         });
         assert_eq!(
             picture.line(now),
-            "waits for the portal, tries again in 30s: connection refused"
+            "waiting for the portal, retrying in 30s: connection refused"
         );
         let idle = Snapshot {
             phase: Phase::Idle,
@@ -282,7 +286,7 @@ mod tests {
         };
         assert_eq!(
             idle.line(now),
-            "idle until 10:30:00 UTC: survey camera-counts, 2 dataset-days wait for their hour"
+            "idle until 10:30:00 UTC: survey camera-counts, 2 dataset-days not due yet"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Log lines on stderr: text for people on a terminal, JSON for machines otherwise.
 //!
-//! The level comes from `RUST_LOG` where it is set, else from `-v` and `-q`. Every line goes
-//! through the progress bars, which step aside for it.
+//! `RUST_LOG` sets the level; without it, `-v` and `-q` do. Every line goes through the progress
+//! bars, which are hidden while it is written.
 
 use std::io;
 
@@ -12,30 +12,30 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-/// The shape of a log line.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
-/// How much is logged where `RUST_LOG` does not say.
+/// How much is logged if `RUST_LOG` is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     /// Errors only.
     Quiet,
-    /// What a person should know.
+    /// What an operator should know.
     Normal,
     /// Every step.
     Verbose,
-    /// Everything, libraries too.
+    /// Everything, including libraries.
     Everything,
 }
 
 impl Verbosity {
-    /// What `-q` and so many `-v` ask for.
+    /// The level for `-q` and the number of `-v` flags.
     #[must_use]
     pub fn of(quiet: bool, verbose: u8) -> Self {
         match (quiet, verbose) {
@@ -63,9 +63,8 @@ pub(super) fn start(
     bars: MultiProgress,
 ) -> anyhow::Result<()> {
     let filter = match std::env::var("RUST_LOG") {
-        Ok(asked) if !asked.is_empty() => {
-            EnvFilter::try_new(&asked).with_context(|| format!("read RUST_LOG {asked:?}"))?
-        }
+        Ok(asked) if !asked.is_empty() => EnvFilter::try_new(&asked)
+            .with_context(|| format!("RUST_LOG is not valid: {asked:?}"))?,
         _ => EnvFilter::new(verbosity.directives()),
     };
     let by_terminal = if terminal {
@@ -81,10 +80,10 @@ pub(super) fn start(
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init()
-        .context("start logging")
+        .context("cannot start logging")
 }
 
-/// Writes a line while the bars are off the screen.
+/// Writes a line while the bars are hidden.
 #[derive(Clone, Debug)]
 struct BesideBars(MultiProgress);
 
@@ -113,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quiet_is_errors_only_and_each_v_tells_more() {
+    fn quiet_logs_only_errors_and_each_v_logs_more() {
         let levels = [
             Verbosity::of(true, 0),
             Verbosity::of(false, 0),

@@ -1,7 +1,7 @@
-//! What the program tells of itself while it works: logs and progress, both on stderr.
+//! Logs and progress, both on stderr, as well as metrics and notifications.
 //!
-//! [`Telemetry::start`] is called once, by `main`. A log line and a progress bar never garble each
-//! other: the bars step aside while a line is written.
+//! [`Telemetry::start`] is called once, by `main`. Log lines and progress bars do not garble each
+//! other: the bars are hidden while a line is written.
 
 mod activity;
 mod logging;
@@ -15,14 +15,14 @@ pub use activity::{Activity, InWork, Pause, Phase, Round, ScheduleStatus, Snapsh
 pub use logging::{LogFormat, Verbosity};
 pub use progress::{Bars, Lines, Silent, Steps};
 
-/// Logs and progress bars of the running program.
+/// Logs and progress bars of the process.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     bars: MultiProgress,
     progress: Progress,
 }
 
-/// How progress is told.
+/// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Bars,
@@ -31,11 +31,11 @@ enum Progress {
 }
 
 impl Telemetry {
-    /// Starts logging to stderr. `format` is chosen by the terminal where it is `None`; bars are
-    /// shown on a terminal only, and never where quiet.
+    /// Starts logging to stderr. If `format` is `None`, it depends on whether stderr is a terminal.
+    /// Bars are shown only on a terminal, and not with `-q`.
     ///
     /// # Errors
-    /// If logging has been started before.
+    /// If logging has already been started.
     pub fn start(verbosity: Verbosity, format: Option<LogFormat>) -> anyhow::Result<Self> {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let progress = match (verbosity, terminal) {
@@ -52,7 +52,7 @@ impl Telemetry {
         Ok(Self { bars, progress })
     }
 
-    /// Where long work tells how far it is: bars on a terminal, a log line now and then elsewhere.
+    /// Where long work reports its progress: bars on a terminal, otherwise occasional log lines.
     #[must_use]
     pub fn steps(&self) -> Box<dyn Steps> {
         match self.progress {

@@ -1,25 +1,25 @@
-//! How far long work is. Whoever works knows only [`Steps`]; that they may be bars on a terminal
-//! or log lines in a file is known here alone.
+//! Progress of long work. The code that does the work only knows [`Steps`]; bars on a terminal or
+//! log lines are details of this file.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-/// Hears how far work is.
+/// Receives the progress of work.
 pub trait Steps: Send + Sync {
-    /// A stretch of work begins: `total` steps of `what`, such as `check camera-counts`. Ends the
-    /// stretch before.
+    /// A stretch of work starts: `total` steps of `what`, such as `check camera-counts`. Ends the
+    /// previous stretch.
     fn begin(&self, what: &str, total: u64);
-    /// So many steps more are done.
+    /// This many more steps are done.
     fn advance(&self, done: u64);
-    /// What is being done just now, such as a day.
+    /// The current item, such as a day.
     fn at(&self, place: &str);
-    /// The stretch is over; its bar goes away.
+    /// The stretch is over; its bar is removed.
     fn end(&self);
 }
 
-/// Hears nothing.
+/// Ignores progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -30,13 +30,13 @@ impl Steps for Silent {
     fn end(&self) {}
 }
 
-/// Logs a line now and then, where stderr is a file or a pipe. Short work logs none.
+/// Logs a line now and then, if stderr is a file or a pipe. Short work logs nothing.
 #[derive(Debug, Default)]
 pub struct Lines {
     current: Mutex<Option<Stretch>>,
 }
 
-/// The least time between two lines.
+/// Minimum time between two lines.
 const EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -45,11 +45,11 @@ struct Stretch {
     total: u64,
     done: u64,
     begun: Instant,
-    told: Instant,
+    logged: Instant,
 }
 
 impl Stretch {
-    /// `check: 120 of 150, 3.2/s, 9 seconds left`, after so long a time.
+    /// `check: 120 of 150, 3.2/s, 9 seconds left`, after the elapsed time `after`.
     fn said(&self, after: Duration) -> String {
         let Self {
             what, total, done, ..
@@ -74,7 +74,7 @@ impl Steps for Lines {
             total,
             done: 0,
             begun: now,
-            told: now,
+            logged: now,
         });
     }
 
@@ -85,8 +85,8 @@ impl Steps for Lines {
             return;
         };
         stretch.done += done;
-        if now - stretch.told >= EVERY {
-            stretch.told = now;
+        if now - stretch.logged >= EVERY {
+            stretch.logged = now;
             let (done, total) = (stretch.done, stretch.total);
             tracing::info!(done, total, "{}", stretch.said(now - stretch.begun));
         }
@@ -127,7 +127,7 @@ impl Bars {
     }
 }
 
-/// On one line, with nothing that moves the cursor.
+/// The text on one line, without characters that move the cursor.
 fn harmless(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_tells_what_and_how_far_and_goes_away() {
+    fn a_bar_shows_the_progress_and_disappears() {
         let (term, bars) = screen();
         bars.begin("check camera-counts", 30);
         bars.advance(12);
@@ -206,14 +206,14 @@ mod tests {
         assert_eq!(term.contents().trim(), "a log line");
     }
     #[test]
-    fn a_line_tells_rate_and_time_left() {
+    fn a_line_shows_rate_and_time_left() {
         let now = Instant::now();
         let mut stretch = Stretch {
             what: "check".into(),
             total: 150,
             done: 0,
             begun: now,
-            told: now,
+            logged: now,
         };
         assert_eq!(stretch.said(Duration::ZERO), "check: 0 of 150");
         stretch.done = 50;

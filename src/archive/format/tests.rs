@@ -1,4 +1,4 @@
-//! The form of an archive, held to: nothing is lost in it, and nothing damaged passes.
+//! Tests of the archive format: it loses nothing, and damage is always detected.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn header() -> ArchiveHeader {
 
 fn row(field: Json) -> ArchivedRow {
     ArchivedRow {
-        why: "twin".into(),
+        why: "duplicate".into(),
         row: PublishedRow {
             key: Some(RowKey::new("05d4a4491a2138f1f4320557ba490c7a")),
             sid: "row-abcd".into(),
@@ -94,7 +94,7 @@ fn damage(packed: &[u8]) -> String {
 }
 
 #[test]
-fn nothing_and_null_are_two_things() {
+fn null_and_absent_values_stay_distinct() {
     let mut keyless = row(Json::Null);
     keyless.row.key = None;
     let rows = [row(json!(["", " x ", null, {"a": null}])), keyless];
@@ -107,7 +107,7 @@ fn nothing_and_null_are_two_things() {
 }
 
 #[test]
-fn an_archive_cut_anywhere_is_refused() {
+fn an_archive_cut_short_anywhere_is_refused() {
     let packed = pack(&[row(json!("a")), row(json!("b"))], &[entry(None)]);
     for length in 0..packed.len() {
         assert!(
@@ -119,7 +119,7 @@ fn an_archive_cut_anywhere_is_refused() {
 }
 
 #[test]
-fn no_flipped_bit_changes_what_is_read() {
+fn a_flipped_bit_never_changes_what_is_read() {
     let packed = pack(&[row(json!("a")), row(json!("b"))], &[entry(None)]);
     let whole = unpack(&packed).unwrap();
     for bit in 0..packed.len() * 8 {
@@ -133,16 +133,19 @@ fn no_flipped_bit_changes_what_is_read() {
 }
 
 #[test]
-fn a_line_changed_under_a_good_gzip_is_refused() {
+fn a_changed_line_in_a_valid_gzip_is_refused() {
     let text =
         String::from_utf8(gunzip(&pack(&[row(json!("before")), row(json!("b"))], &[]))).unwrap();
     let changed = gzip(text.replace("before", "beside").as_bytes());
-    assert_eq!(damage(&changed), "the checksum of its trailer does not fit");
+    assert_eq!(
+        damage(&changed),
+        "the checksum of its trailer does not match"
+    );
     let second = text.lines().nth(1).unwrap();
     let fewer = gzip(text.replace(&format!("{second}\n"), "").as_bytes());
     assert_eq!(
         damage(&fewer),
-        "it holds 1 rows and 0 entries, its trailer says 2 and 0"
+        "it has 1 rows and 0 entries, but its trailer says 2 and 0"
     );
     let open = gzip(
         text.split_inclusive('\n')
@@ -151,7 +154,7 @@ fn a_line_changed_under_a_good_gzip_is_refused() {
             .as_bytes(),
     );
     let rest = Damage {
-        what: "it breaks off before its trailer".into(),
+        what: "it ends before its trailer".into(),
         rows: 0,
     };
     assert_eq!(unpack(&open).unwrap_err(), rest);
@@ -160,17 +163,17 @@ fn a_line_changed_under_a_good_gzip_is_refused() {
     let twice = [pack(&[], &[]), pack(&[], &[])].concat();
     assert_eq!(damage(&twice), "something follows its trailer");
     let later = gzip(text.replace("\"format\":1", "\"format\":2").as_bytes());
-    assert_eq!(damage(&later), "it is of form 2, not 1");
+    assert_eq!(damage(&later), "its format is 2, not 1");
     let strange = gzip(text.replace("\"why\"", "\"because\"").as_bytes());
     assert!(
-        damage(&strange).starts_with("line 2 is not understood"),
+        damage(&strange).starts_with("line 2 is invalid"),
         "{}",
         damage(&strange)
     );
 }
 
 #[test]
-fn what_unpacks_without_end_is_refused() {
+fn an_archive_that_unpacks_to_too_much_is_refused() {
     let line = gzip(&vec![b' '; 17 << 20]);
     assert_eq!(damage(&line), "it has a line over 16777216 bytes");
     let mut text = serde_json::to_vec(&Line::Header {
@@ -185,7 +188,7 @@ fn what_unpacks_without_end_is_refused() {
     (0..30).for_each(|_| text.extend_from_slice(&blank));
     assert_eq!(
         damage(&gzip(&text)),
-        "it unpacks to more than any archive of its size"
+        "it unpacks to more than an archive of its size can hold"
     );
 }
 
@@ -209,7 +212,7 @@ fn value() -> impl Strategy<Value = Json> {
 
 proptest! {
     #[test]
-    fn every_value_comes_back_exactly(fields in prop::collection::vec(value(), 1..4)) {
+    fn every_value_is_read_back_exactly(fields in prop::collection::vec(value(), 1..4)) {
         let rows: Vec<_> = fields.into_iter().map(row).collect();
         let (_, found, _) = unpack(&pack(&rows, &[])).unwrap();
         prop_assert_eq!(found, rows);
@@ -217,7 +220,7 @@ proptest! {
 }
 
 #[test]
-fn what_stands_before_a_mark_is_proven_and_nothing_behind_it() {
+fn only_rows_before_a_mark_are_proven() {
     let rows: Vec<_> = (0..50).map(|number| row(json!(number))).collect();
     let text = String::from_utf8(gunzip(&pack(&rows, &[entry(None)]))).unwrap();
     assert_eq!(
@@ -226,12 +229,12 @@ fn what_stands_before_a_mark_is_proven_and_nothing_behind_it() {
             .count(),
         2
     );
-    // The first line is the header; marks stand behind the 20th and the 40th row.
+    // The first line is the header. Marks follow the 20th and the 40th row.
     for (line, proven) in [(1, 0), (20, 0), (22, 20), (41, 20), (43, 40), (52, 40)] {
         let changed: String = (text.split_inclusive('\n').enumerate())
             .map(|(at, whole)| {
                 let times = usize::from(at == line);
-                whole.replacen("\"twin\"", "\"orphan\"", times)
+                whole.replacen("\"duplicate\"", "\"orphan\"", times)
             })
             .collect();
         assert_ne!(changed, text, "line {line}");

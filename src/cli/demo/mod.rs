@@ -1,10 +1,10 @@
-//! `sodalake demo`: a broken city in a box.
+//! `sodalake demo`: a small, broken city on this machine.
 //!
-//! A month of a made-up city is published over HTTP to a stand-in portal, then broken in the ways
-//! in which real days have broken. From there on nothing knows of the breaking: the same code that
-//! looks at a real city finds the faults, explains and repairs them inside the rails. What was
-//! broken is compared with what was found only at the end, for the verdict. Then the status page is
-//! served, and what a person approves there is carried out.
+//! The demo publishes a month of a made-up city over HTTP to a stand-in portal, then breaks it in
+//! ways that real days have been broken. From then on nothing uses knowledge of the breakage: the
+//! code that checks a real city finds, explains and repairs the faults within the rails. Only the
+//! verdict at the end compares what was found with what was broken. Then the status page is
+//! served, and repairs approved there are carried out.
 
 mod script;
 mod site;
@@ -18,10 +18,10 @@ use anyhow::{Context as _, Result};
 
 use self::script::Script;
 use self::verdict::Verdict;
-use super::look::look_at;
+use super::check::check_days;
 use super::report::wrapped;
 use super::style::{Tone, paint, print, thousands};
-use super::{Common, DemoArgs, Exit, Format};
+use super::{DemoArgs, Exit, Format};
 use crate::app;
 use crate::compare::Depth;
 use crate::model::{DatasetDay, DayRange};
@@ -32,30 +32,31 @@ use crate::sandbox::stage::Stage;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 
-/// The rails of the demo: as a city would set them, scaled to this small one.
+/// The rails of the demo: what a city would set, scaled down.
 const RAILS: &str = "rails.recheck_after = \"300ms\"\nrails.max_orphan_rows_per_day = 20\n";
 
-/// With what one approves on the demo's status page; nothing but the demo's city takes it.
+/// The status page's token. The demo is on this machine only, so it need not be secret.
 const TOKEN: &str = "demo";
 
-/// Carries the command out.
-pub(super) async fn run(args: DemoArgs, common: &Common, telemetry: &Telemetry) -> Result<Exit> {
+/// Runs the demo.
+pub(super) async fn run(args: DemoArgs, telemetry: &Telemetry) -> Result<Exit> {
     let dir = tempfile::Builder::new().prefix("sodalake-demo-").tempdir();
-    let dir = dir.context("make a folder for the demo")?;
+    let dir = dir.context("cannot create a folder for the demo")?;
+    let format = args.output.format;
     let stage = set_up(dir.path(), &args).await?;
     let script = Script::for_month();
-    publish(&stage, script.published(), common.format, telemetry).await?;
-    let injected = script.break_days(&stage, common.format)?;
+    publish(&stage, script.published(), format, telemetry).await?;
+    let injected = script.break_days(&stage, format)?;
     let world = Arc::new(world(&stage).await?);
-    let (before, after) = mend(&world, script.days, common.format, telemetry).await?;
+    let (before, after) = repair(&world, script.days, format, telemetry).await?;
     let verdict = Verdict::of(&injected, &before, &after);
-    if common.format == Format::Text {
+    if format == Format::Text {
         print(&verdict.to_text(&before, &after))?;
     }
     if !args.exit {
-        let held = after.iter().filter(|report| !verdict::in_step(report));
+        let held = after.iter().filter(|report| !verdict::in_sync(report));
         let held = held.map(|report| report.target.clone()).collect();
-        say_how_to_go_on(&stage, script.days, args.listen)?;
+        print_next_steps(&stage, script.days, args.listen)?;
         site::stay_open(&world, held, args.listen).await?;
     }
     Ok(verdict.exit())
@@ -69,13 +70,13 @@ async fn set_up(dir: &Path, args: &DemoArgs) -> Result<Stage> {
     };
     let listen = ([127, 0, 0, 1], 0).into();
     let stage = Stage::set_up(dir, city, options, listen).await;
-    let stage = stage.context("set the demo's city up")?;
+    let stage = stage.context("cannot create the demo's city")?;
     let settings = dir.join("sodalake.toml");
     let more = format!(
         "{RAILS}http.listen = \"{}\"\nhttp.token = \"{TOKEN}\"\n",
         args.listen
     );
-    std::fs::write(&settings, stage.settings(&more)).context("write the demo's settings")?;
+    std::fs::write(&settings, stage.settings(&more)).context("cannot write the demo's settings")?;
     Ok(stage)
 }
 
@@ -85,7 +86,7 @@ async fn publish(
     format: Format,
     telemetry: &Telemetry,
 ) -> Result<()> {
-    let files = stage.fill(days).context("fill the demo's lake")?;
+    let files = stage.fill(days).context("cannot fill the demo's lake")?;
     let steps = telemetry.steps();
     let count = days.days().count() as u64;
     steps.begin("publish", count);
@@ -93,12 +94,14 @@ async fn publish(
     for day in days.days() {
         steps.at(&day.to_string());
         let published = stage.publish(day, script::published_at(day)).await;
-        rows += published.with_context(|| format!("publish {day}"))?.rows;
+        rows += published
+            .with_context(|| format!("cannot publish {day}"))?
+            .rows;
         steps.advance(1);
     }
     steps.end();
     if format == Format::Text {
-        let head = paint(Tone::Strong, "A city in a box");
+        let head = paint(Tone::Strong, "A small city");
         let (rows, files) = (thousands(rows), thousands(files));
         let text = format!(
             "{count} days of 5 datasets: {files} files in the lake, {rows} rows published over HTTP to a \
@@ -131,19 +134,21 @@ fn targets(world: &World, days: DayRange) -> Vec<DatasetDay> {
         .collect()
 }
 
-/// Looks at everything, repairs what differs, and looks at everything again.
-async fn mend(
+/// Checks everything, repairs what differs, and checks everything again.
+async fn repair(
     world: &Arc<World>,
     days: DayRange,
     format: Format,
     telemetry: &Telemetry,
 ) -> Result<(Vec<Report>, Vec<Report>)> {
-    let before = look_at(world, targets(world, days), Depth::Content, telemetry).await;
+    let before = check_days(world, targets(world, days), Some(Depth::Content), telemetry)
+        .await
+        .reports;
     let differ: Vec<&Report> = before
         .iter()
-        .filter(|report| !verdict::in_step(report))
+        .filter(|report| !verdict::in_sync(report))
         .collect();
-    say(format, "What Sodalake finds", &differ)?;
+    print_days(format, "What Sodalake finds", &differ)?;
     let writers = app::writers(world).await?;
     let asked = Asked {
         wait: true,
@@ -159,19 +164,21 @@ async fn mend(
         steps.advance(1);
     }
     steps.end();
-    say(
+    print_days(
         format,
         "What it does about it",
         &repaired.iter().collect::<Vec<_>>(),
     )?;
-    let after = look_at(world, targets(world, days), Depth::Content, telemetry).await;
+    let after = check_days(world, targets(world, days), Some(Depth::Content), telemetry)
+        .await
+        .reports;
     if format == Format::Json {
         print(&super::report::json_lines(&after))?;
     }
     Ok((before, after))
 }
 
-fn say(format: Format, title: &str, reports: &[&Report]) -> Result<()> {
+fn print_days(format: Format, title: &str, reports: &[&Report]) -> Result<()> {
     let text: String = match format {
         Format::Json => super::report::json_lines(reports.iter().copied()),
         Format::Text => {
@@ -182,16 +189,16 @@ fn say(format: Format, title: &str, reports: &[&Report]) -> Result<()> {
             format!("{}\n{said}\n", paint(Tone::Strong, title))
         }
     };
-    print(&text).context("write to stdout")
+    print(&text).context("cannot write to stdout")
 }
 
-fn say_how_to_go_on(stage: &Stage, days: DayRange, listen: SocketAddr) -> Result<()> {
+fn print_next_steps(stage: &Stage, days: DayRange, listen: SocketAddr) -> Result<()> {
     let config = stage.dir().join("sodalake.toml");
     let text = format!(
         "\nThe status page is at http://{listen}/ until Ctrl-C; its token is {TOKEN}.\n\
          In another terminal:\n  \
          export SODALAKE_CONFIG={}\n  \
-         sodalake days --from {} --to {}\n",
+         sodalake status --from {} --to {}\n",
         config.display(),
         days.from,
         days.to

@@ -10,23 +10,22 @@ use crate::model::{Day, DayRange};
 use crate::sandbox::city::{Breakage, BreakageError, Injected, Place, Source, Table, ZONE};
 use crate::sandbox::stage::Stage;
 
-/// One fault of the month: what, on which day of the month, and in which words.
+/// One fault of the month.
 struct Fault {
     breakage: Breakage,
     table: Table,
     day: i64,
-    /// Every file of the day, or only the first that breaks this way.
+    /// Break every file of the day, not only the first that can be broken this way.
     whole_day: bool,
     words: &'static str,
 }
 
-/// The month and its faults.
 pub(super) struct Script {
     pub(super) days: DayRange,
     faults: Vec<Fault>,
 }
 
-/// When the honest publisher wrote a day (UTC): 8:30 local on the day after.
+/// When the regular publisher writes a day (UTC): 8:30 local time on the day after.
 pub(super) fn published_at(day: Day) -> DateTime<Utc> {
     day.end(ZONE) + Duration::minutes(8 * 60 + 30)
 }
@@ -52,7 +51,7 @@ const fn whole_day(breakage: Breakage, table: Table, day: i64, words: &'static s
 }
 
 impl Script {
-    /// Thirty days around the autumn clock change of 2020, broken in every way we know.
+    /// Thirty days around the autumn clock change of 2020, with every kind of breakage we know.
     pub(super) fn for_month() -> Self {
         let from = Day::new(chrono::NaiveDate::from_ymd_opt(2020, 10, 8).unwrap_or_default());
         let faults = vec![
@@ -60,7 +59,7 @@ impl Script {
                 Breakage::OtherSpelling,
                 Table::CameraCounts,
                 2,
-                "a second publisher with another spelling of the streets wrote the day too",
+                "a second publisher, which spells the streets differently, wrote the day too",
             ),
             whole_day(
                 Breakage::ChainedAgain,
@@ -72,13 +71,13 @@ impl Script {
                 Breakage::NeverPublished,
                 Table::CameraCounts,
                 7,
-                "a camera's file was never published",
+                "a camera file was never published",
             ),
             fault(
                 Breakage::TailLost,
                 Table::TravelTimes,
                 9,
-                "the publisher died in the middle of the file",
+                "the publisher crashed in the middle of the file",
             ),
             fault(
                 Breakage::StaleValues,
@@ -90,25 +89,25 @@ impl Script {
                 Breakage::OtherCounter,
                 Table::DeviceReads,
                 13,
-                "the day was published again in a run that numbers devices otherwise",
+                "the day was published again in a run that numbers devices differently",
             ),
             fault(
                 Breakage::Strangers(5),
                 Table::RadarCounts,
                 15,
-                "five rows appeared that no file knows",
+                "five rows appeared that are in no file",
             ),
             fault(
                 Breakage::Strangers(60),
                 Table::TravelTimes,
                 17,
-                "sixty rows appeared that no file knows: more than may be purged unasked",
+                "sixty rows appeared that are in no file: more than may be purged without approval",
             ),
             fault(
                 Breakage::OnlyCatalogued,
                 Table::RadarCounts,
                 19,
-                "the catalog says published, and no row is there",
+                "the catalog says published, but no row exists",
             ),
             fault(
                 Breakage::GhostEntry,
@@ -120,13 +119,13 @@ impl Script {
                 Breakage::NotCatalogued,
                 Table::RadarCounts,
                 23,
-                "all rows are there, and the catalog does not say so",
+                "all rows exist, but the catalog does not say so",
             ),
             fault(
                 Breakage::FileLost,
                 Table::CameraCounts,
                 26,
-                "a file vanished from the lake: the portal has the last copy of its rows",
+                "a file disappeared from the lake: the portal holds the last copy of its rows",
             ),
         ];
         Self {
@@ -138,7 +137,7 @@ impl Script {
         }
     }
 
-    /// The days that are published: one more, since rows of a day can stand in the next day's file.
+    /// The days to publish: one more than checked, since the next day's file can hold rows of a day.
     pub(super) fn published(&self) -> DayRange {
         let DayRange { from, to } = self.days;
         DayRange {
@@ -147,7 +146,7 @@ impl Script {
         }
     }
 
-    /// Breaks the published month, and returns what a look must find.
+    /// Breaks the published month and returns the findings that a check must report.
     pub(super) fn break_days(&self, stage: &Stage, format: Format) -> Result<Vec<Injected>> {
         let mut injected = Vec::new();
         let mut said = paint(Tone::Strong, "Broken on purpose") + "\n";
@@ -155,7 +154,7 @@ impl Script {
             let day = self.days.from.plus(fault.day);
             let done = fault
                 .carry_out(stage, day)
-                .with_context(|| format!("break {day}"))?;
+                .with_context(|| format!("cannot break {day}"))?;
             let dataset = fault.table.dataset_name();
             said.push_str(&wrapped(&format!("{dataset} {day} {}", fault.words)));
             injected.extend(done);
@@ -188,7 +187,7 @@ impl Fault {
         }
         anyhow::ensure!(
             !injected.is_empty(),
-            "nothing of {} could be broken",
+            "no {} could be broken",
             self.table.dataset_name()
         );
         Ok(injected)

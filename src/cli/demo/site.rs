@@ -1,5 +1,5 @@
-//! The demo's status page: the daemon's own pages over the demo's ledger, and what a person approves
-//! there is carried out.
+//! The demo's status page: the daemon's own pages over the demo's ledger. Repairs approved there
+//! are carried out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::server::{self, State};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Activity, Phase};
 
-/// How soon an approval is seen.
+/// How often approvals are polled.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Serves until Ctrl-C.
@@ -27,11 +27,11 @@ pub(super) async fn stay_open(
     listen: SocketAddr,
 ) -> Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await;
-    let listener = listener.with_context(|| format!("serve the status page on {listen}"))?;
+    let listener = listener.with_context(|| format!("cannot serve the status page on {listen}"))?;
     let writers = app::writers(world).await?;
-    // The last look noted that these days differ; why they are held is what the page shall tell.
+    // The last check only recorded that these days differ; the page should show why they are held.
     for target in &held {
-        mend(world, &writers, target).await;
+        repair(world, &writers, target).await;
     }
     let activity = Activity::default();
     activity.update(|now| now.phase = Phase::Idle);
@@ -40,12 +40,12 @@ pub(super) async fn stay_open(
     state.renew(world, &writers.holder);
     tokio::select! {
         () = server::serve(listener, state, std::future::pending()) => Ok(()),
-        noted = carry_out_approved(world, &writers, &held) => noted.context("read approvals"),
-        asked = tokio::signal::ctrl_c() => asked.context("wait for Ctrl-C"),
+        noted = carry_out_approved(world, &writers, &held) => noted.context("cannot read the approvals"),
+        asked = tokio::signal::ctrl_c() => asked.context("cannot wait for Ctrl-C"),
     }
 }
 
-async fn mend(world: &World, writers: &Writers, target: &DatasetDay) {
+async fn repair(world: &World, writers: &Writers, target: &DatasetDay) {
     let asked = Asked {
         wait: true,
         ..Asked::default()
@@ -54,7 +54,7 @@ async fn mend(world: &World, writers: &Writers, target: &DatasetDay) {
     tracing::debug!("{target} is {}", report.state);
 }
 
-/// Mends each held day once a person has approved its plan.
+/// Repairs each held day once its plan has been approved.
 async fn carry_out_approved(
     world: &World,
     writers: &Writers,
@@ -64,7 +64,7 @@ async fn carry_out_approved(
         tokio::time::sleep(EVERY).await;
         for target in held {
             if is_approved(world, target).await? {
-                mend(world, writers, target).await;
+                repair(world, writers, target).await;
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Whether the demo did what it set out to: every fault found, what the rails allow mended and
-//! verified, what they do not allow held with a way to approve it.
+//! Whether the demo worked: every fault was found; the repairs that the rails allow were made and
+//! verified; the others are held and can be approved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,16 @@ use crate::sandbox::city::Injected;
 
 type Place = (DatasetId, Day);
 
-/// What became of the injected faults.
 pub(super) struct Verdict {
     overlooked: Vec<String>,
     not_broken: Vec<String>,
     left: Vec<String>,
     held: BTreeSet<Place>,
-    mended: u64,
+    repaired: u64,
 }
 
-pub(super) fn in_step(report: &Report) -> bool {
-    report.state == State::InStep
+pub(super) fn in_sync(report: &Report) -> bool {
+    report.state == State::InSync
 }
 
 fn place(report: &Report) -> Place {
@@ -33,7 +32,7 @@ fn place(report: &Report) -> Place {
 fn found(counts: Counts, finding: &str) -> u64 {
     match finding {
         "missing" => counts.missing,
-        "twin" => counts.twins,
+        "duplicate" => counts.duplicates,
         "orphan" => counts.orphans,
         "altered" => counts.altered,
         "miscatalogued" => counts.miscatalogued,
@@ -42,7 +41,8 @@ fn found(counts: Counts, finding: &str) -> u64 {
     }
 }
 
-/// The report in a line or two: dataset, day, state, findings; why or cause; how to approve.
+/// The report in a line or two: dataset, day, state and findings; the reason or cause; how to
+/// approve it.
 pub(super) fn in_a_sentence(report: &Report) -> String {
     let state = paint(tone(report.state), report.state);
     let (dataset, day) = (&report.target.dataset.name, report.target.day);
@@ -51,7 +51,7 @@ pub(super) fn in_a_sentence(report: &Report) -> String {
     let did = done.published_rows + done.purged_rows + done.catalog_changes;
     let said = match (report.state, did) {
         (State::Repaired, _) => Some(format!(
-            "published {} rows, purged {}, changed {} catalog entries, looked again: in step",
+            "published {} rows, purged {}, changed {} catalog entries, checked again: in sync",
             thousands(done.published_rows),
             thousands(done.purged_rows),
             done.catalog_changes
@@ -60,23 +60,16 @@ pub(super) fn in_a_sentence(report: &Report) -> String {
         _ => report.cause.clone(),
     };
     text.push_str(&said.map(|said| wrapped(&clean(&said))).unwrap_or_default());
-    if let Some(refusal) = report
-        .refusal
-        .as_ref()
-        .filter(|refusal| refusal.is_approvable())
-    {
-        let how = format!(
-            "  to approve: sodalake plan {dataset} --day {day} --depth content --out held.plan\n              \
-             sodalake apply held.plan --approve {:.16}\n",
-            refusal.digest
-        );
-        text.push_str(&how);
+    let commands =
+        (report.refusal.as_ref()).and_then(|refusal| refusal.approval_commands(dataset, day));
+    if let Some([plan, apply]) = commands {
+        text.extend(["  to approve:\n    ", &plan, "\n    ", &apply, "\n"]);
     }
     text
 }
 
 impl Verdict {
-    /// Compares what was broken with what was found, and with what is left.
+    /// Compares what was broken with what was found, and with what remains after the repair.
     pub(super) fn of(injected: &[Injected], before: &[Report], after: &[Report]) -> Self {
         let mut wanted: BTreeMap<Place, BTreeMap<&str, u64>> = BTreeMap::new();
         for one in injected {
@@ -89,7 +82,7 @@ impl Verdict {
             not_broken: Vec::new(),
             left: Vec::new(),
             held: BTreeSet::new(),
-            mended: 0,
+            repaired: 0,
         };
         for report in before {
             verdict.judge_found(report, wanted.get(&place(report)));
@@ -102,7 +95,7 @@ impl Verdict {
 
     fn judge_found(&mut self, report: &Report, wanted: Option<&BTreeMap<&str, u64>>) {
         let Some(wanted) = wanted else {
-            if !in_step(report) {
+            if !in_sync(report) {
                 self.not_broken
                     .push(format!("{}: {}", report.target, in_words(report.counts)));
             }
@@ -119,8 +112,8 @@ impl Verdict {
 
     fn judge_left(&mut self, report: &Report, broken: bool) {
         let too_many_orphans = report.counts.orphans > 20;
-        match (in_step(report), broken) {
-            (true, true) => self.mended += 1,
+        match (in_sync(report), broken) {
+            (true, true) => self.repaired += 1,
             (true, false) => {}
             (false, true) if too_many_orphans => {
                 self.held.insert(place(report));
@@ -148,7 +141,7 @@ impl Verdict {
         let mut table = Table::new(&[
             ("dataset", Side::Left),
             ("days", Side::Right),
-            ("in step before", Side::Right),
+            ("in sync before", Side::Right),
             ("after", Side::Right),
             ("wrong rows before", Side::Right),
             ("after", Side::Right),
@@ -181,14 +174,14 @@ impl Verdict {
             for report in ours {
                 let Counts {
                     missing,
-                    twins,
+                    duplicates,
                     orphans,
                     altered,
                     ..
                 } = report.counts;
                 days += 1;
-                good += u64::from(in_step(report));
-                wrong += missing + twins + orphans + altered;
+                good += u64::from(in_sync(report));
+                wrong += missing + duplicates + orphans + altered;
                 held += u64::from(self.held.contains(&place(report)));
             }
             (days, good, wrong, held)
@@ -208,14 +201,14 @@ impl Verdict {
 
     fn sentence(&self) -> String {
         let mut text = format!(
-            "{} broken days mended and verified, {} held for a person to approve.",
-            thousands(self.mended),
+            "{} broken days repaired and verified, {} held for approval.",
+            thousands(self.repaired),
             thousands(self.held.len() as u64)
         );
         for (what, days) in [
-            ("Overlooked", &self.overlooked),
-            ("Found though nothing was broken", &self.not_broken),
-            ("Not mended", &self.left),
+            ("Missed", &self.overlooked),
+            ("Found where nothing was broken", &self.not_broken),
+            ("Not repaired", &self.left),
         ] {
             if !days.is_empty() {
                 let days = days.join("; ");

@@ -1,18 +1,17 @@
-//! The explanation for programs: the day's report with files, samples, doubts and breaches.
+//! The explanation as JSON: the day's report with files, samples, doubts and breaches.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::{Explained, SAMPLES};
 use crate::cli::report;
+use crate::compare::duplicates::{Duplicate, Kinship};
 use crate::compare::gather::Placed;
 use crate::compare::keys::Collision;
-use crate::compare::twins::{Kinship, Twin};
 use crate::compare::words::{self as facts, Written};
 use crate::compare::{Altered, ExpectedRow, FileSeen, Findings};
 use crate::expected::{Facts, Variant};
 use crate::model::{Cell, PublishedRow};
 
-/// One object with everything.
 pub(super) fn of(explained: &Explained) -> Json {
     let mut object = report::to_json(&explained.report);
     let (draft, breaches) = match &explained.drafted {
@@ -35,7 +34,7 @@ pub(super) fn of(explained: &Explained) -> Json {
     object
 }
 
-/// A variant by its two names.
+/// A variant, by the names of its key scheme and counter.
 pub(super) fn variant(variant: Variant) -> Json {
     json!({ "keys": variant.keys, "counter": variant.counter.name() })
 }
@@ -51,14 +50,14 @@ fn file(seen: &FileSeen) -> Json {
     object
 }
 
-/// Cells by column.
+/// The cells by column name.
 pub(super) fn cells(cells: &[Cell], facts: &Facts) -> Json {
     let named = facts.columns.iter().zip(cells);
     let named = named.map(|(name, cell)| ((*name).to_owned(), cell.to_json()));
     Json::Object(named.collect::<Map<_, _>>())
 }
 
-/// A row as it stands.
+/// A published row, unchanged.
 pub(super) fn published(row: &PublishedRow) -> Json {
     json!({
         "key": row.key,
@@ -76,7 +75,7 @@ fn samples(findings: &Findings, facts: &Facts) -> Json {
     let path = |file| facts::path(findings, file);
     json!({
         "missing": missing.collect::<Json>(),
-        "twins": first(&findings.twins, |one| twin(one, facts)),
+        "duplicates": first(&findings.duplicates, |one| duplicate(one, facts)),
         "orphans": first(&findings.orphans, published),
         "altered": first(&findings.altered, altered),
         "repeated": first(&findings.repeated, |one| json!({
@@ -106,11 +105,11 @@ fn expected(row: &ExpectedRow, findings: &Findings, facts: &Facts) -> Json {
     })
 }
 
-fn twin(twin: &Twin, facts: &Facts) -> Json {
-    let mut object = published(&twin.published);
-    object["of"] = json!(twin.of);
-    object["how"] = facts::kinship(&twin.how, facts).into();
-    if let Kinship::Renamed { column, from, to } = &twin.how {
+fn duplicate(duplicate: &Duplicate, facts: &Facts) -> Json {
+    let mut object = published(&duplicate.published);
+    object["of"] = json!(duplicate.of);
+    object["how"] = facts::kinship(&duplicate.how, facts).into();
+    if let Kinship::Renamed { column, from, to } = &duplicate.how {
         object["changes"] = json!([
             { "column": column, "published": from.to_json(), "expected": to.to_json() }
         ]);
@@ -149,10 +148,13 @@ fn written(findings: &Findings) -> Json {
             "others": written.others,
         })
     };
-    let twins = findings.twins.iter().map(|twin| &twin.published);
+    let duplicates = findings
+        .duplicates
+        .iter()
+        .map(|duplicate| &duplicate.published);
     let altered = findings.altered.iter().map(|altered| &altered.published);
     json!({
-        "twins": minutes(&Written::of(twins)),
+        "duplicates": minutes(&Written::of(duplicates)),
         "orphans": minutes(&Written::of(findings.orphans.iter())),
         "altered": minutes(&Written::of(altered)),
     })

@@ -1,8 +1,8 @@
-//! `explain`: why a day, or one row of it, is as it is.
+//! `explain`: why a day, or one row of it, is in its state.
 //!
-//! One look, at contents unless asked otherwise, and what a repair would do about it. Nothing on
-//! portal or catalog is touched and no secret that can write is needed. `facts` gathers samples,
-//! `text` says them to people, `json` to programs, and `row` sees one row from all sides.
+//! It runs one check, at content depth by default, and drafts a repair. It changes nothing and
+//! needs no secret that can write. `facts` gathers the samples, `text` renders them for people,
+//! `json` for programs, and `row` explains a single row.
 
 mod json;
 mod row;
@@ -11,20 +11,20 @@ mod text;
 use tracing::error;
 
 use super::style::{clean, clean_json, print};
-use super::{Common, Depth, Exit, ExplainArgs, Format, look, report, select};
-use crate::compare::{self, Findings};
+use super::{Common, Exit, ExplainArgs, Format, away, check, report, select};
+use crate::compare::Findings;
 use crate::expected::{self, Facts};
 use crate::model::RowKey;
 use crate::plan::{Breach, Draft};
-use crate::reconcile::{self, LookError, Report, chain};
+use crate::reconcile::{self, CheckError, Report, chain};
 
-/// How many samples of each finding are shown.
+/// Maximum samples shown per finding.
 const SAMPLES: usize = 5;
 
-/// All that is known of the day.
+/// Everything known about the day.
 struct Explained {
     report: Report,
-    /// What a repair would do, and what would hold it.
+    /// The draft of a repair, and the guards that would hold it.
     drafted: Option<(Draft, Vec<Breach>)>,
     facts: &'static Facts,
 }
@@ -37,11 +37,11 @@ impl Explained {
 
 /// `sodalake explain`.
 pub(super) async fn run(args: ExplainArgs, common: &Common) -> anyhow::Result<Exit> {
-    let world = look::world(common).await?;
-    let target = select::day(&world.settings, &args.dataset, args.day)?;
+    let world = check::world(common).await?;
+    let target = select::day(&world.settings, &args.dataset, args.partition)?;
     let name = &target.dataset.recipe;
-    let recipe = expected::recipe(name).ok_or_else(|| LookError::Recipe(name.clone()))?;
-    let depth = depth(common.depth);
+    let recipe = expected::recipe(name).ok_or_else(|| CheckError::Recipe(name.clone()))?;
+    let depth = args.depth.into();
     let (report, drafted) = match reconcile::draft(&world, &target, depth, false).await {
         Ok(drafted) => drafted,
         Err(error) => (Report::failed(&target, depth, &error), None),
@@ -52,30 +52,31 @@ pub(super) async fn run(args: ExplainArgs, common: &Common) -> anyhow::Result<Ex
         facts: recipe.facts(),
     };
     let mut exit = report::exit(std::slice::from_ref(&explained.report));
+    let away = away::behind(&world, &explained.report).await;
     let seen = match args.key.as_deref().map(RowKey::new) {
         None => None,
+        Some(_) if away.is_some() => None,
         Some(key) => match row::see(&world, &target, recipe, key).await {
             Ok(seen) => Some(seen),
             Err(error) => {
-                exit = exit.and(told(&error));
+                exit = exit.and(log_failure(&error));
                 None
             }
         },
     };
-    print(&said(&explained, seen.as_ref(), &args, common.format))?;
-    Ok(exit)
+    print(&rendered(
+        &explained,
+        seen.as_ref(),
+        &args,
+        args.output.format,
+    ))?;
+    let reports = std::slice::from_ref(&explained.report);
+    let left = away.map(|service| away::leave(&world, service, &[target], reports, "checked"));
+    Ok(exit.and(left.unwrap_or(Exit::Ok)))
 }
 
-/// A survey sees no rows; the least that explains anything is keys.
-fn depth(asked: Option<Depth>) -> compare::Depth {
-    match asked {
-        Some(Depth::Survey | Depth::Keys) => compare::Depth::Keys,
-        Some(Depth::Content) | None => compare::Depth::Content,
-    }
-}
-
-fn told(error: &LookError) -> Exit {
-    error!("failed to see the row: {}", clean(&chain(error)));
+fn log_failure(error: &CheckError) -> Exit {
+    error!("cannot explain the row: {}", clean(&chain(error)));
     if error.is_service() {
         Exit::Failed
     } else {
@@ -83,7 +84,7 @@ fn told(error: &LookError) -> Exit {
     }
 }
 
-fn said(
+fn rendered(
     explained: &Explained,
     seen: Option<&row::Seen>,
     args: &ExplainArgs,

@@ -1,5 +1,5 @@
-//! One row from all sides: the lake's files of the day and of its neighbours, under every variant
-//! that ever made keys, the portal as it is now, and a verdict.
+//! One row from all sides: the lake's files of the day and of its neighbours, under every key
+//! scheme that was ever used; the portal as it is now; and a verdict.
 
 mod verdict;
 
@@ -9,12 +9,13 @@ use super::json as sides;
 use super::text::{indented, section, sentence, side_by_side};
 use crate::cli::style::{Side, Table, clean};
 use crate::compare::Findings;
-use crate::compare::gather::{Columns, Standing};
+use crate::compare::gather::{Columns, RowDay};
 use crate::compare::keys;
 use crate::compare::words as facts;
 use crate::expected::{Facts, Line, Recipe, Variant};
 use crate::model::{Cell, DatasetDay, Day, LakePath, PublishedRow, RowKey};
-use crate::reconcile::{LakeSide, LookError, Source, World, chain};
+use crate::reconcile::{CheckError, LakeSide, Source, World, chain};
+use crate::socrata::{ByKey, Freshness};
 
 /// A row of the lake that has the key.
 struct Sighting {
@@ -22,40 +23,41 @@ struct Sighting {
     file_day: Day,
     ordinal: u32,
     variant: Variant,
-    /// Where it stands.
+    /// The day the row belongs to.
     day: Day,
-    standing: Standing,
-    /// What the portal stores of it; why it cannot, where it cannot.
+    standing: RowDay,
+    /// The cells the portal would store, or why it cannot store them.
     cells: Result<Vec<Cell>, String>,
 }
 
-/// What each side knows of a key.
+/// What each side says about a key.
 pub(super) struct Seen {
     key: RowKey,
     target: DatasetDay,
     facts: &'static Facts,
     sightings: Vec<Sighting>,
-    /// Files that prove nothing.
+    /// Files that could not be read with certainty, and why.
     unread: Vec<String>,
     published: Vec<PublishedRow>,
+    freshness: Freshness,
     columns: Columns,
 }
 
-/// Looks for the key in the lake and on the portal.
+/// Searches the lake and the portal for the key.
 ///
 /// # Errors
-/// If one of them cannot be read.
+/// If either cannot be read.
 pub(super) async fn see(
     world: &World,
     target: &DatasetDay,
     recipe: &'static dyn Recipe,
     key: RowKey,
-) -> Result<Seen, LookError> {
+) -> Result<Seen, CheckError> {
     let facts = recipe.facts();
     let table = world.table(&target.dataset).await?;
     let columns = Columns::of(recipe, &table.shape)?;
     let keys = std::slice::from_ref(&key);
-    let published = world.socrata.rows_by_key(&table, keys).await?;
+    let ByKey { found, freshness } = world.socrata.rows_by_key(&table, keys).await?;
     let last = target.day.plus(i64::from(facts.spill_days) + 1);
     let days = (target.day.plus(-1), last);
     let side = LakeSide::between(world.ready(), target, facts, days).await?;
@@ -65,12 +67,13 @@ pub(super) async fn see(
         facts,
         sightings: Vec::new(),
         unread: Vec::new(),
-        published,
+        published: found,
+        freshness,
         columns,
     };
     for source in &side.sources {
-        for variant in keys::variants(facts.key_recipes, facts.counters) {
-            match seen.look_into(world, source, recipe, variant).await {
+        for variant in keys::variants(facts.key_schemes, facts.counters) {
+            match seen.search(world, source, recipe, variant).await {
                 Ok(sightings) => seen.sightings.extend(sightings),
                 Err(error) if error.is_service() => return Err(error),
                 Err(error) => {
@@ -84,13 +87,13 @@ pub(super) async fn see(
 }
 
 impl Seen {
-    async fn look_into(
+    async fn search(
         &self,
         world: &World,
         source: &Source,
         recipe: &dyn Recipe,
         variant: Variant,
-    ) -> Result<Vec<Sighting>, LookError> {
+    ) -> Result<Vec<Sighting>, CheckError> {
         let mut sightings = Vec::new();
         let spill = i64::from(self.facts.spill_days);
         let file_day = source.file.day;
@@ -101,7 +104,7 @@ impl Seen {
                 ordinal: row.ordinal,
                 variant,
                 day: Day::of(row.at),
-                standing: Standing::of(row.at, file_day, self.target.day, spill),
+                standing: RowDay::of(row.at, file_day, self.target.day, spill),
                 cells: (self.columns.cells(row.values))
                     .map_err(|(column, misfit)| format!("{column}: {misfit}")),
             }),
@@ -114,25 +117,28 @@ impl Seen {
         Ok(sightings)
     }
 
-    /// The variant the look chose for the file; the likeliest where it did not look.
+    /// Whether the row's variant is the one the check chose for the file, or the default one if the
+    /// file was not checked.
     fn is_chosen(&self, sighting: &Sighting, findings: Option<&Findings>) -> bool {
         let same = |seen: &&crate::compare::FileSeen| seen.file.path == sighting.path;
         let seen = findings.and_then(|found| found.files.iter().find(same));
         let likeliest = || Variant {
-            keys: self.facts.key_recipes[0],
+            keys: self.facts.key_schemes[0],
             counter: self.facts.counters[0],
         };
         seen.map_or_else(likeliest, |seen| seen.variant) == sighting.variant
     }
 
-    fn twins<'f>(&self, findings: Option<&'f Findings>) -> Vec<&'f RowKey> {
-        let twins = findings.map_or([].as_slice(), |found| found.twins.as_slice());
-        let ours = twins.iter().filter(|twin| twin.of == self.key);
-        ours.filter_map(|twin| twin.published.key.as_ref())
+    fn duplicates<'f>(&self, findings: Option<&'f Findings>) -> Vec<&'f RowKey> {
+        let duplicates = findings.map_or([].as_slice(), |found| found.duplicates.as_slice());
+        let ours = duplicates
+            .iter()
+            .filter(|duplicate| duplicate.of == self.key);
+        ours.filter_map(|duplicate| duplicate.published.key.as_ref())
             .collect()
     }
 
-    /// The row for programs.
+    /// The row as JSON.
     pub(super) fn to_json(&self, findings: Option<&Findings>) -> Json {
         let verdict::Verdict { name, sentence } = self.verdict(findings);
         let sighting = |one: &Sighting| {
@@ -155,17 +161,17 @@ impl Seen {
             "lake": self.sightings.iter().map(sighting).collect::<Json>(),
             "unread": self.unread,
             "portal": self.published.iter().map(sides::published).collect::<Json>(),
-            "twins": self.twins(findings),
+            "duplicates": self.duplicates(findings),
         })
     }
 
-    /// The row for people.
+    /// The row as text.
     pub(super) fn to_text(&self, findings: Option<&Findings>, facts: &Facts) -> String {
         let verdict = self.verdict(findings).sentence;
-        let twins = self.twins(findings);
-        let twins = twins
+        let duplicates = self.duplicates(findings);
+        let duplicates = duplicates
             .iter()
-            .map(|twin| sentence(&format!("its twin: {twin}")));
+            .map(|duplicate| sentence(&format!("its duplicate: {duplicate}")));
         let unread = self
             .unread
             .iter()
@@ -173,7 +179,7 @@ impl Seen {
         [
             sentence(&format!("row {}", self.key)),
             sentence(&verdict),
-            twins.collect(),
+            duplicates.collect(),
             section(
                 "In the lake",
                 &(self.lake_text(findings, facts) + &unread.collect::<String>()),
@@ -195,11 +201,11 @@ impl Seen {
             let chosen = if self.is_chosen(one, findings) {
                 ""
             } else {
-                ", which is not how the file stands"
+                " (the file is published under another key scheme)"
             };
             let far = match one.standing {
-                Standing::Far(_) => ", far from the file's day",
-                Standing::Today | Standing::Near => "",
+                RowDay::Far(_) => ", far from the day of the file",
+                RowDay::Today | RowDay::Near => "",
             };
             sentence(&format!(
                 "row {ordinal} of {path}, keyed by {by}{chosen}, on {day}{far}"
@@ -209,15 +215,21 @@ impl Seen {
     }
 
     fn portal_text(&self, findings: Option<&Findings>) -> String {
+        let doubt = match self.freshness {
+            Freshness::Proven => String::new(),
+            Freshness::Assumed => {
+                sentence("the portal does not confirm that its answers are up to date")
+            }
+        };
         if self.published.is_empty() {
-            return sentence("no row has this key");
+            return sentence("no published row has this key") + &doubt;
         }
-        let stands = |row| self.stands(row, findings);
-        self.published.iter().map(stands).collect()
+        let text = |row| self.row_text(row, findings);
+        self.published.iter().map(text).collect::<String>() + &doubt
     }
 
-    /// When it was written, and its values; beside the lake's, where the lake has the key.
-    fn stands(&self, row: &PublishedRow, findings: Option<&Findings>) -> String {
+    /// When the row was written, and its values; next to the lake's values if the lake has the key.
+    fn row_text(&self, row: &PublishedRow, findings: Option<&Findings>) -> String {
         let zone = self.target.dataset.zone;
         let at = |at: chrono::DateTime<chrono::Utc>| at.with_timezone(&zone);
         let form = "%Y-%m-%d %H:%M:%S %Z";
@@ -248,7 +260,7 @@ impl Seen {
             })
             .collect();
         if changes.is_empty() {
-            return when + &sentence("every value is the lake's:") + &self.values(&cells);
+            return when + &sentence("every value equals the lake's:") + &self.values(&cells);
         }
         when + &side_by_side(changes.into_iter()) + &self.values(&cells)
     }

@@ -1,5 +1,5 @@
 //! The explanation for people: heading, cause, files, samples, doubts, what a repair would do, and
-//! the command to type next. No line is wider than 80 columns.
+//! the command to type next. Lines are at most 80 columns wide.
 
 mod samples;
 
@@ -7,7 +7,6 @@ use super::Explained;
 use crate::compare::words as facts;
 pub(super) use samples::side_by_side;
 
-use crate::cli::next::approving;
 use crate::cli::report;
 use crate::cli::style::{Side, Table, Tone, WIDTH, clean, cut, paint, thousands, width};
 use crate::compare::Findings;
@@ -15,7 +14,6 @@ use crate::expected::Facts;
 use crate::plan::{Breach, Draft, Guard, Refusal};
 use crate::reconcile::State;
 
-/// Everything.
 pub(super) fn of(explained: &Explained) -> String {
     let mut text = heading(explained);
     if let Some(findings) = explained.findings() {
@@ -23,7 +21,7 @@ pub(super) fn of(explained: &Explained) -> String {
         text += &samples::of(findings, explained.facts);
         let doubts = findings.doubts.iter();
         let doubts: String = doubts.map(|doubt| sentence(&doubt.to_string())).collect();
-        text += &section("Doubts: nothing is purged while there are any", &doubts);
+        text += &section("Doubts: nothing is purged until they are resolved", &doubts);
     }
     if let Some((draft, breaches)) = &explained.drafted {
         text += &section("A repair would", &repair(draft, breaches));
@@ -32,7 +30,7 @@ pub(super) fn of(explained: &Explained) -> String {
     text + &section("Next", &next)
 }
 
-/// A command, broken before its last flag where it is too wide for a line.
+/// A command, broken before its last flag if it is too wide for one line.
 fn typed(command: &str) -> String {
     let flag = command.rfind(" --").filter(|_| width(command) + 2 > WIDTH);
     match flag {
@@ -41,7 +39,7 @@ fn typed(command: &str) -> String {
     }
 }
 
-/// Which day it is, how it stands and why.
+/// The day, its state, and the reason.
 pub(super) fn heading(explained: &Explained) -> String {
     let report = &explained.report;
     let dataset = &report.target.dataset;
@@ -69,14 +67,14 @@ pub(super) fn heading(explained: &Explained) -> String {
     text
 }
 
-/// A wrapped sentence, in which no word is wider than a line.
+/// A wrapped sentence; words longer than a line are cut.
 pub(super) fn sentence(text: &str) -> String {
     let text = clean(text);
     let words: Vec<_> = text.split(' ').map(|word| cut(word, WIDTH - 4)).collect();
     report::wrapped(&words.join(" "))
 }
 
-/// A heading and what stands under it; nothing for nothing.
+/// A heading with its body, or nothing if the body is empty.
 pub(super) fn section(head: &str, body: &str) -> String {
     if body.is_empty() {
         return String::new();
@@ -123,7 +121,7 @@ fn files(findings: &Findings, facts: &Facts) -> String {
     let passed = findings.files.iter().filter_map(|seen| {
         let why = seen.outcome.passed_by.as_ref()?;
         let path = &seen.file.path;
-        Some(sentence(&format!("the publisher passes {path} by: {why}")))
+        Some(sentence(&format!("the publisher skips {path}: {why}")))
     });
     let passed: String = passed.collect();
     indented(&table, 2) + &passed
@@ -144,7 +142,7 @@ fn repair(draft: &Draft, breaches: &[Breach]) -> String {
     said
 }
 
-/// The commands to type next, in their order; none if nothing needs doing.
+/// The next commands to type, in order; none if nothing needs doing.
 pub(super) fn next(explained: &Explained) -> Vec<String> {
     let report = &explained.report;
     let (name, day) = (&report.target.dataset.name, report.target.day);
@@ -153,16 +151,20 @@ pub(super) fn next(explained: &Explained) -> Vec<String> {
         State::KnownLost => released(),
         State::Unproven if report.service_failed => vec!["sodalake doctor".into()],
         State::Unproven => vec![
-            format!("sodalake check {name} --day {day}"),
+            format!("sodalake check {name} --partition {day}"),
             format!("sodalake mark {name} {day} known-lost --reason 'gone for good'"),
         ],
-        State::Differs => explained.drafted.as_ref().map_or_else(Vec::new, mending),
-        State::Held | State::Unconfirmed => vec![format!("sodalake check {name} --day {day}")],
-        State::InStep | State::Repaired | State::Unsettled | State::Skipped => Vec::new(),
+        State::Differs => explained.drafted.as_ref().map_or_else(Vec::new, repairing),
+        State::Held | State::Unconfirmed => {
+            vec![format!("sodalake check {name} --partition {day}")]
+        }
+        State::InSync | State::Repaired | State::Unsettled | State::Skipped | State::Unknown => {
+            Vec::new()
+        }
     }
 }
 
-fn mending((draft, breaches): &(Draft, Vec<Breach>)) -> Vec<String> {
+fn repairing((draft, breaches): &(Draft, Vec<Breach>)) -> Vec<String> {
     let (name, day) = (&draft.target().dataset.name, draft.target().day);
     let needs_content = draft
         .actions()
@@ -173,14 +175,15 @@ fn mending((draft, breaches): &(Draft, Vec<Breach>)) -> Vec<String> {
     } else {
         ""
     };
-    let repair = format!("sodalake repair {name} --day {day}{depth}");
+    let repair = format!("sodalake repair {name} --partition {day}{depth}");
     let refusal = Refusal {
         digest: draft.digest(),
+        depth: draft.depth(),
         strategy: draft.strategy(),
         breaches: breaches.clone(),
     };
     let is_held = |guard| breaches.iter().any(|breach| breach.guard == guard);
-    if let Some(commands) = approving(draft.target(), needs_content, &refusal) {
+    if let Some(commands) = refusal.approval_commands(name, day) {
         commands.into()
     } else if is_held(Guard::Mark) {
         vec![

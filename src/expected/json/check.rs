@@ -1,37 +1,37 @@
-//! The first pass over a file: is it JSON to its last byte, as Python reads it? Nothing is trusted
-//! here. Where the wanted members of the top level stand is noted on the way.
+//! Checks that a file is JSON to its last byte, as Python parses it. Nothing is trusted here. The
+//! positions of the requested members of the top level are recorded on the way.
 
 use super::entries::Entries;
 use super::{Fault, Raw, is_blank, next_special};
 
-/// How many lists and objects may stand inside each other. Ready files have about ten.
-pub(super) const DEEPEST: usize = 128;
+/// Maximum nesting of lists and objects. Ready files have about ten levels.
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// A file that is JSON to its end.
 #[derive(Debug)]
 pub(in crate::expected) struct Document<'a, const N: usize, const F: usize = 0> {
     /// The whole value.
     pub root: Raw<'a>,
-    /// The members asked for, if the value is an object that has them.
+    /// The requested members, if the value is an object that has them.
     pub members: [Option<Raw<'a>>; N],
-    /// The entries of the list asked for, if the value is an object that has it.
+    /// The entries of the requested list, if the value is an object that has it.
     pub entries: Entries<'a, F>,
 }
 
 #[cfg(test)]
 impl<'a, const N: usize> Document<'a, N> {
-    /// Checks `bytes` to their end and finds the top level's members of these names.
+    /// Checks all of `bytes` and finds the top level's members with these names.
     pub fn read(bytes: &'a [u8], names: [&str; N]) -> Result<Self, Fault> {
         Self::with_entries(bytes, names, None, [])
     }
 }
 
 impl<'a, const N: usize, const F: usize> Document<'a, N, F> {
-    /// Checks `bytes` to their end, finds the top level's members of these names, and these fields
-    /// in each entry of the top level's list of that name.
+    /// Checks all of `bytes`. Finds the top level's members with these names, and these fields in
+    /// each entry of the top level's list with that name.
     ///
     /// # Errors
-    /// At the first byte at which Python would stop, or where nesting goes too deep.
+    /// At the first byte that Python would refuse, or if nesting is too deep.
     pub fn with_entries(
         bytes: &'a [u8],
         names: [&str; N],
@@ -71,7 +71,7 @@ impl<'a, const N: usize, const F: usize> Document<'a, N, F> {
     }
 }
 
-/// The first pass: nothing is trusted.
+/// The first pass over a file.
 pub(super) struct Checker<'a> {
     pub(super) text: &'a str,
     pub(super) at: usize,
@@ -85,7 +85,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The byte at hand; 0, which no JSON holds outside strings, at the end.
+    /// The current byte. At the end it is 0, which JSON never contains outside strings.
     #[inline]
     pub(super) fn peek(&self) -> u8 {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
@@ -97,7 +97,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks the object of the top level and notes what is wanted of it.
+    /// Checks the object of the top level and records the requested members and entries.
     fn root<const N: usize, const F: usize>(
         &mut self,
         names: [&str; N],
@@ -110,14 +110,14 @@ impl<'a> Checker<'a> {
         loop {
             let name = self.name()?;
             let start = self.at;
-            let is_list = self.peek() == b'[' && list.is_some_and(|wanted| name.is(wanted));
+            let is_list = self.peek() == b'[' && list.is_some_and(|requested| name.is(requested));
             let escaped = if is_list {
                 found.entries = self.entries(found.entries.names)?;
                 false
             } else {
                 self.value(1)?
             };
-            if let Some(slot) = names.iter().position(|wanted| name.is(wanted)) {
+            if let Some(slot) = names.iter().position(|requested| name.is(requested)) {
                 let json = &self.text[start..self.at];
                 found.members[slot] = Some(Raw { json, escaped });
             }
@@ -127,11 +127,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks one value; true if it is a string with escapes.
+    /// Checks one value. Returns true if it is a string with escapes.
     pub(super) fn value(&mut self, depth: usize) -> Result<bool, Fault> {
         match self.peek() {
             b'"' => return self.string(),
-            b'{' | b'[' if depth >= DEEPEST => return Err(self.fault("nesting is too deep")),
+            b'{' | b'[' if depth >= MAX_DEPTH => return Err(self.fault("nesting is too deep")),
             b'{' => self.object(depth + 1)?,
             b'[' => self.list(depth + 1)?,
             b'-' | b'0'..=b'9' => self.number()?,
@@ -165,7 +165,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Steps over the opening bracket, and over the closing one if nothing stands between.
+    /// Skips the opening bracket, and the closing one if there is nothing between them.
     pub(super) fn is_empty(&mut self, close: u8) -> bool {
         self.at += 1;
         self.blanks();
@@ -174,7 +174,7 @@ impl<'a> Checker<'a> {
         empty
     }
 
-    /// Steps over what follows an entry: true if that is the closing bracket.
+    /// Skips what follows an entry. Returns true if that is the closing bracket.
     pub(super) fn is_last(&mut self, close: u8) -> Result<bool, Fault> {
         self.blanks();
         let byte = self.peek();
@@ -188,7 +188,7 @@ impl<'a> Checker<'a> {
         Ok(byte == close)
     }
 
-    /// A member's name, its colon, and the blanks around.
+    /// A member's name. Also skips its colon and the white space around it.
     pub(super) fn name(&mut self) -> Result<Raw<'a>, Fault> {
         if self.peek() != b'"' {
             return Err(self.fault("a member's name in double quotes is missing"));

@@ -1,27 +1,29 @@
-//! The long list of a file: where the wanted fields of each of its entries stand.
+//! Records the positions of the requested fields in each entry of a file's long list.
 //!
-//! Noted while the file is checked, so that the rows need not be looked for a second time. One
-//! program wrote all entries of a list, so what stands between two values, names and marks, is
-//! nearly always what stood there in the entry before: it was checked then, and is compared now.
-//! Where it is anything else it is checked like the rest of the file.
+//! This is done while the file is checked, so that the rows need not be searched again. All entries
+//! of a list were written by one program, so the text between two values (names and punctuation) is
+//! nearly always the same as in the previous entry. It was checked there, and is only compared
+//! here. If it differs, it is checked like the rest of the file.
 
 use std::num::NonZeroU32;
 
 use super::check::Checker;
 use super::{Fault, Kind, Raw};
 
-/// What is noted of all entries may take as many bytes as the file and these: a real row is longer
-/// than what is noted of it, and a list of millions of empty entries must not take all memory.
+/// The recorded positions may take as many bytes as the file, plus these. A real row is longer than
+/// its record, and a list of millions of empty entries must not use up the memory.
 const SPARE_BYTES: usize = 16 << 20;
-/// Members of an entry that are remembered for the next one. Real ones have some twenty.
-const MOST_REMEMBERED: usize = 1_000;
+/// Maximum members of an entry that are remembered for the next one. Real entries have about
+/// twenty.
+const MAX_REMEMBERED: usize = 1_000;
 
-/// Where a field's value stands in the document, in eight bytes: a day has a million of them.
+/// The position of a field's value in the document, in eight bytes, because a day has a million of
+/// them.
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    /// Never 0: there stands the document's bracket.
+    /// Never 0, because the document starts with a bracket.
     start: NonZeroU32,
-    /// In bytes; with [`ESCAPED`] if it is a string with escapes.
+    /// In bytes. Includes [`ESCAPED`] if the value is a string with escapes.
     length: u32,
 }
 
@@ -52,17 +54,18 @@ enum Entry<const F: usize> {
     Other(Kind),
 }
 
-/// The entries of a checked list, each with its wanted fields: of equal names the last.
+/// The entries of a checked list, each with its requested fields. If names are equal, the last
+/// counts.
 #[derive(Debug)]
 pub(in crate::expected) struct Entries<'a, const F: usize> {
     text: &'a str,
-    /// The wanted fields.
+    /// The names of the requested fields.
     pub names: [&'static str; F],
     list: Vec<Entry<F>>,
 }
 
 impl<'a, const F: usize> Entries<'a, F> {
-    /// No entries yet.
+    /// An empty list of entries.
     pub(super) fn none(text: &'a str, names: [&'static str; F]) -> Self {
         Self {
             text,
@@ -71,12 +74,12 @@ impl<'a, const F: usize> Entries<'a, F> {
         }
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// One field of every entry, by the place of its name.
+    /// One field of every entry, by the index of its name.
     pub fn field(&self, slot: usize) -> impl Iterator<Item = Option<Raw<'a>>> {
         self.list.iter().map(move |entry| match entry {
             Entry::Object(fields) => Some(fields[slot]?.raw(self.text)),
@@ -84,7 +87,7 @@ impl<'a, const F: usize> Entries<'a, F> {
         })
     }
 
-    /// Every entry's fields in the order of their names, or what it is if it is no object.
+    /// Every entry's fields in the order of their names, or its kind if it is not an object.
     pub fn iter(&self) -> impl Iterator<Item = Result<[Option<Raw<'a>>; F], Kind>> {
         self.list.iter().map(|entry| match entry {
             Entry::Object(fields) => Ok(fields.map(|field| Some(field?.raw(self.text)))),
@@ -93,11 +96,11 @@ impl<'a, const F: usize> Entries<'a, F> {
     }
 }
 
-/// What led to each value of the entry before, and which wanted field the value was.
+/// The text before each value of the previous entry, and the index of the requested field.
 type Layout<'a> = Vec<(&'a str, Option<usize>)>;
 
 impl<'a> Checker<'a> {
-    /// Checks the list at hand, which stands in the document's root.
+    /// Checks the current list, a member of the document's root.
     pub(super) fn entries<const F: usize>(
         &mut self,
         names: [&'static str; F],
@@ -117,7 +120,9 @@ impl<'a> Checker<'a> {
                 Entry::Other(Raw { json, escaped }.kind())
             });
             if size_of_val(entries.list.as_slice()) > self.text.len() + SPARE_BYTES {
-                return Err(self.fault("there are more entries than such a file has room for rows"));
+                return Err(
+                    self.fault("there are more entries than a file of this size can have rows")
+                );
             }
             if self.is_last(b']')? {
                 return Ok(entries);
@@ -133,15 +138,15 @@ impl<'a> Checker<'a> {
         let mut fields = [None; F];
         for nth in 0.. {
             let slot = match layout.get(nth) {
-                Some((lead, slot)) if self.steps_over(lead) => *slot,
+                Some((lead, slot)) if self.skip_text(lead) => *slot,
                 _ => {
                     let start = self.at;
                     let Some(name) = self.next_name(nth == 0)? else {
                         break;
                     };
-                    let slot = names.iter().position(|wanted| name.is(wanted));
+                    let slot = names.iter().position(|requested| name.is(requested));
                     layout.truncate(nth);
-                    if nth < MOST_REMEMBERED {
+                    if nth < MAX_REMEMBERED {
                         layout.push((&self.text[start..self.at], slot));
                     }
                     slot
@@ -156,9 +161,9 @@ impl<'a> Checker<'a> {
         Ok(fields)
     }
 
-    /// Steps over this text, and blanks behind it, if it stands at hand.
+    /// Skips this text, and white space after it, if it comes next.
     #[inline]
-    fn steps_over(&mut self, lead: &str) -> bool {
+    fn skip_text(&mut self, lead: &str) -> bool {
         let here = self.text.as_bytes()[self.at..].starts_with(lead.as_bytes());
         if here {
             self.at += lead.len();
@@ -167,8 +172,8 @@ impl<'a> Checker<'a> {
         here
     }
 
-    /// The name of the object's next member, with the blanks and marks around it; `None` behind
-    /// the closing bracket.
+    /// The name of the object's next member. Also skips the white space and punctuation around it.
+    /// `None` after the closing bracket.
     fn next_name(&mut self, first: bool) -> Result<Option<Raw<'a>>, Fault> {
         let ends = if first {
             self.is_empty(b'}')
@@ -184,6 +189,8 @@ impl<'a> Checker<'a> {
 
     fn span(&self, start: usize, escaped: bool) -> Result<Span, Fault> {
         let span = Span::of(start, self.at, escaped);
-        span.ok_or_else(|| self.fault("a list of rows goes on beyond 4 GiB, or a value beyond 2"))
+        span.ok_or_else(|| {
+            self.fault("a list of rows is longer than 4 GiB, or a value longer than 2")
+        })
     }
 }

@@ -1,14 +1,16 @@
-//! JSON as Python's `json` module reads it, over the bytes of the file.
+//! Parses the bytes of a file as JSON, as Python's `json` module does.
 //!
-//! The lake's files are written and read by Python, so what that module takes is what counts: the
-//! bare tokens `NaN`, `Infinity` and `-Infinity`, integers of any length, told apart from floats
-//! by their token, lone surrogates such as `"\ud83d"`, and of equal keys the last. No library does
-//! it: `serde_json` refuses the first and the last but one, and those that take them build a tree
-//! of the file, which for a day of 300,000 rows is several times its size.
+//! The lake's files are written and read by Python, so we must accept what that module accepts: the
+//! bare tokens `NaN`, `Infinity` and `-Infinity`, integers of any length, which differ from floats
+//! by their token, lone surrogates such as `"\ud83d"`, and repeated keys, of which the last counts.
+//! No library does all of this. `serde_json` refuses the bare tokens and lone surrogates, and those
+//! that accept them build a tree of the file, which for a day of 300,000 rows is several times its
+//! size.
 //!
-//! There are two steps. A [`Document`] is checked once, to its last byte, which notes where the
-//! wanted members of its top level stand, and the wanted fields of its long list ([`Entries`]). A
-//! [`Cursor`] walks what else is asked of what has been checked, which cannot fail any more. Nesting is limited, so that no file can exhaust the stack.
+//! There are two steps. A [`Document`] is checked once, to its last byte. This records the
+//! positions of the requested members of its top level, and of the requested fields of its long
+//! list ([`Entries`]). A [`Cursor`] then reads other parts of the checked text, which cannot fail.
+//! Nesting is limited, so that no file can exhaust the stack.
 
 mod check;
 mod entries;
@@ -25,9 +27,9 @@ pub(super) use entries::Entries;
 /// Why bytes are not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where, from 0.
+    /// Position in bytes, from 0.
     pub offset: usize,
-    /// What is wrong there.
+    /// What is wrong at that position.
     pub what: &'static str,
 }
 
@@ -43,7 +45,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind with its article: `a list`.
+    /// The kind, with its article: `a list`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -56,7 +58,7 @@ impl Kind {
     }
 }
 
-/// One value of a checked document: its text, from its first to its last byte.
+/// One value of a checked document: its text, from the first to the last byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'a> {
     json: &'a str,
@@ -70,7 +72,7 @@ impl<'a> Raw<'a> {
         escaped: false,
     };
 
-    /// The value as it stands in the file.
+    /// The value as written in the file.
     pub fn json(self) -> &'a str {
         self.json
     }
@@ -87,7 +89,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The content of a string without escapes: the usual one.
+    /// The content of a string without escapes, which is the usual case.
     pub fn plain(self) -> Option<&'a str> {
         if self.escaped {
             return None;
@@ -101,7 +103,7 @@ impl<'a> Raw<'a> {
         Some(decode(inner))
     }
 
-    /// The content of a string that has UTF-8.
+    /// The content of a string, if it has a UTF-8 form.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.plain() {
             Some(text) => Some(Cow::Borrowed(text)),
@@ -109,7 +111,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Whether Python takes the value for false: null, false, zero, or empty.
+    /// Whether Python treats the value as false: null, false, zero, or empty.
     pub fn is_falsy(self) -> bool {
         match self.kind() {
             Kind::Null => true,
@@ -136,7 +138,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The member of an object with this name, the last if there are several.
+    /// The member of an object with this name. If there are several, the last.
     pub fn member(self, name: &str) -> Option<Raw<'a>> {
         if self.kind() != Kind::Object {
             return None;
@@ -161,7 +163,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// The content of a checked string with its escapes undone.
+/// The content of a checked string with its escapes decoded.
 fn decode(inner: &str) -> Wtf8Buf {
     let mut content = Wtf8Buf::with_capacity(inner.len());
     let mut rest = inner;
@@ -175,7 +177,7 @@ fn decode(inner: &str) -> Wtf8Buf {
     content
 }
 
-/// The code point of the escape that checked text begins with, and its length in bytes.
+/// The code point of the escape at the start of checked text, and the escape's length in bytes.
 fn escape(text: &str) -> (CodePoint, usize) {
     let plain = |c: char| (CodePoint::from_char(c), 2);
     match text.as_bytes().get(1) {
@@ -190,7 +192,7 @@ fn escape(text: &str) -> (CodePoint, usize) {
     }
 }
 
-/// Reads `\uXXXX`, and the pair if another such escape completes it.
+/// Decodes `\uXXXX`, and the surrogate pair if another such escape completes it.
 fn surrogates(text: &str) -> (CodePoint, usize) {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -214,22 +216,22 @@ fn is_blank(byte: u8) -> bool {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// The high bit of the first byte of `word` that is `byte`; bits above it mean nothing.
+/// The high bit of the first byte of `word` that equals `byte`. Higher bits are undefined.
 #[inline]
 fn marks(word: u64, byte: u8) -> u64 {
     let zeros = word ^ (ONES * u64::from(byte));
     zeros.wrapping_sub(ONES) & !zeros & HIGHS
 }
 
-/// The high bit of the first control character of `word`; bits above it mean nothing.
+/// The high bit of the first control character of `word`. Higher bits are undefined.
 #[inline]
 fn controls(word: u64) -> u64 {
     word.wrapping_sub(ONES * 0x20) & !word & HIGHS
 }
 
-/// The place of the next quote or backslash from `at` on, or, if `strict`, of the next control
-/// character; the end if there is none. Eight bytes at a time: most of a file's bytes are looked
-/// at here, twice.
+/// The position of the next quote or backslash at or after `at` or, if `strict`, of the next
+/// control character; the end if there is none. It works on eight bytes at a time, because most of
+/// a file's bytes pass through here twice.
 #[inline]
 fn next_special(bytes: &[u8], mut at: usize, strict: bool) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -248,7 +250,7 @@ fn next_special(bytes: &[u8], mut at: usize, strict: bool) -> usize {
     at + rest.iter().position(special).unwrap_or(rest.len())
 }
 
-/// The second pass, over a list or object that has been checked.
+/// Reads a list or object that has been checked.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
@@ -261,7 +263,8 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.at).copied().unwrap_or(0)
     }
 
-    /// Moves to the next entry; false, behind the closing bracket, if there is none.
+    /// Moves to the next entry. Returns false, and moves past the closing bracket, if there is
+    /// none.
     #[inline]
     pub fn next_element(&mut self) -> bool {
         while is_blank(self.peek()) || self.peek() == b',' {
@@ -272,7 +275,7 @@ impl<'a> Cursor<'a> {
         more
     }
 
-    /// The name of an object's next member, with the cursor moved to its value.
+    /// The name of an object's next member. The cursor moves to its value.
     #[inline]
     pub fn next_member(&mut self) -> Option<Raw<'a>> {
         if !self.next_element() {
@@ -285,7 +288,7 @@ impl<'a> Cursor<'a> {
         Some(name)
     }
 
-    /// Takes the value at hand, and moves behind it.
+    /// Returns the current value, and moves past it.
     #[inline]
     pub fn value(&mut self) -> Raw<'a> {
         let start = self.at;
@@ -308,7 +311,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// True if the string has escapes.
+    /// Returns true if the string has escapes.
     #[inline]
     fn skip_string(&mut self) -> bool {
         let bytes = self.text.as_bytes();

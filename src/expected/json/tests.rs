@@ -1,4 +1,4 @@
-//! Against Python itself, and against hostile bytes.
+//! Tests against Python itself, and with hostile bytes.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::check::DEEPEST;
+use super::check::MAX_DEPTH;
 use super::*;
 use crate::expected::text::value;
 use crate::model::Value;
@@ -23,7 +23,7 @@ fn offset(json: &[u8]) -> usize {
 }
 
 #[test]
-fn integers_floats_and_texts_are_told_apart() {
+fn integers_floats_and_texts_stay_distinct() {
     assert_eq!(read("15").unwrap(), Value::Int("15".into()));
     assert_eq!(read("15.0").unwrap(), Value::Float(15.0));
     assert_eq!(read("15e0").unwrap(), Value::Float(15.0));
@@ -51,7 +51,7 @@ fn a_lone_surrogate_is_kept_and_a_pair_is_joined() {
 }
 
 #[test]
-fn of_equal_names_the_last_stands() {
+fn of_equal_names_the_last_counts() {
     let json = br#"{"a": 1, "b": [], "\u0061": 2, "data": {"data": 4}}"#;
     let document = Document::read(json, ["a", "data", "c"]).unwrap();
     let [a, data, c] = document.members;
@@ -63,7 +63,7 @@ fn of_equal_names_the_last_stands() {
 }
 
 #[test]
-fn faults_are_found_where_they_are() {
+fn errors_report_their_position() {
     for (json, at) in [
         ("", 0),
         ("{\"a\": 1} x", 9),
@@ -83,14 +83,17 @@ fn faults_are_found_where_they_are() {
 }
 
 #[test]
-fn hostile_nesting_is_refused_and_not_followed() {
+fn hostile_nesting_is_refused() {
     let nested = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-    assert!(read(&nested(DEEPEST)).is_ok());
-    assert_eq!(offset(nested(DEEPEST + 1).as_bytes()), DEEPEST);
-    assert_eq!(offset("{\"a\":".repeat(1_000_000).as_bytes()), 5 * DEEPEST);
+    assert!(read(&nested(MAX_DEPTH)).is_ok());
+    assert_eq!(offset(nested(MAX_DEPTH + 1).as_bytes()), MAX_DEPTH);
+    assert_eq!(
+        offset("{\"a\":".repeat(1_000_000).as_bytes()),
+        5 * MAX_DEPTH
+    );
 }
 
-/// A member as it may be written: blanks of all kinds, escaped names, values of every kind.
+/// A member in any spelling: white space of all kinds, escaped names, values of every kind.
 fn member() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec!["a", "b", "c", "\\u0061", ""]);
     let value = prop::sample::select(vec![
@@ -119,7 +122,7 @@ fn entry() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn an_entrys_fields_are_its_members_however_the_one_before_was_written(
+    fn an_entrys_fields_do_not_depend_on_the_entry_before(
         entries in prop::collection::vec(entry(), 0..6), again in 1usize..3,
     ) {
         let list: Vec<&str> = entries.iter().flat_map(|entry| vec![&**entry; again]).collect();
@@ -144,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fault_among_entries_is_found_as_anywhere_else(
+    fn errors_in_entries_are_found_like_any_others(
         entries in prop::collection::vec(entry(), 1..5), at in any::<prop::sample::Index>(), with in 0u8..128,
     ) {
         let mut json = format!("{{\"data\": [{}]}}", entries.join(", ")).into_bytes();
@@ -158,7 +161,7 @@ proptest! {
     }
 }
 
-/// Pieces of JSON, of what Python takes for it, and of neither.
+/// Pieces of JSON, of the extensions that Python accepts, and of neither.
 const PIECES: &[&str] = &[
     "{",
     "}",
@@ -228,7 +231,7 @@ const PIECES: &[&str] = &[
     "\u{1f600}",
 ];
 
-/// Documents that Python takes.
+/// Documents that Python accepts.
 fn good() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         prop::sample::select(PIECES)
@@ -275,7 +278,7 @@ fn odd() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Reads documents as hex, a line each; answers with the hex of each one's `str()`.
+/// Reads hex-encoded documents, one per line. Answers with the hex of each one's `str()`.
 const PYTHON: &str = r"
 import json, sys
 if hasattr(sys, 'set_int_max_str_digits'):
@@ -319,7 +322,7 @@ fn ask_python(documents: &[Vec<u8>]) -> Vec<String> {
 }
 
 #[test]
-fn python_reads_the_same_out_of_odd_documents() {
+fn python_reads_odd_documents_the_same_way() {
     let mut runner = TestRunner::deterministic();
     let strategy = odd();
     let documents: Vec<Vec<u8>> = (0..6000)
@@ -351,7 +354,7 @@ fn python_reads_the_same_out_of_odd_documents() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), odd in odd()) {
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), odd in odd()) {
         for bytes in [bytes, odd] {
             if let Ok(document) = Document::read(&bytes, ["a"]) {
                 let _ = value(document.root);

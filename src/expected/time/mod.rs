@@ -1,11 +1,11 @@
-//! Times as the publisher's parser (arrow 0.17 of Python) read them.
+//! Parses times as the publisher's parser did (arrow 0.17 for Python).
 //!
-//! A published time is the wall time as written: fraction cut off, offset dropped, never turned
-//! into the local zone. The offset still matters to the oldest radar keys, which hash the true
-//! instant, so a [`Moment`] has both. Legacy writers only ever wrote `2019-10-04 00:15:00-05:00`,
-//! with or without a fraction; the other forms are those the parser takes as well. Where arrow
-//! takes a form that no writer could mean (a comma behind the time, digits of other scripts), we
-//! refuse it, which makes a row unpublishable and never wrong.
+//! A published time is the wall time as written: the fraction and the offset are dropped, and the
+//! time is never converted to the local zone. The oldest radar keys hash the true instant, which
+//! depends on the offset, so a [`Moment`] has both. Legacy writers only ever wrote `2019-10-04
+//! 00:15:00-05:00`, with or without a fraction. The parser also accepts other forms. Some of these
+//! no writer can have meant (a comma after the time, digits of other scripts). We refuse those: the
+//! row becomes unpublishable rather than wrong.
 
 #[cfg(test)]
 mod tests;
@@ -17,12 +17,12 @@ use chrono::{
 use super::json::{Kind, Raw};
 use crate::model::two_digits;
 
-/// A point of time as it was written.
+/// A point in time, as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     /// The wall time, in whole seconds.
     pub wall: NaiveDateTime,
-    /// Seconds east of UTC; 0 where no offset is written.
+    /// Seconds east of UTC; 0 if no offset is written.
     offset: i32,
 }
 
@@ -31,12 +31,12 @@ impl Moment {
         Self { wall, offset }
     }
 
-    /// Seconds since 1970 of the true instant; without an offset the wall time is UTC.
+    /// Seconds since 1970 of the true instant. Without an offset the wall time is UTC.
     pub fn unix(&self) -> i64 {
         self.wall.and_utc().timestamp() - i64::from(self.offset)
     }
 
-    /// Reads a JSON value.
+    /// Parses a JSON value.
     ///
     /// # Errors
     /// What was found instead of a time, as a phrase.
@@ -54,8 +54,8 @@ impl Moment {
         read.ok_or_else(|| format!("is not a time: {}", shown(raw.json())))
     }
 
-    /// Reads a JSON value and writes its published form over `text`. In the usual form that is
-    /// what stands there already, but for the mark between day and time.
+    /// Parses a JSON value and writes its published form over `text`. In the usual form the two
+    /// differ only in the separator between day and time.
     ///
     /// # Errors
     /// As [`Moment::read`].
@@ -73,8 +73,8 @@ impl Moment {
         Ok(moment)
     }
 
-    /// Writes the published form over `text`: `2019-10-04T00:15:00`. Years before 1000 are as
-    /// short as Python's `strftime` makes them.
+    /// Writes the published form over `text`: `2019-10-04T00:15:00`. Years before 1000 are as short
+    /// as Python's `strftime` makes them.
     fn write(&self, text: &mut String) {
         let mut form = *b"0000-00-00T00:00:00";
         let [month, day, year, hour, minute, _] = self.parts();
@@ -100,7 +100,7 @@ impl Moment {
         });
     }
 
-    /// Month, day, year, hour, minute, and the day of the week from Sunday 0 to Saturday 6.
+    /// Month, day, year, hour, minute, and the day of the week from Sunday (0) to Saturday (6).
     pub fn parts(&self) -> [u32; 6] {
         let wall = self.wall;
         [
@@ -127,7 +127,7 @@ impl Moment {
     }
 }
 
-/// The beginning of a text, harmless to show.
+/// The beginning of a text, safe to show.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(60) {
@@ -139,7 +139,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// The form that every legacy writer uses, without a fraction: `2019-10-04 00:15:00-05:00`.
+/// Parses the form that every legacy writer uses, without a fraction: `2019-10-04 00:15:00-05:00`.
 fn usual(text: &str) -> Option<Moment> {
     let bytes: &[u8; 25] = text.as_bytes().try_into().ok()?;
     let marks = [bytes[4], bytes[7], bytes[13], bytes[16], bytes[22]];
@@ -156,7 +156,7 @@ fn usual(text: &str) -> Option<Moment> {
     ))
 }
 
-/// The number that these ASCII digits spell; `None` if one is not a digit.
+/// The number written by these ASCII digits; `None` if one is not a digit.
 fn number(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0_u32, |sum, digit| {
         let digit = char::from(*digit).to_digit(10)?;
@@ -164,12 +164,12 @@ fn number(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// The number that a text of exactly `width` digits spells.
+/// The number written by a text of exactly `width` digits.
 fn digits(text: &str, width: usize) -> Option<u32> {
     (text.len() == width).then(|| number(text.as_bytes()))?
 }
 
-/// A date of the years Python knows.
+/// A date within the years that Python supports.
 fn calendar(year: i32, month: u32, day: u32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, month, day).filter(|date| is_python_date(*date))
 }
@@ -178,7 +178,7 @@ fn is_python_date(date: NaiveDate) -> bool {
     (1..=9999).contains(&date.year())
 }
 
-/// Seconds east of UTC; less than a day either way.
+/// Seconds east of UTC, less than a day in either direction.
 fn signed(sign: u8, hours: u32, minutes: u32) -> Option<i32> {
     let seconds = i32::try_from(hours * 3600 + minutes * 60).ok()?;
     match sign {
@@ -189,7 +189,7 @@ fn signed(sign: u8, hours: u32, minutes: u32) -> Option<i32> {
     }
 }
 
-/// Any textual form that the parser takes.
+/// Parses any textual form that arrow accepts.
 fn parse(text: &str) -> Option<Moment> {
     let blanks = text.matches(' ').count();
     if blanks > 1 || (blanks == 1 && text.contains('T')) {
@@ -205,7 +205,7 @@ fn parse(text: &str) -> Option<Moment> {
     is_python_date(wall.date()).then(|| Moment::new(wall, offset))
 }
 
-/// `Z`, `-05:00`, `-0500`, `-05`; nothing is UTC.
+/// Parses `Z`, `-05:00`, `-0500` or `-05`. No offset means UTC.
 fn offset(text: &str) -> Option<i32> {
     if text.is_empty() || text == "Z" {
         return Some(0);
@@ -219,8 +219,8 @@ fn offset(text: &str) -> Option<i32> {
     signed(sign, digits(hours, 2)?, digits(minutes, 2)?)
 }
 
-/// The time of the day, and what must be added to it: a day for `24:00:00`, a second where the
-/// fraction rounds up to one.
+/// The time of day, and what must be added to it: a day for `24:00:00`, a second if the fraction
+/// rounds up to one.
 fn clock(text: &str) -> Option<(NaiveTime, TimeDelta)> {
     let (whole, fraction) = match text.find(['.', ',']) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -241,7 +241,7 @@ fn clock(text: &str) -> Option<(NaiveTime, TimeDelta)> {
     Some((NaiveTime::from_hms_opt(part(0), part(1), part(2))?, carry))
 }
 
-/// One to three numbers of two digits, all or none of them separated by colons.
+/// One to three numbers of two digits, with colons between all of them or none.
 fn hours_minutes_seconds(text: &str) -> Option<Vec<u32>> {
     let parts: Vec<&[u8]> = if text.contains(':') {
         text.as_bytes().split(|&byte| byte == b':').collect()
@@ -254,7 +254,7 @@ fn hours_minutes_seconds(text: &str) -> Option<Vec<u32>> {
     parts.into_iter().map(number).collect()
 }
 
-/// The six most significant digits, rounded by the seventh: half to even, as the parser does it.
+/// The six most significant digits, rounded half to even by the seventh, as arrow does it.
 fn microseconds(fraction: &str) -> Option<u32> {
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -271,7 +271,7 @@ fn microseconds(fraction: &str) -> Option<u32> {
     })
 }
 
-/// Any form of a date: `2019-10-04`, `2019/10/4`, `20191004`, `2019-277`, `2019-10`, `2019`,
+/// Parses any form of a date: `2019-10-04`, `2019/10/4`, `20191004`, `2019-277`, `2019-10`, `2019`,
 /// `2019-W40-5`.
 fn date(text: &str) -> Option<NaiveDate> {
     if let Some((year, week)) = text.split_once(['W', 'w']) {
@@ -309,7 +309,7 @@ fn one_or_two(text: &str) -> Option<u32> {
     digits(text, 1).or_else(|| digits(text, 2))
 }
 
-/// Day 366 of an ordinary year is the first of the next, as Python's `strptime` has it.
+/// Day 366 of a common year is the first of the next year, as in Python's `strptime`.
 fn day_of_year(year: i32, day: u32) -> Option<NaiveDate> {
     if year < 1000 || !(1..=366).contains(&day) {
         return None;
@@ -319,7 +319,7 @@ fn day_of_year(year: i32, day: u32) -> Option<NaiveDate> {
         .filter(|date| is_python_date(*date))
 }
 
-/// Week 53 of a year with 52 is the first of the next; without a day it is Monday.
+/// Week 53 of a year with 52 weeks is the first of the next year. Without a day it means Monday.
 fn week_date(year: &str, week: &str) -> Option<NaiveDate> {
     let year = digits(year.strip_suffix('-').unwrap_or(year), 4)?;
     let (week, day) = week.split_at_checked(2)?;
@@ -335,10 +335,11 @@ fn week_date(year: &str, week: &str) -> Option<NaiveDate> {
         .filter(|date| is_python_date(*date))
 }
 
-/// The largest number that arrow takes for seconds, and not for thousandths or millionths.
+/// The largest number that arrow takes for seconds. Larger ones are milliseconds or microseconds.
 const LAST_SECOND: f64 = 253_402_318_799.0;
 
-/// A number: seconds since 1970 in UTC, or thousandths or millionths of them if that large.
+/// Converts a number: seconds since 1970 in UTC, or milliseconds or microseconds if it is that
+/// large.
 fn since_1970(number: f64) -> Option<Moment> {
     let seconds = match number {
         _ if number.is_nan() => return None,
@@ -347,7 +348,7 @@ fn since_1970(number: f64) -> Option<Moment> {
         _ if number < LAST_SECOND * 1e6 => number / 1e6,
         _ => return None,
     };
-    // Rounded to microseconds, half to even, and then cut to the second below.
+    // Round to microseconds, half to even, and then down to the second.
     let micros = (seconds.fract() * 1e6).round_ties_even();
     let carry = if micros >= 1e6 {
         1.0

@@ -1,4 +1,4 @@
-//! Against arrow's answers, and against every form that looks like a time.
+//! Tests against arrow's answers, and with every form that resembles a time.
 
 use proptest::prelude::*;
 
@@ -15,9 +15,9 @@ fn read(json: &str) -> Option<(String, i64)> {
     Some((text, moment.unix()))
 }
 
-/// What arrow 0.17.0 makes of a JSON value, and the instant it means. 48,675 odd forms were
-/// once compared with it; these are one of each kind.
-const TAKEN: &str = r#"
+/// What arrow 0.17.0 makes of JSON values, and the instants they mean. There is one example of each
+/// kind.
+const ACCEPTED: &str = r#"
 "2019-10-04 00:15:00-05:00" 2019-10-04T00:15:00 1570166100
 "2019-10-04 00:15:00.600000-05:00" 2019-10-04T00:15:00 1570166100
 "2019-10-04T05:15:00Z" 2019-10-04T05:15:00 1570166100
@@ -58,7 +58,7 @@ const TAKEN: &str = r#"
 -6e-07 1969-12-31T23:59:59 -1
 "#;
 
-/// What arrow 0.17.0 refuses.
+/// Values that arrow 0.17.0 refuses.
 const REFUSED: &str = r#"
 ""
 " 2019-10-04"
@@ -102,8 +102,8 @@ Infinity
 "#;
 
 #[test]
-fn every_form_reads_as_arrow_reads_it() {
-    for line in TAKEN.trim().lines() {
+fn every_form_is_read_as_arrow_reads_it() {
+    for line in ACCEPTED.trim().lines() {
         let [unix, wall, json] = *line.rsplitn(3, ' ').collect::<Vec<_>>() else {
             panic!("{line}");
         };
@@ -116,14 +116,14 @@ fn every_form_reads_as_arrow_reads_it() {
 }
 
 #[test]
-fn what_arrow_refuses_is_refused() {
+fn values_that_arrow_refuses_are_refused() {
     for json in REFUSED.trim().lines() {
         assert_eq!(read(json), None, "{json}");
     }
 }
 
 #[test]
-fn the_reason_says_what_was_found() {
+fn the_error_says_what_was_found() {
     let why = |json: &str| {
         let document: Document<'_, 0> = Document::read(json.as_bytes(), []).unwrap();
         Moment::read(document.root).unwrap_err()
@@ -135,7 +135,7 @@ fn the_reason_says_what_was_found() {
 }
 
 #[test]
-fn days_of_the_week_begin_with_sunday() {
+fn the_week_begins_on_sunday() {
     let sunday = Moment::new(calendar(2019, 10, 6).unwrap().and_time(NaiveTime::MIN), 0);
     assert_eq!(sunday.parts(), [10, 6, 2019, 0, 0, 0]);
     assert_eq!(sunday.day_name(), "Sunday");
@@ -143,12 +143,12 @@ fn days_of_the_week_begin_with_sunday() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in "[0-9TWZzé :+.,/-]{0,30}|\\PC{0,30}") {
+    fn arbitrary_text_never_panics(text in "[0-9TWZzé :+.,/-]{0,30}|\\PC{0,30}") {
         let _ = (usual(&text), parse(&text));
     }
 
     #[test]
-    fn the_short_way_and_the_long_way_agree(text in "[0-2][0-9]{3}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9][+-][0-2][0-9]:[0-6][0-9]") {
+    fn the_fast_parser_agrees_with_the_general_one(text in "[0-2][0-9]{3}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9][+-][0-2][0-9]:[0-6][0-9]") {
         prop_assert_eq!(usual(&text), parse(&text));
     }
 }

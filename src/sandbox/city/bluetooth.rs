@@ -1,10 +1,10 @@
 //! Bluetooth readers: `matched.json`, `traf_match_summary.json` and `unmatched.json` of a day.
 //!
-//! Odd as real ones are: numbers are JSON strings, and JSON numbers on days before 2019; the same
-//! addresses in `matched` and `unmatched`, so that their numbering matters; a null address now and
-//! then; trips that begin, and some that end, on the evening before; readers whose own clock is
-//! hours off; now and then a line that comes twice; and the repeated hour of autumn, known by wall
-//! time only, with readings that fold into one key.
+//! The quirks of real files are: numbers as JSON strings, and as JSON numbers before 2019; the same
+//! addresses in `matched` and `unmatched`, so that their numbering matters; occasional null
+//! addresses; trips that begin, and some that end, on the evening before; readers whose clocks are
+//! hours off; occasional repeated lines; and the hour that is repeated in autumn, with only the
+//! wall time known, so that readings share keys.
 
 use chrono::{DateTime, Datelike, Duration, Utc};
 
@@ -23,7 +23,7 @@ pub(super) const UNMATCHED: &str = "unmatched.json";
 /// First half of the identity of all Bluetooth and radar files.
 pub(super) const BASE: &str = "Austin";
 
-/// Days of this year and later have their numbers as JSON strings.
+/// From this year on, numbers are JSON strings.
 const NUMBERS_AS_STRINGS_SINCE: i32 = 2019;
 
 const ROADS: [&str; 8] = [
@@ -48,7 +48,7 @@ const CROSSES: [&str; 8] = [
 ];
 const DIRECTIONS: [&str; 4] = ["Northbound", "Southbound", "Eastbound", "Westbound"];
 
-/// A reader, and its parts of a row as JSON.
+/// A reader, and the parts of a row that describe it, as JSON.
 struct Reader {
     name: String,
     road: &'static str,
@@ -86,7 +86,7 @@ fn reader(city: &City, number: u32) -> Reader {
     }
 }
 
-/// A phone's address, as the lake has it: Base64 of its last five bytes in hex; empty: null.
+/// A phone's address as in the lake: Base64 of its last five bytes in hex. Empty means null.
 type Address = String;
 
 fn addresses(city: &City, day: Day) -> Vec<Address> {
@@ -119,7 +119,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Where a day's rows come from.
+/// The data from which a day's rows are generated.
 struct Sight<'a> {
     city: &'a City,
     day: Day,
@@ -173,8 +173,8 @@ impl Sight<'_> {
         generated(Source::Bluetooth, BASE, ext, self.day, text)
     }
 
-    /// Moments spread over the day, in order, the second pass of a repeated hour with echoes of
-    /// the first: the same wall time an hour later.
+    /// Instants spread over the day, in order. The second pass of a repeated hour repeats some wall
+    /// times of the first.
     fn moments(&self, rows: u32, chance: &mut Chance) -> Vec<(DateTime<Utc>, u64)> {
         let (start, end) = (self.day.start(ZONE), self.day.end(ZONE));
         let span = (end - start).num_seconds();
@@ -235,7 +235,7 @@ impl Sight<'_> {
         text.raw(", \"device_id\": \"").raw(&reader.id).raw("\"}");
     }
 
-    /// Trips in the order they began: first those that began on the evening before.
+    /// Trips in the order they began. Those that began on the evening before come first.
     fn put_trips(&self, text: &mut Text, chance: &mut Chance) {
         let mut between = "";
         for (at, seen) in self.trip_starts(chance) {
@@ -297,7 +297,7 @@ impl Sight<'_> {
         put_ids(text, origin, destination);
     }
 
-    /// The segment of this number: two different readers.
+    /// The segment with this number: two different readers.
     fn segment(&self, number: u32) -> (&Reader, &Reader) {
         let count = self.readers.len();
         let origin = number as usize % count;
@@ -314,7 +314,7 @@ impl Sight<'_> {
         let segments = self.segments();
         let cells = u64::from(96 * segments);
         let rate = u64::from(self.city.scale.summary_rows) * 10_000 / cells;
-        // More rows than cells: a segment is then measured in several lengths.
+        // There are more rows than cells, so a segment is measured in several lengths.
         let lengths = u32::try_from(rate / 10_000 + 1).unwrap_or(1);
         let rate = u32::try_from(rate / u64::from(lengths)).unwrap_or(10_000);
         let mut between = "";
@@ -407,7 +407,7 @@ impl Sight<'_> {
     }
 }
 
-/// Every tenth moment of the first pass of a repeated hour comes again in the second.
+/// Repeats every tenth instant of the first pass of a repeated hour in the second.
 fn put_echoes(moments: &mut Vec<(DateTime<Utc>, u64)>) {
     let first_pass: Vec<_> = moments
         .iter()

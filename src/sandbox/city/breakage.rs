@@ -1,6 +1,6 @@
 //! The ways in which published days break, each as it has happened to real ones. A [`Breakage`] is
-//! done to one file's rows on a day that was published in full, and tells what a look must find
-//! afterwards, so that what was injected can be compared with what is found.
+//! applied to one file's rows on a day that was published in full. It returns what a check must
+//! find afterwards, so that the injected damage can be compared with the findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,43 +17,43 @@ use super::{
     UploadRow, upload,
 };
 use crate::expected::{Counter, DeriveError, Recipe};
-use crate::model::{ColumnType, Day, KeyRecipe, LakePath, Md5Key, RowKey};
+use crate::model::{ColumnType, Day, KeyScheme, LakePath, Md5Key, RowKey};
 
 /// One way in which a published file breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Breakage {
-    /// Another publisher with another spelling of the intersection wrote the file too: every row
-    /// stands twice, under two keys. Cameras only.
+    /// A publisher that spells the intersection differently wrote the file too. Every row is
+    /// published twice, under two keys. Cameras only.
     OtherSpelling,
-    /// A publisher of before December 2020, whose hasher was not reset between rows, wrote the
-    /// file too: every row but the first stands twice.
+    /// A publisher from before December 2020, which did not reset its hasher between rows, wrote
+    /// the file too. Every row but the first is published twice.
     ChainedAgain,
-    /// The file was published again in a run of another shape, which numbers the addresses
-    /// otherwise. Single reads only.
+    /// The file was published again in a run that numbered the addresses differently. Single reads
+    /// only.
     OtherCounter,
-    /// The publisher never came to the file: neither rows nor catalog entry.
+    /// The publisher never reached the file: it has neither rows nor a catalog entry.
     NeverPublished,
-    /// The catalog says the file was published, and none of its rows is there.
+    /// The catalog says the file was published, but none of its rows is.
     OnlyCatalogued,
-    /// The publisher died in the middle of the file: its first half is there, the rest and the
-    /// catalog entry are not.
+    /// The publisher stopped in the middle of the file. Its first half is published; the rest and
+    /// the catalog entry are missing.
     TailLost,
-    /// The file was corrected after it was published: keys are right, values old, in every fourth
-    /// row.
+    /// The file was corrected after it was published. In every fourth row the key is right and the
+    /// values are old.
     StaleValues,
-    /// So many rows that no file knows stand on the day, published by hand or by a fault.
+    /// This many rows that are in no file are published on the day, by hand or through an error.
     Strangers(u32),
-    /// The catalog says that a file was published which neither lake nor ready layer has, and of
-    /// which no row is there.
+    /// The catalog says that a file was published, but neither the lake nor the ready layer has it,
+    /// and none of its rows is published.
     GhostEntry,
-    /// The file is gone from the lake and from the catalog's ready layer after it was published:
-    /// the portal has the last copy of its rows.
+    /// The file was lost from the lake and from the catalog's ready layer after it was published.
+    /// The portal has the last copy of its rows.
     FileLost,
-    /// Every row of the file is there, and the catalog does not say so.
+    /// Every row of the file is published, but it has no catalog entry.
     NotCatalogued,
 }
 
-/// The file a breakage is done to.
+/// The file to break.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Its table.
@@ -64,7 +64,7 @@ pub struct Place {
     pub base: String,
 }
 
-/// What a breakage is done to.
+/// The city, portal and catalog that a breakage changes.
 #[derive(Clone, Copy)]
 pub struct Site<'a> {
     /// The city whose files were published.
@@ -77,61 +77,61 @@ pub struct Site<'a> {
     pub lake: &'a Path,
 }
 
-/// So many findings of this kind must be found on this table and day.
+/// The findings of one kind that a check must report for this table and day.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Injected {
     /// The table.
     pub table: Table,
-    /// The day on which they stand.
+    /// The day of the rows.
     pub day: Day,
-    /// The finding: `missing`, `twin`, `orphan`, `altered`, `miscatalogued`, `uncatalogued`.
+    /// The finding: `missing`, `duplicate`, `orphan`, `altered`, `miscatalogued`, `uncatalogued`.
     pub finding: &'static str,
     /// How many.
     pub count: u64,
 }
 
-/// A breakage could not be done.
+/// A breakage could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum BreakageError {
     /// The city has no such file.
-    #[error("find the file of {base} on {day}")]
+    #[error("there is no file of {base} on {day}")]
     NoFile {
         /// First half of its identity.
         base: String,
         /// Its day.
         day: Day,
     },
-    /// The file has no rows that could break this way.
-    #[error("break {path} by {breakage:?}: nothing in it breaks this way")]
+    /// The file has no rows that can break this way.
+    #[error("cannot break {path} by {breakage:?}: nothing in it breaks this way")]
     NothingToBreak {
         /// The file.
         path: LakePath,
-        /// How it was to break.
+        /// The breakage that was to be applied.
         breakage: Breakage,
     },
     /// The file yields no rows.
-    #[error("derive rows of {path}")]
+    #[error("cannot derive rows of {path}")]
     Derive {
         /// The file.
         path: LakePath,
-        /// Why.
+        /// The cause.
         source: DeriveError,
     },
-    /// The catalog refuses.
-    #[error("break the catalog")]
+    /// The catalog could not be changed.
+    #[error("cannot break the catalog")]
     Catalog(#[from] CityCatalogError),
     /// The file could not be removed.
-    #[error("remove lake file {path}")]
+    #[error("cannot remove lake file {path}")]
     Remove {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
 impl Breakage {
-    /// Every way.
+    /// All breakages.
     pub const ALL: [Self; 11] = [
         Self::OtherSpelling,
         Self::ChainedAgain,
@@ -146,11 +146,11 @@ impl Breakage {
         Self::NotCatalogued,
     ];
 
-    /// Does it to the file at `place`, whose rows `recipe` derives; rows it writes are written at
-    /// `at`. Returns what a look must find, by day and finding.
+    /// Applies it to the file at `place`, whose rows `recipe` derives. Rows that it writes are
+    /// written at `at`. Returns what a check must find, by day and finding.
     ///
     /// # Errors
-    /// If there is no such file, or nothing in it breaks this way; then nothing was changed.
+    /// If there is no such file, or nothing in it can break this way. Then nothing was changed.
     pub fn apply(
         self,
         place: &Place,
@@ -164,7 +164,7 @@ impl Breakage {
                 how.spelling = Some(Spelling::tight_slash());
             }),
             Self::ChainedAgain => broken.write_again(at, |how| {
-                how.variant.keys = KeyRecipe::Chained;
+                how.variant.keys = KeyScheme::Chained;
             }),
             Self::OtherCounter => broken.write_again(at, |how| {
                 how.variant.counter = match how.variant.counter {
@@ -180,7 +180,7 @@ impl Breakage {
             }
             Self::TailLost => broken.lose_rows(broken.rows()?.len() / 2, true),
             Self::StaleValues => broken.make_stale(at),
-            Self::Strangers(count) => broken.add_strangers(count, at),
+            Self::Strangers(count) => broken.add_orphans(count, at),
             Self::GhostEntry => broken.enter_ghost(at),
             Self::FileLost => broken.lose_file(),
             Self::NotCatalogued => {
@@ -191,7 +191,7 @@ impl Breakage {
     }
 }
 
-/// A file about to break.
+/// The file being broken.
 struct Broken<'a> {
     breakage: Breakage,
     place: &'a Place,
@@ -199,7 +199,7 @@ struct Broken<'a> {
     recipe: &'a dyn Recipe,
     file: GeneratedFile,
     companion: Option<GeneratedFile>,
-    /// What was sent for it.
+    /// The rows that were uploaded for it.
     sent: Upload,
 }
 
@@ -250,9 +250,9 @@ impl<'a> Broken<'a> {
         })
     }
 
-    /// The file's rows that stand on the portal; never none.
+    /// The file's published rows; never empty.
     fn rows(&self) -> Result<Vec<&UploadRow>, BreakageError> {
-        let rows = self.sent.standing();
+        let rows = self.sent.published_rows();
         if rows.is_empty() {
             Err(self.nothing())
         } else {
@@ -271,7 +271,7 @@ impl<'a> Broken<'a> {
         self.place.table.spec().id
     }
 
-    /// So many findings as there are rows, on the days the rows stand on.
+    /// One finding per row, by the days of the rows.
     fn findings<'r>(
         &self,
         finding: &'static str,
@@ -312,7 +312,7 @@ impl<'a> Broken<'a> {
         self.site.tables.upsert(self.id(), fields, at);
     }
 
-    /// The file is published once more, by a publisher that works otherwise.
+    /// Publishes the file again, by a publisher that works differently.
     fn write_again(
         &self,
         at: DateTime<Utc>,
@@ -322,20 +322,20 @@ impl<'a> Broken<'a> {
         otherwise(&mut how);
         let again = self.upload(&how)?;
         let known: BTreeSet<&str> = self.sent.rows.iter().map(|row| &*row.key).collect();
-        let standing = again.standing();
-        let twins: Vec<_> = standing
+        let published = again.published_rows();
+        let duplicates: Vec<_> = published
             .iter()
             .filter(|row| !known.contains(&*row.key))
             .copied()
             .collect();
-        if twins.is_empty() {
+        if duplicates.is_empty() {
             return Err(self.nothing());
         }
-        self.write(&standing, at);
-        Ok(self.findings("twin", twins))
+        self.write(&published, at);
+        Ok(self.findings("duplicate", duplicates))
     }
 
-    /// All rows but the first `kept` are lost, and the catalog entry if `uncatalogued`.
+    /// Removes all rows but the first `kept`, and the catalog entry if `uncatalogued`.
     fn lose_rows(&self, kept: usize, uncatalogued: bool) -> Result<Vec<Injected>, BreakageError> {
         let rows = self.rows()?;
         let lost = &rows[kept..];
@@ -358,18 +358,18 @@ impl<'a> Broken<'a> {
         Ok(self.findings("altered", &stale))
     }
 
-    fn add_strangers(&self, count: u32, at: DateTime<Utc>) -> Result<Vec<Injected>, BreakageError> {
+    fn add_orphans(&self, count: u32, at: DateTime<Utc>) -> Result<Vec<Injected>, BreakageError> {
         let pattern = self.rows()?[0].clone();
-        let strangers: Vec<_> = (0..count)
-            .map(|number| self.stranger(&pattern, number))
+        let orphans: Vec<_> = (0..count)
+            .map(|number| self.orphan(&pattern, number))
             .collect();
-        self.write(&strangers.iter().collect::<Vec<_>>(), at);
-        Ok(self.findings("orphan", &strangers))
+        self.write(&orphans.iter().collect::<Vec<_>>(), at);
+        Ok(self.findings("orphan", &orphans))
     }
 
-    /// A row on the place's day that resembles no row of the lake: every identity column but a
-    /// checkbox is of its own making.
-    fn stranger(&self, pattern: &UploadRow, number: u32) -> UploadRow {
+    /// A row on the day of `place` that matches no row of the lake: every identity column except
+    /// checkboxes has a new value.
+    fn orphan(&self, pattern: &UploadRow, number: u32) -> UploadRow {
         let table = self.place.table.spec();
         let wall = self.place.day.midnight()
             + Duration::seconds(4 * 3600 + 11 * 60 + 22)
@@ -413,7 +413,7 @@ impl<'a> Broken<'a> {
     }
 }
 
-/// What stood there before the correction: another number, or the time of a clock that was reset.
+/// The value before the correction: another number, or the time of a clock that was reset.
 fn older(value: &Json) -> Json {
     let text = match value {
         Json::Null => return Json::from(999),

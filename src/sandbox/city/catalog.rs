@@ -1,6 +1,6 @@
-//! The city's catalog in an `SQLite` file: the table of the real one (docs/data.md), made and filled
-//! as the lake's own programs fill it. Times are RFC 3339 text in UTC. Reading a catalog with
-//! care, and correcting it, is the business of `catalog`; this is only the world it finds.
+//! The city's catalog in an `SQLite` file: the table of the real catalog (docs/data.md), created
+//! and filled as the lake's own programs do it. Times are RFC 3339 text in UTC. The module
+//! `catalog` reads and corrects catalogs; this module only provides one.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ create table if not exists data_lake_catalog (
 
 /// The catalog could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{act} the city's catalog")]
+#[error("cannot {act} the city's catalog")]
 pub struct CityCatalogError {
     act: &'static str,
     source: rusqlite::Error,
@@ -63,15 +63,15 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 impl CityCatalog {
-    /// Opens the catalog in this file, and makes file and table where there are none.
+    /// Opens the catalog in this file. Creates the file and the table if they do not exist.
     ///
     /// # Errors
-    /// If the file cannot be opened or is no database.
+    /// If the file cannot be opened or is not a database.
     pub fn open(path: &Path) -> Result<Self, CityCatalogError> {
         let connection = Connection::open(path).map_err(failed("open"))?;
         connection
             .execute_batch(SCHEMA)
-            .map_err(failed("make the table of"))?;
+            .map_err(failed("create the table of"))?;
         Ok(Self(Mutex::new(connection)))
     }
 
@@ -79,10 +79,10 @@ impl CityCatalog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters the entries; one with a known key replaces the entry.
+    /// Inserts the entries. An entry with an existing key replaces the old one.
     ///
     /// # Errors
-    /// If the database refuses. Then none is entered.
+    /// If the database refuses. Then none is inserted.
     pub fn insert(&self, entries: &[Entry]) -> Result<(), CityCatalogError> {
         let mut connection = self.connection();
         let change = connection.transaction().map_err(failed("write"))?;
@@ -92,7 +92,7 @@ impl CityCatalog {
         change.commit().map_err(failed("write"))
     }
 
-    /// Takes the entry out. Whether there was one.
+    /// Removes the entry. Returns whether it existed.
     ///
     /// # Errors
     /// If the database refuses.
@@ -120,7 +120,7 @@ impl CityCatalog {
     /// All entries, by key.
     ///
     /// # Errors
-    /// If the database refuses or holds what is no entry.
+    /// If the database refuses or contains an invalid entry.
     pub fn entries(&self) -> Result<Vec<Entry>, CityCatalogError> {
         let connection = self.connection();
         let sql = "select * from data_lake_catalog \
@@ -155,7 +155,7 @@ fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<usize> {
     )
 }
 
-/// The entry that says: this file of this day was published, at `at`.
+/// The entry that says this file of this day was published, at `at`.
 pub(super) fn published_entry(table: Table, base: &str, day: Day, at: DateTime<Utc>) -> Entry {
     Entry {
         key: entry_key(PUBLISHED, table.source(), base, table.ext(), day),

@@ -1,5 +1,5 @@
-//! Seeded chance. The same seed and label give the same numbers on every machine and with every
-//! version of every library, so that a demo, a failing test and a benchmark can be had again.
+//! Seeded random numbers. The same seed and label give the same numbers on every machine and with
+//! every version of every library, so that a demo, a failing test and a benchmark can be repeated.
 
 use std::hash::Hasher;
 
@@ -7,7 +7,7 @@ use std::hash::Hasher;
 #[derive(Clone, Debug)]
 pub(super) struct Chance(u64);
 
-/// FNV-1a: unlike the standard library's hasher it is fixed for ever.
+/// FNV-1a. Unlike the standard library's hasher it never changes.
 struct Fnv(u64);
 
 impl Hasher for Fnv {
@@ -53,7 +53,7 @@ impl Chance {
         from + i64::from(self.below(span))
     }
 
-    /// Whether something that happens `rate` times in 10,000 happens.
+    /// Draws whether something that happens `rate` times in 10,000 happens.
     pub(super) fn happens(&mut self, rate: u32) -> bool {
         self.below(10_000) < rate
     }

@@ -1,6 +1,6 @@
-//! The city's clock: quarter hours and moments of a local day, and the offset with which each
-//! source writes them. Cameras know the instant; Bluetooth readers and radars know only the wall
-//! time, and their writer gives the whole repeated hour of autumn `-06:00`.
+//! The city's clock: quarter hours and instants of a local day, and the offset that each source
+//! writes. Cameras know the instant. Bluetooth readers and radars know only the wall time, and
+//! their writer uses `-06:00` for both passes of the hour that is repeated in autumn.
 
 use chrono::{DateTime, Duration, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -8,10 +8,10 @@ use chrono_tz::Tz;
 use super::Quirks;
 use crate::model::Day;
 
-/// The city's zone.
+/// The city's time zone.
 pub const ZONE: Tz = chrono_tz::America::Chicago;
 
-/// A wall time, and the hours west of Greenwich that are written behind it.
+/// A wall time, and the offset written after it, in hours west of Greenwich.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) wall: NaiveDateTime,
@@ -38,21 +38,21 @@ impl Stamp {
     }
 }
 
-/// Whether the instant lies in the second pass of the repeated hour of autumn.
+/// Whether the instant is in the second pass of the hour that is repeated in autumn.
 pub(super) fn is_second_pass(instant: DateTime<Utc>) -> bool {
     let wall = instant.with_timezone(&ZONE).naive_local();
     let first = ZONE.from_local_datetime(&wall).earliest();
     first.is_some_and(|first| first.with_timezone(&Utc) < instant)
 }
 
-/// Whether the instant's wall time comes twice that day.
+/// Whether the instant's wall time occurs twice that day.
 pub(super) fn is_repeated(instant: DateTime<Utc>) -> bool {
     let wall = instant.with_timezone(&ZONE).naive_local();
     ZONE.from_local_datetime(&wall).single().is_none()
 }
 
-/// The starts of the day's quarter hours: 96, or 92 and 100 where the clock changes. Without
-/// quirks nothing is read in the second pass of a repeated hour.
+/// The starts of the day's quarter hours: 96, or 92 and 100 when the clock changes. Without quirks
+/// there are none in the second pass of a repeated hour.
 pub(super) fn quarters(day: Day, quirks: Quirks) -> Vec<DateTime<Utc>> {
     let (start, end) = (day.start(ZONE), day.end(ZONE));
     let count = i32::try_from((end - start).num_minutes() / 15).unwrap_or(0);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_have_the_quarters_their_clock_gives_them() {
+    fn clock_changes_add_and_remove_quarter_hours() {
         for (day, with, without) in [
             ("2020-03-08", 92, 92),
             ("2020-06-01", 96, 96),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn only_cameras_tell_the_passes_of_the_repeated_hour_apart() {
+    fn only_cameras_distinguish_the_passes_of_the_repeated_hour() {
         let first: DateTime<Utc> = "2020-11-01T06:30:00Z".parse().unwrap();
         let second = first + Duration::hours(1);
         assert_eq!((Stamp::of(first).west, Stamp::of(second).west), (5, 6));

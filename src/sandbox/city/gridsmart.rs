@@ -1,11 +1,11 @@
-//! Cameras: `agg15.json` of every intersection, and the `counts.json` and `site.json` beside it
-//! that no publisher reads.
+//! Cameras: `agg15.json` of every intersection, and next to it `counts.json` and `site.json`, which
+//! no publisher reads.
 //!
-//! Odd as real ones are: street names with a leading blank, an intersection without a cross
-//! street, names with accents, `&` and blanks in paths, a camera that the inventory does not know
-//! (`"device": []`), days without data, approaches that are skipped or unassigned, turns without
-//! a letter of the four, `NaN` and null measures, and the repeated hour of autumn with both
-//! offsets.
+//! The quirks of real files are: street names with a leading blank; an intersection without a cross
+//! street; names with accents, `&` and blanks in paths; a camera that is not in the inventory
+//! (`"device": []`); days without data; approaches that are skipped or unassigned; turns without
+//! one of the four letters; `NaN` and null measures; and the hour that is repeated in autumn, with
+//! both offsets.
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,7 @@ use super::text::Text;
 use super::{City, GeneratedFile, Quirks, Source, generated, put_header_times, stray};
 use crate::model::Day;
 
-/// The `id_ext` that the publisher asks for.
+/// The `id_ext` of the file that the publisher reads.
 pub(super) const EXT: &str = "agg15.json";
 
 const TURNS: [&str; 3] = ["L", "R", "S"];
@@ -56,7 +56,7 @@ const CROSSINGS: [(&str, &str); 10] = [
     ("William Cannon", "WILLIAM CANNON DR"),
     ("Stassney", "STASSNEY LN"),
 ];
-/// Camera streets and inventory streets of the intersections that are odd in a real city.
+/// Camera streets and inventory streets of intersections with odd names, as in a real city.
 const ODD_ONES: [[&str; 4]; 6] = [
     ["Burnet", "Richcreek", " BURNET RD", " RICHCREEK RD"],
     [
@@ -73,11 +73,11 @@ const ODD_ONES: [[&str; 4]; 6] = [
 
 /// A camera at its intersection.
 struct Camera {
-    /// The two streets as the camera was told.
+    /// The two streets as reported by the camera.
     streets: [String; 2],
-    /// The two streets as the inventory has them; `None`: the inventory does not know the camera.
+    /// The two streets as in the inventory; `None` if the camera is not in the inventory.
     inventory: Option<[String; 2]>,
-    /// Its place among the cameras, from 0.
+    /// Its index among the cameras, from 0.
     number: u32,
 }
 
@@ -108,7 +108,7 @@ fn camera(city: &City, number: u32) -> Camera {
     }
     let (avenue, long_avenue) = AVENUES[place / CROSSINGS.len() % AVENUES.len()];
     let (crossing, long_crossing) = CROSSINGS[place % CROSSINGS.len()];
-    // A larger city has the same avenues, and more crossings.
+    // A larger city has the same avenues and more crossings.
     let numbered = |name: &str| match place / CROSSINGS.len() / AVENUES.len() {
         0 => name.to_owned(),
         round => format!("{name} {}", round + 1),
@@ -164,7 +164,7 @@ fn aggregate(city: &City, camera: &Camera, day: Day, chance: &mut Chance) -> Gen
     generated(Source::Gridsmart, &base, EXT, day, text)
 }
 
-/// One movement of vehicles, and its weight: how often it is seen, in hundredths.
+/// A movement of vehicles, and its weight: how often it is seen, in hundredths.
 #[derive(Clone, Copy)]
 struct Movement {
     approach: &'static str,
@@ -206,7 +206,7 @@ fn movements(quirks: Quirks) -> Vec<Movement> {
     movements
 }
 
-/// The movement that is seen in every quarter of the repeated hour, so that its keys fold.
+/// Whether the movement is seen in every quarter of the repeated hour, so that keys are repeated.
 fn always_seen(movement: Movement) -> bool {
     movement.approach == "Northbound" && movement.turn == "S" && !movement.heavy
 }

@@ -1,11 +1,11 @@
-//! A made-up city: lake days of all three kinds of sensors with every quirk of the real ones, the
+//! A fictional city: lake files of all three kinds of sensors with the quirks of real ones, the
 //! publisher that uploads them, and the ways in which published days break.
 //!
-//! A [`City`] is a seed and a [`Scale`]; its files are the same whenever they are made. Their
-//! shapes are those of cityofaustin/atd-data-lake's ready layer (docs/data.md). [`Publisher`]
-//! uploads them as the existing one does, and a [`Breakage`] does to a published day what has
-//! happened to real ones, and says what a look must find. Which rows a file yields is the business
-//! of `expected`: recipes come in as parameters.
+//! A [`City`] is a seed and a [`Scale`]; its files are the same every time they are generated. They
+//! have the structure of cityofaustin/atd-data-lake's ready layer (docs/data.md). [`Publisher`]
+//! uploads them as the existing publisher does. A [`Breakage`] does to a published day what has
+//! happened to real days, and returns what a check must find. This module does not decide which
+//! rows a file yields: recipes from `expected` are passed in.
 
 mod bluetooth;
 mod breakage;
@@ -39,7 +39,7 @@ use text::Text;
 
 /// The ready layer's name in the catalog.
 pub const READY: &str = "atd-datalake-ready";
-/// The catalog's name for what is published.
+/// The catalog's name for published files.
 pub const PUBLISHED: &str = "socrata";
 
 /// A kind of sensor.
@@ -54,10 +54,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them.
+    /// All sources.
     pub const ALL: [Self; 3] = [Self::Gridsmart, Self::Bluetooth, Self::Wavetronix];
 
-    /// What the catalog's `data_source` calls it.
+    /// Its name in the catalog's `data_source`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Source {
         }
     }
 
-    /// Local wall time at which its ready files are made, on the day after their own.
+    /// Local wall time at which its ready files are created, on the following day.
     fn made_at(self) -> NaiveTime {
         let (hour, minute, micro) = match self {
             Self::Gridsmart => (6, 0, 45_297_516),
@@ -80,16 +80,16 @@ impl Source {
     }
 }
 
-/// Whether a city has the oddities of a real one.
+/// Whether a city's files have the quirks of real ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quirks {
-    /// Plain names, whole numbers of rows, nothing odd.
+    /// Plain names, whole numbers, nothing odd.
     None,
-    /// All of them, at the rates real files have.
+    /// All quirks, at the rates of real files.
     Real,
 }
 
-/// How much a city's sensors see in a day. Row counts are targets that days come close to.
+/// How much a city's sensors see per day. Row counts are targets that are reached approximately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     /// Intersections with a camera.
@@ -111,7 +111,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// A month of it is published in seconds.
+    /// Small: a month of it is published in seconds.
     #[must_use]
     pub fn demo() -> Self {
         Self {
@@ -126,7 +126,8 @@ impl Scale {
         }
     }
 
-    /// A day of a real city, for benchmarks: 123,000 camera rows, 300,000 Bluetooth reads.
+    /// As large as a real city, for benchmarks: 123,000 camera rows and 300,000 Bluetooth reads per
+    /// day.
     #[must_use]
     pub fn city() -> Self {
         Self {
@@ -150,24 +151,24 @@ pub struct City {
     quirks: Quirks,
 }
 
-/// A file of the ready layer, made up.
+/// A generated file of the ready layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeneratedFile {
-    /// Where it lies: the catalog's `pointer`.
+    /// Its path in the lake, which is the catalog's `pointer`.
     pub path: LakePath,
     /// First half of its identity.
     pub base: String,
     /// Second half.
     pub ext: String,
-    /// Its text.
+    /// Its content.
     pub bytes: Vec<u8>,
     /// Its catalog entry in the ready layer.
     pub entry: Entry,
 }
 
-/// The lake could not be written.
+/// A file of the lake could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("write lake file {path}")]
+#[error("cannot write lake file {path}")]
 pub struct WriteLakeError {
     /// The file or its folder.
     path: PathBuf,
@@ -191,7 +192,7 @@ impl City {
         Self { quirks, ..self }
     }
 
-    /// The source's files of the day, by base and ext, the ones no publisher reads included.
+    /// The source's files of the day, by base and ext, including those that no publisher reads.
     #[must_use]
     pub fn day_files(&self, source: Source, day: Day) -> Vec<GeneratedFile> {
         let mut files = match source {
@@ -203,7 +204,7 @@ impl City {
         files
     }
 
-    /// Writes the files of those days and sources under `root`, each at its catalog pointer, and
+    /// Writes the files of these days and sources under `root`, each at its catalog pointer, and
     /// returns their entries in the ready layer.
     ///
     /// # Errors
@@ -232,8 +233,8 @@ impl City {
         Table::ALL.map(Table::spec).into()
     }
 
-    /// How the day's Bluetooth addresses were numbered when the day was published: as a rule it
-    /// was the first of its run, now and then one caught up behind an older.
+    /// How the day's Bluetooth addresses were numbered when the day was published. Usually it was
+    /// the first day of its publisher's run. Sometimes it was published after an older one.
     #[must_use]
     pub fn counter(&self, day: Day) -> Counter {
         let caught_up = self.chance("counter", day).happens(1_200);
@@ -248,7 +249,8 @@ impl City {
         Chance::new(self.seed, &format!("{label} {day}"))
     }
 
-    /// Whether this is a city with quirks and one that happens `rate` times in 10,000 happens.
+    /// Draws whether a quirk that happens `rate` times in 10,000 happens. Never, in a city without
+    /// quirks.
     fn odd(&self, chance: &mut Chance, rate: u32) -> bool {
         let happens = chance.happens(rate);
         self.quirks == Quirks::Real && happens
@@ -266,7 +268,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteLakeError> {
     fs::write(path, bytes).map_err(failed)
 }
 
-/// When the source's ready files of the day are made (UTC).
+/// When the source's ready files of the day are created (UTC).
 fn made_at(source: Source, day: Day) -> DateTime<Utc> {
     let wall = (day.date() + Days::new(1)).and_time(source.made_at());
     wall.and_local_timezone(ZONE)
@@ -309,7 +311,7 @@ fn entry_key(repository: &str, source: Source, base: &str, ext: &str, day: Day) 
     }
 }
 
-/// Puts the two times of every header, `"collection_date"` and `"processing_date"`.
+/// Writes the two times of every header, `"collection_date"` and `"processing_date"`.
 fn put_header_times(text: &mut Text, source: Source, day: Day) {
     let made = Stamp::of(made_at(source, day));
     let micros = made.wall.format("%Y-%m-%d %H:%M:%S%.6f");
@@ -321,7 +323,7 @@ fn put_header_times(text: &mut Text, source: Source, day: Day) {
         ));
 }
 
-/// A small file that lies in the ready layer and that no publisher reads.
+/// A small file of the ready layer that no publisher reads.
 fn stray(source: Source, base: &str, ext: &str, day: Day, json: &str) -> GeneratedFile {
     let mut text = Text::default();
     text.raw(json);

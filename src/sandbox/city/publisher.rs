@@ -1,6 +1,7 @@
-//! The stand-in of the existing publisher: files in its order, blocks of 10,000 rows as JSON lists
-//! with Basic auth, and after each file its catalog entry. Plain requests and no care at all: it
-//! is what Sodalake is compared with, and shares no code with the client that writes.
+//! A stand-in for the existing publisher. It uploads the files in the same order, in blocks of
+//! 10,000 rows as JSON lists with Basic authentication, and enters each file in the catalog. It
+//! retries and verifies nothing. Sodalake is compared with it, so it shares no code with the client
+//! that writes.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use crate::model::{Day, LakePath};
 /// Rows per upload.
 const BLOCK: usize = 10_000;
 
-/// The recipes of the tables that are published; a table that has none is not.
+/// The recipes of the tables to publish. A table without a recipe is not published.
 pub type Recipes<'a> = BTreeMap<Table, &'a dyn Recipe>;
 
 /// The recipes of all five tables.
@@ -33,58 +34,58 @@ pub fn recipes() -> Recipes<'static> {
     Table::ALL.map(|table| (table, known(table))).into()
 }
 
-/// What came of publishing.
+/// Totals of what was published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     /// Files entered in the catalog as published.
     pub files: u64,
     /// Rows sent.
     pub rows: u64,
-    /// Rows that no portal takes.
+    /// Number of rows that a portal would refuse.
     pub unpublishable: u64,
 }
 
-/// Publishing ended early.
+/// Why publishing stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// A file that yields no rows.
-    #[error("derive rows of {path}")]
+    /// A file yields no rows.
+    #[error("cannot derive rows of {path}")]
     Derive {
         /// The file.
         path: LakePath,
-        /// Why.
+        /// The cause.
         source: DeriveError,
     },
-    /// The portal could not be reached, or its answer not be read.
-    #[error("upload rows to {dataset}")]
+    /// The portal could not be reached, or its answer could not be read.
+    #[error("cannot upload rows to {dataset}")]
     Send {
         /// The dataset's four-by-four.
         dataset: &'static str,
-        /// Why.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// The address of a dataset could not be formed.
-    #[error("form the address of {dataset}")]
+    /// The address of a dataset could not be built.
+    #[error("cannot build the address of {dataset}")]
     Address {
         /// The dataset's four-by-four.
         dataset: &'static str,
-        /// Why.
+        /// The cause.
         source: url::ParseError,
     },
-    /// The portal counted errors.
-    #[error("upload rows to {dataset}: the portal counts {errors} errors")]
+    /// The portal reported errors.
+    #[error("cannot upload rows to {dataset}: the portal reports {errors} errors")]
     RowErrors {
         /// The dataset's four-by-four.
         dataset: &'static str,
-        /// How many.
+        /// The number of errors.
         errors: u64,
     },
-    /// The catalog.
-    #[error("enter a published file")]
+    /// The catalog could not be changed.
+    #[error("cannot enter a published file in the catalog")]
     Catalog(#[from] CityCatalogError),
 }
 
-/// The existing publisher, for a portal.
+/// The stand-in publisher, for one portal.
 #[derive(Debug)]
 pub struct Publisher {
     client: reqwest::Client,
@@ -93,7 +94,7 @@ pub struct Publisher {
     password: SecretString,
 }
 
-/// A file on its way.
+/// A file that is being published.
 struct Course {
     table: Table,
     base: String,
@@ -118,13 +119,13 @@ impl Publisher {
         }
     }
 
-    /// Publishes one file and, if it is sent whole, enters it in the catalog with the time `at`.
+    /// Publishes one file. If all of it is sent, enters it in the catalog with the time `at`.
     ///
     /// # Errors
-    /// If the file yields no rows, the portal refuses or the catalog does.
+    /// If the file yields no rows, or the portal or catalog refuses.
     #[expect(
         clippy::too_many_arguments,
-        reason = "each is one thing a publisher is given"
+        reason = "each is a separate input of the publisher"
     )]
     pub async fn publish_file(
         &self,
@@ -141,11 +142,11 @@ impl Publisher {
         finish(&course, catalog, at)
     }
 
-    /// Publishes the files of a source's day, in the publisher's order, as the city's publisher
-    /// works.
+    /// Publishes the files of a source's day, in the publisher's order, with the city's own
+    /// numbering.
     ///
     /// # Errors
-    /// As [`Self::publish_file`]; files done before stay published.
+    /// As [`Self::publish_file`]. Files that were completed before the error stay published.
     pub async fn publish_day(
         &self,
         city: &City,
@@ -191,7 +192,7 @@ impl Publisher {
 }
 
 impl Published {
-    /// Counts another's.
+    /// Adds another's totals.
     pub fn add(&mut self, other: Self) {
         let Self {
             files,
@@ -204,8 +205,8 @@ impl Published {
     }
 }
 
-/// Publishes the files of a source's day straight into the tables, written at `at`: what
-/// [`Publisher::publish_day`] does, without HTTP and with a time of one's choice.
+/// Publishes the files of a source's day directly into the tables, written at `at`. This does the
+/// same as [`Publisher::publish_day`] without HTTP and at a chosen time.
 ///
 /// # Errors
 /// If a file yields no rows or the catalog refuses.
@@ -229,7 +230,7 @@ pub fn publish_directly(
     Ok(published)
 }
 
-/// The files of the day that are published, each with what is sent for it.
+/// The files of the day that are published, each with the rows to upload.
 fn courses<'a>(
     city: &City,
     source: Source,
@@ -280,7 +281,7 @@ fn course(
     })
 }
 
-/// Enters the file as published, unless it was passed by or the publisher died in it.
+/// Enters the file as published, unless it was skipped or the publisher stopped in it.
 fn finish(
     course: &Course,
     catalog: &CityCatalog,

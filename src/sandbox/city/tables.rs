@@ -1,6 +1,6 @@
 //! The five published tables: their ids, columns and row identifiers as on the city's portal, the
-//! datasets that the settings would define for them, and the door through which a stand-in portal
-//! is changed without HTTP.
+//! datasets as the settings would define them, and an interface to change a stand-in portal without
+//! HTTP.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value as Json};
@@ -8,16 +8,16 @@ use serde_json::{Map, Value as Json};
 use super::{Source, ZONE, bluetooth, gridsmart, wavetronix};
 use crate::model::{ColumnType, Dataset, KeyPolicy};
 
-/// A stand-in portal's rows, changed and read directly, with a clock of the caller's choice.
+/// The rows of a stand-in portal, read and changed directly, with times chosen by the caller.
 pub trait Tables {
-    /// Adds the rows to the table `id`; a row with a known key changes the columns it has.
-    /// `at` becomes the rows' time of writing (UTC).
+    /// Adds rows to the table `id`. A row with an existing key changes the columns it contains.
+    /// `at` becomes the time the rows were written (UTC).
     fn upsert(&self, id: &str, rows: Vec<Map<String, Json>>, at: DateTime<Utc>);
 
-    /// Removes the rows of these keys from the table `id`.
+    /// Removes the rows with these keys from the table `id`.
     fn delete(&self, id: &str, keys: &[String]);
 
-    /// All rows of the table `id`, the key column included.
+    /// All rows of the table `id`, including the key column.
     fn rows(&self, id: &str) -> Vec<Map<String, Json>>;
 }
 
@@ -36,7 +36,7 @@ pub enum Table {
     RadarCounts,
 }
 
-/// The shape of a published table.
+/// The definition of a published table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSpec {
     /// Its four-by-four.
@@ -59,7 +59,7 @@ impl TableSpec {
 }
 
 impl Table {
-    /// All of them.
+    /// All tables.
     pub const ALL: [Self; 5] = [
         Self::CameraCounts,
         Self::TravelTimes,
@@ -68,7 +68,7 @@ impl Table {
         Self::RadarCounts,
     ];
 
-    /// The table that the source's files of this ext are published in, if any.
+    /// The table in which the source's files of this ext are published, if any.
     #[must_use]
     pub fn of(source: Source, ext: &str) -> Option<Self> {
         Self::ALL
@@ -98,7 +98,7 @@ impl Table {
         }
     }
 
-    /// The `id_ext` of the file whose addresses are numbered before those of its own.
+    /// The `id_ext` of the file whose addresses are numbered before those of this one.
     pub(super) fn companion_ext(self) -> Option<&'static str> {
         match self {
             Self::DeviceReads => Some(bluetooth::MATCHED),
@@ -118,7 +118,7 @@ impl Table {
         }
     }
 
-    /// What the settings call its dataset.
+    /// The name of its dataset in the settings.
     #[must_use]
     pub fn dataset_name(self) -> &'static str {
         match self {
@@ -139,7 +139,7 @@ impl Table {
         }
     }
 
-    /// The column whose wall time says on which day a row stands.
+    /// The column whose wall time decides on which day a row is published.
     #[must_use]
     pub fn day_column(self) -> &'static str {
         match self {
@@ -151,7 +151,7 @@ impl Table {
         }
     }
 
-    /// A column that is no part of the key and that a corrected file would change.
+    /// A column outside the key that a corrected file would change.
     pub(super) fn correctable_column(self) -> &'static str {
         match self {
             Self::CameraCounts | Self::RadarCounts => "volume",
@@ -161,7 +161,7 @@ impl Table {
         }
     }
 
-    /// Its shape.
+    /// Its definition.
     #[must_use]
     pub fn spec(self) -> TableSpec {
         let (id, name) = match self {
@@ -286,10 +286,10 @@ impl Table {
         }
     }
 
-    /// The dataset that the settings would define for it.
+    /// The dataset as the settings would define it.
     ///
     /// # Panics
-    /// Never: the city's names and ids are well formed.
+    /// Never: the city's names and ids are valid.
     #[must_use]
     pub fn dataset(self) -> Dataset {
         let spec = self.spec();
@@ -297,8 +297,8 @@ impl Table {
             name: self
                 .dataset_name()
                 .parse()
-                .expect("the city's names are plain words"),
-            id: spec.id.parse().expect("the city's ids are four-by-fours"),
+                .expect("the city's names are valid"),
+            id: spec.id.parse().expect("the city's ids are valid"),
             recipe: self.recipe().into(),
             source: self.source().code().into(),
             ext: self.ext().into(),

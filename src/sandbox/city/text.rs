@@ -1,12 +1,12 @@
-//! Ready files as the lake's Python programs write them, put straight into bytes: `", "` and
-//! `": "` between things, `\u` escapes for all but ASCII, floats that keep their `.0`, the bare
-//! token `NaN`, and times as `2019-06-05 00:15:00-05:00`.
+//! Writes ready files as the lake's Python programs do, directly as bytes: `", "` and `": "` as
+//! separators, `\u` escapes for everything but ASCII, floats that keep their `.0`, the bare token
+//! `NaN`, and times as `2019-06-05 00:15:00-05:00`.
 
 use chrono::{Datelike, NaiveDateTime, Timelike};
 
 use super::clock::Stamp;
 
-/// The text of a file in the making.
+/// The text of a file that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Text(Vec<u8>);
 
@@ -21,13 +21,13 @@ impl Text {
         self.0
     }
 
-    /// Puts text that is JSON already.
+    /// Writes text that is already JSON.
     pub(super) fn raw(&mut self, json: &str) -> &mut Self {
         self.0.extend_from_slice(json.as_bytes());
         self
     }
 
-    /// Puts a string in quotes.
+    /// Writes a string in quotes.
     pub(super) fn string(&mut self, text: &str) -> &mut Self {
         self.0.push(b'"');
         for letter in text.chars() {
@@ -47,7 +47,7 @@ impl Text {
         }
     }
 
-    /// Puts an integer.
+    /// Writes an integer.
     pub(super) fn int(&mut self, number: i64) -> &mut Self {
         if number < 0 {
             self.0.push(b'-');
@@ -71,7 +71,7 @@ impl Text {
         self
     }
 
-    /// Puts a number of thousandths as Python prints the float: `11.0`, `8.25`, `21.667`.
+    /// Writes a number of thousandths as Python prints the float: `11.0`, `8.25`, `21.667`.
     pub(super) fn thousandths(&mut self, number: i64) -> &mut Self {
         if number < 0 {
             self.0.push(b'-');
@@ -90,7 +90,7 @@ impl Text {
         self
     }
 
-    /// Puts a time in quotes.
+    /// Writes a time in quotes.
     pub(super) fn time(&mut self, stamp: Stamp) -> &mut Self {
         self.0.push(b'"');
         self.wall(stamp.wall);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn thousandths_are_pythons_floats() {
+    fn thousandths_are_printed_like_python_floats() {
         for (number, printed) in [
             (11_000, "11.0"),
             (8_250, "8.25"),

@@ -1,6 +1,6 @@
-//! What the existing publisher sends for a file: rows derived by a recipe, changed by the upload
-//! library by the types of the columns (text columns take the text of everything, empty texts
-//! become null), with keys of today's or of another day's making.
+//! The rows that the existing publisher uploads for a file. They are derived by a recipe and
+//! converted by the upload library according to the column types (text columns take any value as
+//! text, and empty texts become null). Keys may be current ones or those of another publisher.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use serde_json::{Map, Value as Json};
 
 use super::{GeneratedFile, TableSpec};
 use crate::expected::{Counter, DeriveError, DerivedRow, Facts, FileText, Line, Recipe, Variant};
-use crate::model::{Cell, ColumnType, KeyRecipe, Md5Key, RowKey, Value};
+use crate::model::{Cell, ColumnType, KeyScheme, Md5Key, RowKey, Value};
 
-/// Another publisher's spelling of one column, in force before the key is made.
+/// Another publisher's spelling of one column, applied before the key is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Spelling {
     /// The column.
@@ -22,7 +22,8 @@ pub struct Spelling {
 }
 
 impl Spelling {
-    /// `BURNET RD / RICHCREEK RD` as `BURNET RD/ RICHCREEK RD`: what doubled real days.
+    /// `BURNET RD / RICHCREEK RD` as `BURNET RD/ RICHCREEK RD`, which caused duplicates on real
+    /// days.
     #[must_use]
     pub fn tight_slash() -> Self {
         Self {
@@ -37,19 +38,19 @@ impl Spelling {
 pub struct How {
     /// How it makes keys and numbers addresses.
     pub variant: Variant,
-    /// What it spells its own way.
+    /// The column it spells differently.
     pub spelling: Option<Spelling>,
-    /// After how many rows of a file it dies.
+    /// The number of rows of a file after which it stops.
     pub stop_after: Option<usize>,
 }
 
 impl How {
-    /// As the city's own publisher works, with addresses numbered so.
+    /// How the city's own publisher works, with addresses numbered by this counter.
     #[must_use]
     pub fn ordinary(counter: Counter) -> Self {
         Self {
             variant: Variant {
-                keys: KeyRecipe::Row,
+                keys: KeyScheme::Row,
                 counter,
             },
             spelling: None,
@@ -58,14 +59,14 @@ impl How {
     }
 }
 
-/// A row as it is sent.
+/// A row as it is uploaded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UploadRow {
     /// Its key.
     pub key: String,
     /// Wall time of its day column.
     pub at: NaiveDateTime,
-    /// Its columns, the key column included.
+    /// Its columns, including the key column.
     pub fields: Map<String, Json>,
 }
 
@@ -74,27 +75,28 @@ pub struct UploadRow {
 pub struct Upload {
     /// The rows.
     pub rows: Vec<UploadRow>,
-    /// Rows left out because a portal would refuse the whole upload for them.
+    /// Number of rows left out because a portal would refuse the whole upload because of them.
     pub unpublishable: u64,
-    /// Whether the publisher passes the whole file by.
+    /// Whether the publisher skips the whole file.
     pub passed_by: bool,
-    /// Whether the publisher died on the way.
+    /// Whether the publisher stopped partway.
     pub cut_short: bool,
 }
 
 impl Upload {
-    /// The rows that stand on the portal afterwards: of equal keys the last, in file order.
+    /// The rows that are published afterwards, in file order. Of rows with the same key, only the
+    /// last.
     #[must_use]
-    pub fn standing(&self) -> Vec<&UploadRow> {
+    pub fn published_rows(&self) -> Vec<&UploadRow> {
         let places = self.rows.iter().enumerate();
         let last: HashMap<&str, usize> = places.map(|(place, row)| (&*row.key, place)).collect();
         let is_last = |(place, row): &(usize, &UploadRow)| last[&*row.key] == *place;
-        let standing = self.rows.iter().enumerate().filter(is_last);
-        standing.map(|(_, row)| row).collect()
+        let published = self.rows.iter().enumerate().filter(is_last);
+        published.map(|(_, row)| row).collect()
     }
 }
 
-/// What is sent for the file when a publisher works like that.
+/// The rows that a publisher working this way uploads for the file.
 ///
 /// # Errors
 /// If the file cannot be derived.
@@ -130,13 +132,13 @@ pub fn upload(
     Ok(upload)
 }
 
-/// Makes rows to be sent from derived ones.
+/// Converts derived rows to uploaded ones.
 struct RowMaker<'a> {
     facts: &'static Facts,
     table: &'a TableSpec,
     types: Vec<&'a ColumnType>,
     spelling: Option<Spelling>,
-    keys: KeyRecipe,
+    keys: KeyScheme,
     chain: Md5,
 }
 
@@ -153,7 +155,7 @@ impl<'a> RowMaker<'a> {
         }
     }
 
-    /// The row as it is sent; `None` if a portal would refuse it.
+    /// The row as it is uploaded; `None` if a portal would refuse it.
     fn make(&mut self, row: &DerivedRow<'_>) -> Option<UploadRow> {
         let (values, key) = match self.spelling {
             None => (row.values.to_vec(), row.key.to_string()),
@@ -190,8 +192,8 @@ impl<'a> RowMaker<'a> {
     /// The key over the identity columns: of this row, or of all rows up to this one.
     fn key(&mut self, values: &[Value]) -> Option<String> {
         let mut hash = match self.keys {
-            KeyRecipe::Chained => self.chain.clone(),
-            KeyRecipe::Row | KeyRecipe::Kits => Md5::new(),
+            KeyScheme::Chained => self.chain.clone(),
+            KeyScheme::Row | KeyScheme::Kits => Md5::new(),
         };
         for name in self.facts.identity {
             let place = self

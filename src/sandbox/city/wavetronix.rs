@@ -1,9 +1,9 @@
-//! Radar: one `json` file a day, and now and then a `unit_data.json` that no publisher reads.
+//! Radar: one `json` file per day, and sometimes a `unit_data.json` that no publisher reads.
 //!
-//! Odd as real ones are: seconds off the quarter hour, readings in the minutes 53 to 59 whose time
-//! bin becomes `:60`, detector names with and without an underscore and with nothing before it,
-//! null measures, two rows of each detector around 03:30, and the repeated hour of autumn, known
-//! by wall time only.
+//! The quirks of real files are: seconds off the quarter hour; readings in the minutes 53 to 59,
+//! whose time bin becomes `:60`; detector names without an underscore or with nothing before it;
+//! null measures; two rows of each detector around 03:30; and the hour that is repeated in autumn,
+//! with only the wall time known.
 
 use chrono::{DateTime, Duration, Timelike, Utc};
 
@@ -14,7 +14,7 @@ use super::text::Text;
 use super::{City, GeneratedFile, Quirks, Source, generated, put_header_times, stray};
 use crate::model::Day;
 
-/// The `id_ext` that the publisher asks for.
+/// The `id_ext` of the file that the publisher reads.
 pub(super) const EXT: &str = "json";
 
 const CROSSINGS: [&str; 9] = [
@@ -30,9 +30,9 @@ const CROSSINGS: [&str; 9] = [
 ];
 /// The detectors of one crossing.
 const DETECTORS: [&str; 4] = ["NB_in", "NB_out", "SB_in", "SB"];
-/// The same, with a name that has nothing before its underscore.
+/// The same, including a name with nothing before its underscore.
 const ODD_DETECTORS: [&str; 4] = ["NB_in", "_out", "SB_in", "SB"];
-/// Seconds by which a reading is off its quarter hour; the long ones reach the bin `:60`.
+/// How far readings are off their quarter hour, in seconds. The large ones lead to the bin `:60`.
 const OFF: [i64; 8] = [0, 1, 36, 59, -1, -60, -240, 20];
 
 /// A detector at its crossing.
@@ -69,7 +69,7 @@ impl Detector {
     }
 }
 
-/// The file of the day, and what lies beside it.
+/// The file of the day, and the files next to it.
 pub(super) fn day_files(city: &City, day: Day) -> Vec<GeneratedFile> {
     let mut chance = city.chance("wt", day);
     let mut files = vec![readings(city, day, &mut chance)];
@@ -123,8 +123,8 @@ fn put_rows(text: &mut Text, city: &City, day: Day, chance: &mut Chance) {
     }
 }
 
-/// When the detector is read in this quarter hour: once if seen, twice around 03:30, always in the
-/// repeated hour (so that its keys fold).
+/// The times at which the detector is read in this quarter hour: usually once if at all, twice
+/// around 03:30, and always in the repeated hour, so that keys are repeated.
 fn readings_at(
     city: &City,
     detector: Detector,

@@ -1,5 +1,5 @@
-//! Who is let in: app tokens and how often they ask, logins and what they may do, and how many requests
-//! a dataset takes at once.
+//! Access and limits: app tokens and their request limits, logins and their rights, and the number
+//! of concurrent requests per dataset.
 
 #![expect(
     clippy::result_large_err,
@@ -11,13 +11,44 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::Portal;
 use super::faults::Operation;
 use super::http::text;
 use super::reply::Reply;
-use super::{Portal, User};
+
+/// Someone who may log in by HTTP Basic.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    pub(super) name: String,
+    password: String,
+    may_write: bool,
+    sees_private: bool,
+}
+
+impl User {
+    /// A user by name and password.
+    #[must_use]
+    pub fn new(name: &str, password: &str, may_write: bool) -> User {
+        User {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            may_write,
+            sees_private: true,
+        }
+    }
+
+    /// The same user without access to private tables.
+    #[must_use]
+    pub fn without_private_tables(self) -> User {
+        User {
+            sees_private: false,
+            ..self
+        }
+    }
+}
 
 impl Portal {
-    pub(super) fn throttle(&self, who: &str) -> Result<(), Reply> {
+    pub(super) fn throttle(&self, client: &str) -> Result<(), Reply> {
         let Some(throttle) = &self.inner.options.throttle else {
             return Ok(());
         };
@@ -25,7 +56,7 @@ impl Portal {
         let now = self.now().timestamp();
         let window = now.div_euclid(length);
         let mut windows = self.inner.windows.lock();
-        let seen = windows.entry(who.to_owned()).or_insert((window, 0));
+        let seen = windows.entry(client.to_owned()).or_insert((window, 0));
         if seen.0 != window {
             *seen = (window, 0);
         }
@@ -34,7 +65,7 @@ impl Portal {
             return Ok(());
         }
         let left = u32::try_from((window + 1) * length - now).unwrap_or(throttle.seconds);
-        Err(throttled(throttle.says_when.then_some(left)))
+        Err(throttled(throttle.sends_retry_after.then_some(left)))
     }
 
     pub(super) fn check_token(&self, token: Option<&str>) -> Result<(), Reply> {
@@ -96,17 +127,22 @@ impl Portal {
                 "permission_denied",
                 "You do not have permission to edit this dataset",
             )),
+            Some(user) if private && !user.sees_private => Err(Reply::refused(
+                403,
+                "permission_denied",
+                "You do not have permission to view this dataset",
+            )),
             _ => Ok(()),
         }
     }
 
     pub(super) fn enter(&self, dataset: Option<&str>) -> Result<Option<Running<'_>>, Reply> {
-        let (Some(most), Some(id)) = (self.inner.options.max_concurrent, dataset) else {
+        let (Some(max), Some(id)) = (self.inner.options.max_concurrent, dataset) else {
             return Ok(None);
         };
         let mut running = self.inner.running.lock();
         let count = running.entry(id.to_owned()).or_default();
-        if *count >= most {
+        if *count >= max {
             return Err(throttled(None));
         }
         *count += 1;
@@ -117,7 +153,7 @@ impl Portal {
     }
 }
 
-/// A request being worked on, as the limit per dataset counts it.
+/// A request in progress, as counted for the limit per dataset.
 pub(super) struct Running<'p> {
     portal: &'p Portal,
     dataset: String,

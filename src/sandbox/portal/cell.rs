@@ -1,6 +1,6 @@
-//! One stored value and its column type: how it is accepted from a client, ordered, and written
-//! back as JSON or CSV. Follows the server's own converters (`JsonColumnRep`, `CsvColumnRep`), so
-//! what is read back differs in its text from what was sent exactly where the real one differs.
+//! One stored value and its column type: how it is accepted from a client, ordered, and written as
+//! JSON or CSV. It follows the server's own converters (`JsonColumnRep`, `CsvColumnRep`), so that
+//! the text of a value changes in the same cases as on the real server.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::decimal::Decimal;
 use super::rowid::RowIds;
 
-/// A column's type, under the names the portal's metadata uses.
+/// A column's type. The names are those in the portal's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
     /// `text`
@@ -23,13 +23,13 @@ pub enum ColumnType {
     Checkbox,
     /// `calendar_date`, also called `floating_timestamp`: a time without a zone.
     CalendarDate,
-    /// `date` in metadata, `fixed_timestamp` elsewhere: a moment in UTC.
+    /// `date` in metadata, `fixed_timestamp` elsewhere: an instant in UTC.
     FixedTimestamp,
-    /// `point`: kept as the JSON it came as.
+    /// `point`: stored as the JSON that was sent.
     Point,
-    /// `location`: kept as the JSON it came as; what is no object becomes null.
+    /// `location`: stored as the JSON that was sent. Anything but an object becomes null.
     Location,
-    /// `url`: kept as the JSON it came as; what is no object becomes null.
+    /// `url`: stored as the JSON that was sent. Anything but an object becomes null.
     Url,
     /// The type of `:id`.
     RowId,
@@ -38,7 +38,8 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// The type of that name in metadata or in `X-SODA2-Types`; the `:id` types have none.
+    /// The type with that name in metadata or in `X-SODA2-Types`. The types of `:id` and `:version`
+    /// have no name.
     #[must_use]
     pub fn named(name: &str) -> Option<ColumnType> {
         Some(match name {
@@ -79,7 +80,7 @@ impl ColumnType {
         }
     }
 
-    /// Whether `<`, `min` and `$order` work on it.
+    /// Whether `<`, `min` and `$order` can be used with it.
     pub(super) fn is_ordered(self) -> bool {
         !matches!(
             self,
@@ -131,7 +132,8 @@ impl Cell {
         matches!(self, Cell::Null)
     }
 
-    /// What a column of that type stores for a JSON scalar written as `raw`; `None` is maltyped.
+    /// The value that a column of that type stores for the JSON scalar `raw`; `None` if it is
+    /// maltyped.
     pub(super) fn accept(kind: ColumnType, raw: &str) -> Option<Cell> {
         let value = match raw.trim() {
             "null" => return Some(Cell::Null),
@@ -156,7 +158,7 @@ impl Cell {
         }
     }
 
-    /// What a column of that type stores for a JSON string.
+    /// The value that a column of that type stores for a JSON string.
     pub(super) fn accept_text(kind: ColumnType, text: &str) -> Option<Cell> {
         match kind {
             ColumnType::Text => Some(Cell::text(text)),
@@ -171,7 +173,7 @@ impl Cell {
         }
     }
 
-    /// What a column of that type stores for a CSV field; there a checkbox is a word.
+    /// The value that a column of that type stores for a CSV field. In CSV a checkbox is a word.
     pub(super) fn accept_csv(kind: ColumnType, field: &str) -> Option<Cell> {
         match (kind, field) {
             (_, "") => Some(Cell::Null),
@@ -192,7 +194,7 @@ impl Cell {
         }
     }
 
-    /// The value as the JSON output writes it; nothing for null, which is left out there.
+    /// The value as written in JSON output; `None` for null, which is left out.
     pub(super) fn json(&self, ids: &RowIds) -> Option<Value> {
         match self {
             Cell::Null => None,
@@ -202,7 +204,7 @@ impl Cell {
         }
     }
 
-    /// The value as bare text: a CSV field, a row identifier in a path. Null has none.
+    /// The value as plain text, for a CSV field or a row identifier in a path; `None` for null.
     pub(super) fn plain(&self, ids: &RowIds) -> Option<String> {
         Some(match self {
             Cell::Null => return None,
@@ -232,7 +234,7 @@ impl Cell {
     }
 }
 
-/// By value within a type; null after everything, as `ORDER BY … ASC NULLS LAST` has it.
+/// By value within a type. Null comes last, as in `ORDER BY … ASC NULLS LAST`.
 impl Ord for Cell {
     fn cmp(&self, other: &Cell) -> Ordering {
         match (self, other) {
@@ -263,7 +265,8 @@ impl PartialEq for Cell {
 
 impl Eq for Cell {}
 
-/// `YYYY-MM-DD`, or that with `T` and a time to the minute, second or fraction; never with a zone.
+/// Parses `YYYY-MM-DD`, optionally with `T` and a time to the minute, second or fraction, never
+/// with a zone.
 pub(super) fn parse_floating(text: &str) -> Option<i64> {
     let (date, time) = match text.split_once('T') {
         Some((date, time)) => (date, Some(time)),
@@ -279,7 +282,7 @@ pub(super) fn parse_floating(text: &str) -> Option<i64> {
     Some(date.and_time(time).and_utc().timestamp_millis())
 }
 
-/// ISO with any offset; UTC where none is given.
+/// Parses an ISO time with any offset. Without an offset it is UTC.
 pub(super) fn parse_fixed(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text)
         .map(|time| time.timestamp_millis())
@@ -310,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_accepts_what_the_server_accepts_and_publishes_its_canonical_form() {
+    fn each_type_accepts_what_the_server_accepts_in_canonical_form() {
         for (kind, sent, published) in [
             ("text", "\"a\"", "\"a\""),
             ("text", "4.50", "\"4.50\""),

@@ -1,7 +1,7 @@
-//! Decimal numbers as a Socrata portal keeps them: exact, with the trailing zeros they came with.
+//! Decimal numbers as a Socrata portal stores them: exact, with their trailing zeros.
 //!
-//! Behaves as Java's `BigDecimal`, which the real server uses: `4.50` stays `4.50`, `1e3` becomes
-//! `1000`, and scientific notation appears only beyond a scale of 20.
+//! They behave like Java's `BigDecimal`, which the real server uses: `4.50` stays `4.50`, `1e3`
+//! becomes `1000`, and scientific notation is used only beyond a scale of 20.
 
 use std::cmp::Ordering;
 
@@ -25,7 +25,7 @@ impl Decimal {
         }
     }
 
-    /// `None` where the text is no decimal number or has more than 38 digits.
+    /// `None` if the text is not a decimal number or has more than 38 digits.
     pub(super) fn parse(text: &str) -> Option<Decimal> {
         let (digits, exponent) = match text.find(['e', 'E']) {
             Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
@@ -46,7 +46,7 @@ impl Decimal {
         })
     }
 
-    /// The text published for this number.
+    /// The text of this number in answers.
     pub(super) fn text(self) -> String {
         let sign = if self.mantissa < 0 { "-" } else { "" };
         let digits = self.mantissa.unsigned_abs().to_string();
@@ -72,7 +72,7 @@ impl Decimal {
         Some(Decimal { mantissa, scale })
     }
 
-    /// The quotient to twenty places, without the zeros at its end.
+    /// The quotient to twenty decimal places, without trailing zeros.
     pub(super) fn over(self, divisor: u64) -> Option<Decimal> {
         let scale = self.scale.max(0) + 10;
         let mut mantissa = self.at_scale(scale)?.checked_div(i128::from(divisor))?;
@@ -98,7 +98,7 @@ impl Decimal {
 
     #[expect(
         clippy::cast_precision_loss,
-        reason = "only where 38 digits do not suffice"
+        reason = "used only when 38 digits are not enough"
     )]
     fn rough(self) -> f64 {
         self.mantissa as f64 / 10_f64.powi(self.scale)

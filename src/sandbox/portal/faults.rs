@@ -1,6 +1,6 @@
-//! Faults on demand: which request goes wrong, and how. Read from a TOML or JSON file by
-//! `sodalake sandbox --faults FILE`, or set in tests. At most one fault meets a request: that of
-//! the first rule that fires. All chance comes from the portal's seed.
+//! Faults on demand: which requests go wrong, and how. They are read from a TOML or JSON file by
+//! `sodalake sandbox --faults FILE`, or set in tests. At most one fault is applied to a request:
+//! that of the first rule that fires. All random decisions depend on the portal's seed.
 //!
 //! ```toml
 //! [[rules]]
@@ -18,18 +18,18 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde::Deserialize;
 
-/// All rules in force, and optionally other replicas than the portal began with.
+/// All rules in force, and optionally a change of the replicas.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// The rules, tried in order.
     pub rules: Vec<Rule>,
-    /// How the replicas behave from now on; absent leaves them as they are.
+    /// How the replicas behave from now on. If absent, they stay as they are.
     pub replicas: Option<super::Replicas>,
 }
 
 impl Faults {
-    /// One fault for the next `times` requests it fits.
+    /// One fault for the next `times` requests to which it can be applied.
     #[must_use]
     pub fn next(times: u64, fault: Fault) -> Faults {
         let rule = Rule {
@@ -43,34 +43,34 @@ impl Faults {
     }
 }
 
-/// When a fault happens. A request must meet every condition given.
+/// When a fault happens. A request must meet every given condition.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Kind of request; any by default.
+    /// Kind of request. Default: any.
     #[serde(default)]
     pub on: Operation,
-    /// Only this dataset's requests.
+    /// Only requests for this dataset.
     #[serde(default)]
     pub dataset: Option<String>,
     /// Only requests whose decoded query string contains this text.
     #[serde(default)]
     pub query_contains: Option<String>,
-    /// Only from the nth request on (from 1) that meets the conditions above.
+    /// Only from the nth request (from 1) that meets the conditions above.
     #[serde(default)]
     pub nth: Option<u64>,
-    /// Chance from 0 to 1 for each such request; certain by default.
+    /// Probability from 0 to 1 for each such request. Default: 1.
     #[serde(default)]
     pub probability: Option<f64>,
-    /// At most so often; once where `nth` is given, else without end.
+    /// Maximum number of times. Default: once if `nth` is given, otherwise unlimited.
     #[serde(default)]
     pub times: Option<u64>,
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
 }
 
 impl Rule {
-    /// A rule that hits every request its fault fits.
+    /// A rule that applies to every request to which its fault can be applied.
     #[must_use]
     pub fn always(fault: Fault) -> Rule {
         Rule {
@@ -92,11 +92,11 @@ pub enum Operation {
     /// Every kind.
     #[default]
     Any,
-    /// Rows or aggregates are asked for.
+    /// Reads of rows or aggregates.
     Read,
-    /// Rows are changed.
+    /// Changes of rows.
     Write,
-    /// The metadata document is asked for.
+    /// Reads of the metadata document.
     Metadata,
 }
 
@@ -104,19 +104,19 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// 429, nothing done; with `Retry-After` if seconds are given.
+    /// 429, nothing done; with `Retry-After` if the seconds are given.
     Throttled {
         /// Value of `Retry-After`.
         #[serde(default)]
         retry_after_seconds: Option<u32>,
     },
-    /// 202, nothing done; the client is to ask again.
+    /// 202, nothing done; the client must repeat the request.
     Accepted {
-        /// How the reply says when and where.
+        /// How the reply says when and where to repeat it.
         #[serde(default)]
         hint: Hint,
     },
-    /// 500 `internal-error` with a tag, nothing done: what two overlapping writers get.
+    /// 500 `internal-error` with a tag, nothing done, as when two writers overlap.
     LockConflict,
     /// A load balancer's HTML page with this status (502, 503, 504), nothing done.
     Gateway {
@@ -131,40 +131,40 @@ pub enum Fault {
     QueryTimeout,
     /// 200 with an HTML login page, nothing done.
     LoginPage,
-    /// Read: 200 with `[]` though rows exist.
+    /// Read: 200 with `[]` although rows exist.
     EmptyArray,
     /// Read: the body ends early.
     Cut {
-        /// Where.
+        /// Where it ends.
         at: CutAt,
     },
     /// The connection is closed before any header, nothing done.
     Reset,
     /// The reply comes in small pieces with pauses.
     Drip {
-        /// Bytes in a piece.
+        /// Bytes per piece.
         bytes: usize,
         /// Pause between two pieces.
         pause_ms: u64,
     },
-    /// The reply stops after so many bytes and the connection stays open.
+    /// The reply stops after this many bytes, and the connection stays open.
     Stall {
         /// Bytes of the body sent first.
         after_bytes: usize,
     },
-    /// The reply comes late; a write is applied at once.
+    /// The reply is delayed; a write is applied at once.
     Delay {
-        /// How late.
+        /// The delay.
         ms: u64,
     },
-    /// Write: applied only after so long, though the client may have given up and sent it again.
+    /// Write: applied only after a delay. The client may have given up and sent it again meanwhile.
     Late {
-        /// How late.
+        /// The delay.
         ms: u64,
     },
-    /// Write: a body of more than so many bytes is refused with 413, nothing done.
+    /// Write: a body with more bytes than this is refused with 413, nothing done.
     TooLarge {
-        /// The longest body taken.
+        /// Maximum length of a body.
         bytes: usize,
     },
     /// Write: applied, then the connection is closed without a reply.
@@ -178,51 +178,59 @@ pub enum Fault {
     SavedButRefused,
     /// Write: 200, but the last rows of the body are counted as `Errors` and not applied.
     RowsRefused {
-        /// How many.
+        /// The number of rows.
         rows: usize,
     },
     /// Write: applied, 200 with counts that are all 0.
     WrongCounts,
     /// Write: applied twice; the second reply is sent.
     DeliveredTwice,
-    /// Read: no `X-SODA2-*` header at all.
+    /// Read: no `X-SODA2-*` headers at all.
     NoSodaHeaders,
-    /// Read: `X-SODA2-Fields` and `-Types` left out, as for very wide tables.
+    /// Read: `X-SODA2-Fields` and `X-SODA2-Types` are left out, as for very wide tables.
     NoFieldHeaders,
-    /// Read: the row in the middle of the page comes twice.
+    /// Read: the row in the middle of the page is repeated.
     RepeatedRow,
-    /// Read: the row in the middle of the page is missing; nothing tells.
+    /// Read: the row in the middle of the page is missing, with no sign of it.
     SkippedRow,
-    /// Read: the rows come in the opposite order.
+    /// Read: the rows are in the opposite order.
     WrongOrder,
     /// Read: every row has its first field twice, the second time with the next row's value.
     FieldTwice,
-    /// Read: every number of the first row is one more; counts are numbers.
+    /// Read: every number of the first row, including counts, is increased by one.
     OneMore,
+    /// Read: the row in the middle of the page has this value in this column, if the page has the
+    /// column.
+    OddCell {
+        /// The column.
+        column: String,
+        /// The value, of any JSON type.
+        value: serde_json::Value,
+    },
     /// Read: after the reply is made, its first rows are deleted from the table (a gap for who
     /// pages by offset).
     DeletesAfter {
-        /// How many.
+        /// The number of rows.
         rows: usize,
     },
-    /// Read: after the reply is made, its first rows are written again unchanged; version and
-    /// `:updated_at` move.
+    /// Read: after the reply is built, its first rows are written again unchanged, which changes
+    /// the version and `:updated_at`.
     TouchesAfter {
-        /// How many.
+        /// The number of rows.
         rows: usize,
     },
-    /// Read: the out-of-date flag says this, true or not.
+    /// Read: the out-of-date flag has this value, true or not.
     Flag {
         /// The value.
         out_of_date: bool,
     },
 }
 
-/// What a 202 tells the client.
+/// The hint that a 202 gives the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hint {
-    /// Nothing.
+    /// No hint.
     #[default]
     None,
     /// `Retry-After: 1`
@@ -235,7 +243,7 @@ pub enum Hint {
     Ticket,
 }
 
-/// Where a body ends early.
+/// Where a body is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CutAt {
@@ -247,7 +255,7 @@ pub enum CutAt {
     BeforeBracket,
     /// A well-formed array with the last half of its rows missing.
     MissingRows,
-    /// All rows, no `]`, and the chunked body ends as if complete.
+    /// All rows but no `]`; the chunked body ends as if it were complete.
     MissingBracket,
 }
 
@@ -283,6 +291,7 @@ impl Fault {
             | Fault::WrongOrder
             | Fault::FieldTwice
             | Fault::OneMore
+            | Fault::OddCell { .. }
             | Fault::DeletesAfter { .. }
             | Fault::TouchesAfter { .. }
             | Fault::Flag { .. } => operation == Operation::Read,
@@ -290,7 +299,7 @@ impl Fault {
     }
 }
 
-/// The rules with their counters.
+/// The rules, with their counters.
 #[derive(Debug, Default)]
 pub(super) struct Armed {
     pub faults: Faults,
@@ -309,7 +318,7 @@ impl Armed {
         Armed { faults, counters }
     }
 
-    /// The fault that meets this request.
+    /// The fault to apply to this request.
     pub(super) fn strike(
         &mut self,
         operation: Operation,
@@ -356,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_faults_file_says_which_request_goes_wrong() {
+    fn a_faults_file_selects_the_request_that_goes_wrong() {
         let faults: Faults = toml::from_str(
             "[[rules]]\non = \"write\"\nnth = 2\nfault = { kind = \"applied_then_reset\" }\n\
              [[rules]]\nquery_contains = \"count\"\nfault = { kind = \"cut\", at = \"in_string\" }\n\
@@ -380,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_repeats_with_the_seed() {
+    fn the_same_seed_gives_the_same_faults() {
         let run = || {
             let rule = Rule {
                 probability: Some(0.5),

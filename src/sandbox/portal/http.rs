@@ -1,9 +1,9 @@
-//! The wire: requests and replies with their headers and compression, the request log, and the faults
-//! that strike before anything is done.
+//! HTTP: requests and replies with their headers and compression, the request log, and the faults
+//! that happen before anything is done.
 
 #![expect(
     clippy::result_large_err,
-    reason = "a refusal is an answer, and ends the request"
+    reason = "a refusal is a reply and ends the request"
 )]
 
 use std::io::{Read as _, Write as _};
@@ -30,7 +30,7 @@ use super::routes::{self, Call, param};
 use super::transport::{Delivery, Line, body};
 use super::{Arrival, Portal, RequestRecord};
 
-/// The portal as something axum can serve.
+/// The portal as an axum service.
 pub(super) fn service(portal: Portal) -> IntoMakeServiceWithConnectInfo<Router, Line> {
     Router::new()
         .fallback(handle)
@@ -44,13 +44,13 @@ async fn handle(
     request: Request,
 ) -> Response {
     let (parts, incoming) = request.into_parts();
-    let most = portal.inner.options.max_body_bytes;
-    let received = to_bytes(incoming, most).await.ok();
+    let max = portal.inner.options.max_body_bytes;
+    let received = to_bytes(incoming, max).await.ok();
     let gzip = accepts_gzip(&parts.headers);
     let request_id = request_id(&parts.headers);
     let head_only = parts.method == Method::HEAD;
     let peer = line.peer.ip().to_string();
-    // queries over many rows must not hold up the other connections
+    // Queries over many rows must not block the other connections.
     let answered =
         tokio::task::spawn_blocking(move || portal.answer(&parts, received.as_deref(), &peer))
             .await;
@@ -143,7 +143,7 @@ impl Portal {
             reply_bytes: 0,
             effects: None,
             replica: None,
-            says_stale: false,
+            is_marked_stale: false,
             fault: None,
             user: None,
         };
@@ -164,7 +164,7 @@ impl Portal {
         record.effects = reply.effects;
         record.replica = reply.replica;
         let stale = |(name, value): &(&str, String)| *name == STALE_FLAG && value == "true";
-        record.says_stale = reply.headers.iter().any(stale);
+        record.is_marked_stale = reply.headers.iter().any(stale);
         if let Some(witness) = &witness {
             witness.answered(&record);
         }
@@ -216,7 +216,7 @@ impl Portal {
             fault,
         };
         if let Some(Fault::Late { ms }) = call.fault {
-            // this thread is the request's own, and goes on after a client that gave up
+            // This thread belongs to the request, and continues after a client that gave up.
             std::thread::sleep(Duration::from_millis(ms));
         }
         let mut reply = self.dispatch(&call);
@@ -240,7 +240,7 @@ impl Portal {
             .strike(operation, dataset, query, &mut rng)
     }
 
-    /// The reply of a fault that strikes before anything is done.
+    /// The reply of a fault that happens before anything is done.
     fn instead(&self, fault: &Fault, parts: &Parts, received: usize) -> Option<Reply> {
         Some(match fault {
             Fault::Throttled {
@@ -297,15 +297,15 @@ impl Portal {
     }
 }
 
-fn unpacked(headers: &HeaderMap, body: &[u8], most: usize) -> Result<Vec<u8>, Reply> {
+fn unpacked(headers: &HeaderMap, body: &[u8], max: usize) -> Result<Vec<u8>, Reply> {
     if text(headers, header::CONTENT_ENCODING) != Some("gzip") {
         return Ok(body.to_vec());
     }
     let mut unpacked = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     let read = GzDecoder::new(body).take(limit).read_to_end(&mut unpacked);
     match read {
-        Ok(_) if unpacked.len() <= most => Ok(unpacked),
+        Ok(_) if unpacked.len() <= max => Ok(unpacked),
         Ok(_) => Err(Reply::html(413, "Request Entity Too Large")),
         Err(_) => {
             let message = "Malformed gzip body";

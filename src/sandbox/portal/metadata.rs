@@ -1,16 +1,16 @@
-//! The metadata document of a table, `/api/views/{id}.json`, as far as clients use it. A client
-//! learns the row identifier from `rowIdentifierColumnId`, which is absent where none is set.
+//! The metadata document of a table, `/api/views/{id}.json`, with the parts that clients use.
+//! Clients find the row identifier in `rowIdentifierColumnId`, which is absent if none is set.
 
 use serde_json::{Map, Value, json};
 
 use super::store::{State, Table};
 
-/// The field some portals add by themselves; `*` leaves it out as soon as there is an order.
+/// The field that some portals add automatically. `*` leaves it out as soon as there is an order.
 pub(super) const COMPUTED_REGION: &str = ":@computed_region_a3c5_e2fg";
 
 const FIRST_COLUMN_ID: usize = 500_001;
 
-/// The document, with the stamps of `state`.
+/// The document for `state`.
 pub(super) fn document(table: &Table, state: &State) -> Value {
     let schema = &table.schema;
     let mut columns: Vec<Value> = schema

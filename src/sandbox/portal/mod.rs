@@ -1,14 +1,16 @@
-//! A stand-in for a Socrata portal: real HTTP, a `SoQL` subset, replicas that lag, faults on demand.
+//! A stand-in for a Socrata portal: real HTTP, a subset of `SoQL`, replicas that lag, and faults on
+//! demand.
 //!
-//! It keeps tables in memory and answers as the real one does, as far as that is known: reads go to
-//! a random replica, writes are one transaction per body, numbers come back as text, nulls are left
-//! out, a missing `$limit` cuts at 1000 rows without a word. Used by the demo, by
-//! `sodalake sandbox` and by every test; it shares no code with the client under test.
+//! It keeps tables in memory and answers like a real portal, as far as that is known: reads go to a
+//! random replica, each write is one transaction per body, numbers are returned as text, nulls are
+//! left out, and without a `$limit` results are silently cut at 1000 rows. The demo, `sodalake
+//! sandbox` and every test use it. It shares no code with the client under test.
 //!
-//! `cell`, `decimal`, `rowid` are values; `store` and `replicas` tables; `write` what writes mean;
-//! `soql` queries. A request goes through `http` and `transport` (the wire), `admission` (who is let
-//! in) and `routes` (what it asks for) to `read`, `publish` or `metadata`, and comes back as a
-//! `reply`. `faults` says what goes wrong, `witness` who sees it happen.
+//! `cell`, `decimal` and `rowid` are values; `store` and `replicas` are tables; `write` applies
+//! writes; `soql` runs queries. A request passes `http` and `transport` (the network), `admission`
+//! (access and limits) and `routes` (paths and methods) to `read`, `publish` or `metadata`, and
+//! returns as a `reply`. `faults` decides what goes wrong, and a `witness` can observe every
+//! request.
 
 mod admission;
 mod cell;
@@ -45,6 +47,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use admission::User;
 pub use cell::ColumnType;
 pub use faults::{CutAt, Fault, Faults, Hint, Operation, Rule};
 pub use replicas::{ReplicaOptions, Replicas};
@@ -54,31 +57,31 @@ pub use witness::{Arrival, Witness};
 use faults::Armed;
 use store::{Column, Schema, Table};
 
-/// Tells the portal the time; tests move it.
+/// The portal's clock; tests can set it.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
-/// How a portal is set up.
+/// The setup of a portal.
 #[derive(Clone)]
 pub struct PortalOptions {
-    /// Seed of all chance: replica choice, shuffles, faults.
+    /// Seed of all random decisions: choice of replicas, shuffles, faults.
     pub seed: u64,
     /// The replicas.
     pub replicas: Replicas,
-    /// Who may log in.
+    /// The users who may log in.
     pub users: Vec<User>,
-    /// App tokens that are valid; any other is refused with 403.
+    /// The valid app tokens. Others are refused with 403.
     pub app_tokens: Vec<String>,
-    /// Requests allowed per address or app token; none is no limit.
+    /// Requests allowed per address or app token; `None` means no limit.
     pub throttle: Option<Throttle>,
-    /// Requests at once per dataset before 429; the real server's limit is 15.
+    /// Maximum concurrent requests per dataset before a 429. The real server's limit is 15.
     pub max_concurrent: Option<usize>,
-    /// Longest body of a request, in bytes, before 413.
+    /// Maximum length of a request's body, in bytes, before a 413.
     pub max_body_bytes: usize,
-    /// Longest path and query, in bytes, before 414.
+    /// Maximum length of path and query, in bytes, before a 414.
     pub max_uri_bytes: usize,
-    /// Behaves as API version 2.0: its marker header, and 400 above `$limit=50000`.
+    /// Behave as API version 2.0: send its marker header, and answer 400 above `$limit=50000`.
     pub legacy: bool,
-    /// What a POST answers.
+    /// The form of the answer to a POST.
     pub summary: SummaryForm,
     /// The clock.
     pub now: Now,
@@ -105,26 +108,6 @@ impl Default for PortalOptions {
     }
 }
 
-/// Someone who may log in by HTTP Basic.
-#[derive(Clone, PartialEq, Eq)]
-pub struct User {
-    name: String,
-    password: String,
-    may_write: bool,
-}
-
-impl User {
-    /// A user by name and password.
-    #[must_use]
-    pub fn new(name: &str, password: &str, may_write: bool) -> User {
-        User {
-            name: name.to_owned(),
-            password: password.to_owned(),
-            may_write,
-        }
-    }
-}
-
 /// At most so many requests in a fixed window of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throttle {
@@ -133,16 +116,16 @@ pub struct Throttle {
     /// Length of the window, in seconds.
     pub seconds: u32,
     /// Whether the 429 carries `Retry-After`.
-    pub says_when: bool,
+    pub sends_retry_after: bool,
 }
 
-/// The shapes of the answer to a POST that have been seen.
+/// The known forms of the answer to a POST.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SummaryForm {
     /// `Errors`, `Rows Created`, `Rows Updated`, `Rows Deleted`, pretty-printed.
     #[default]
     Four,
-    /// Those and `By RowIdentifier`, `By SID`.
+    /// The same, and also `By RowIdentifier` and `By SID`.
     Six,
     /// `rows_created`, …, and a list of `errors`.
     SnakeCase,
@@ -150,7 +133,7 @@ pub enum SummaryForm {
     PerRow,
 }
 
-/// A table to be made.
+/// A table to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSpec {
     /// Four letters, `-`, four letters.
@@ -159,9 +142,9 @@ pub struct TableSpec {
     pub name: String,
     /// Field names and types, in order.
     pub columns: Vec<(String, ColumnType)>,
-    /// The field that is the row identifier.
+    /// The field that is the row identifier, if any.
     pub row_identifier: Option<String>,
-    /// Whether `*` shows a computed region column.
+    /// Whether `*` includes a computed region column.
     pub computed_region: bool,
     /// Whether reading needs a login.
     pub private: bool,
@@ -189,26 +172,26 @@ impl TableSpec {
     }
 }
 
-/// A change from inside the process that a table refuses.
+/// Why a table refuses a direct change from inside the process.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectError {
     /// There is no such table.
-    #[error("find table {0}")]
+    #[error("there is no table {0}")]
     NoTable(String),
-    /// A row does not fit the table; nothing was changed.
-    #[error("read a row for table {table}")]
+    /// A row does not fit the table. Nothing was changed.
+    #[error("a row does not fit table {table}")]
     Row {
         /// The table.
         table: String,
-        /// What does not fit.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// One answered request, as the request log keeps it.
+/// A request that was answered, as recorded in the request log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestRecord {
-    /// When it came.
+    /// When it arrived.
     pub at: DateTime<Utc>,
     /// `GET`, …
     pub method: String,
@@ -216,19 +199,19 @@ pub struct RequestRecord {
     pub path: String,
     /// Query string, percent-decoded.
     pub query: String,
-    /// Status sent, or that would have been sent on a connection broken on purpose.
+    /// The status that was sent, or would have been sent on a connection broken on purpose.
     pub status: u16,
     /// Size of the request's body as received.
     pub request_bytes: usize,
-    /// Size of the reply's body before any cut and compression.
+    /// Size of the reply's body before it was cut or compressed.
     pub reply_bytes: usize,
-    /// What a write changed; `None` where nothing was carried out.
+    /// What a write changed; `None` if nothing was applied.
     pub effects: Option<WriteEffects>,
     /// The replica that answered a read.
     pub replica: Option<usize>,
-    /// Whether the reply says of itself that it is out of date.
-    pub says_stale: bool,
-    /// The fault that met it.
+    /// Whether the reply declared itself out of date.
+    pub is_marked_stale: bool,
+    /// The fault that was applied to it.
     pub fault: Option<Fault>,
     /// The user that was logged in.
     pub user: Option<String>,
@@ -284,8 +267,8 @@ impl Portal {
         }
     }
 
-    /// Makes a table, in place of one of the same id. A row identifier that is no column counts as
-    /// none.
+    /// Creates a table, replacing any with the same id. A row identifier that is not a column is
+    /// ignored.
     pub fn create(&self, table: TableSpec) {
         let key = table
             .row_identifier
@@ -332,8 +315,8 @@ impl Portal {
         })
     }
 
-    /// The true rows of a table as published, system fields included, in the order they were made;
-    /// empty where there is no such table.
+    /// The true rows of a table in the JSON form of reads, including system fields, in the order
+    /// they were created; empty if there is no such table.
     #[must_use]
     pub fn rows(&self, id: &str) -> Vec<Map<String, Value>> {
         let Some(table) = self.table(id) else {
@@ -348,15 +331,16 @@ impl Portal {
             .collect()
     }
 
-    /// How many rows a table truly has; 0 where there is no such table.
+    /// The true number of rows of a table; 0 if there is no such table.
     #[must_use]
     pub fn row_count(&self, id: &str) -> usize {
         self.table(id)
             .map_or(0, |table| table.read().truth.rows.len())
     }
 
-    /// Writes rows as a POST would, past HTTP and the lag of replicas that are not stuck, with `at`
-    /// as `:created_at` and `:updated_at`. A row the table cannot take refuses them all.
+    /// Writes rows as a POST would, but without HTTP, and replicas that are not stuck show them at
+    /// once. `at` becomes `:created_at` and `:updated_at`. If one row does not fit the table, all
+    /// are refused.
     pub fn upsert_directly(
         &self,
         id: &str,
@@ -381,7 +365,8 @@ impl Portal {
         Ok(publish::effects(&reports))
     }
 
-    /// Removes rows by key (or by `:id` where there is no key), past HTTP and lag; how many existed.
+    /// Removes rows by key (or by `:id` if there is no key), without HTTP or lag. Returns how many
+    /// existed.
     pub fn delete_directly(&self, id: &str, keys: &[&str]) -> Result<usize, DirectError> {
         let table = self
             .table(id)
@@ -399,7 +384,7 @@ impl Portal {
         Ok(publish::effects(&reports).deleted)
     }
 
-    /// Puts faults in force, in place of those before; counters start anew.
+    /// Replaces the faults in force. Their counters start again.
     pub fn set_faults(&self, faults: Faults) {
         if let Some(replicas) = faults.replicas.clone() {
             self.set_replicas(replicas);
@@ -407,7 +392,19 @@ impl Portal {
         *self.inner.armed.lock() = Armed::new(faults);
     }
 
-    /// Begins all chance anew, as if the portal had been set up with this seed.
+    /// Makes a table private, or public again.
+    pub fn set_private(&self, id: &str, private: bool) {
+        if let Some(table) = self.table(id) {
+            let mut table = table.write();
+            let schema = Schema {
+                private,
+                ..Schema::clone(&table.schema)
+            };
+            table.schema = Arc::new(schema);
+        }
+    }
+
+    /// Begins all chance again, as if the portal had been set up with this seed.
     pub fn reseed(&self, seed: u64) {
         *self.inner.rng.lock() = StdRng::seed_from_u64(seed);
     }
@@ -418,8 +415,8 @@ impl Portal {
         self.inner.armed.lock().faults.clone()
     }
 
-    /// Changes how replicas behave: one that begins to lag still shows what is true now, one that
-    /// no longer lags catches up at once.
+    /// Changes how replicas behave. A replica that begins to lag still shows the current state. One
+    /// that no longer lags catches up at once.
     pub fn set_replicas(&self, mut replicas: Replicas) {
         if replicas.each.is_empty() {
             replicas.each.push(ReplicaOptions::default());
@@ -430,7 +427,7 @@ impl Portal {
         *self.inner.replicas.write() = replicas;
     }
 
-    /// Tells `witness` of every request from now on, in place of who was told before.
+    /// Reports every request from now on to `witness`, instead of any earlier one.
     pub fn set_witness(&self, witness: Option<Arc<dyn Witness>>) {
         *self.inner.witness.write() = witness;
     }
@@ -445,7 +442,7 @@ impl Portal {
         self.inner.requests.lock().clone()
     }
 
-    /// Forgets the requests answered so far.
+    /// Clears the log of answered requests.
     pub fn clear_requests(&self) {
         self.inner.requests.lock().clear();
     }
@@ -463,22 +460,22 @@ impl Portal {
     }
 }
 
-/// A portal being served; stops when dropped.
+/// A portal that is being served. It stops when dropped.
 #[derive(Debug)]
 pub struct Serving {
-    /// Where it listens.
+    /// The address it listens on.
     pub addr: SocketAddr,
-    /// The same as a URL without a path.
+    /// The address as a URL without a path.
     pub url: String,
     stop: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Serving {
-    /// Stops listening and waits until that is done.
+    /// Stops listening, and waits until that is done.
     pub async fn stop(mut self) {
         self.stop.send_replace(());
-        // a task that was cancelled or panicked serves no more either
+        // A task that was cancelled or panicked is no longer serving either.
         let _ = (&mut self.task).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Answers to writes: a body becomes operations, one transaction, and a summary in the form the
-//! portal was set up with; single rows by path; truncate and replace.
+//! Answers to writes. A body becomes operations, one transaction, and a summary in the configured
+//! form. Also handles single rows by path, truncate and replace.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(super) struct Post<'a> {
     pub dataset: &'a str,
     pub body: &'a [u8],
     pub csv: bool,
-    /// Everything else goes: PUT.
+    /// Whether all other rows are deleted, as for a PUT.
     pub replace: bool,
     pub fault: Option<&'a Fault>,
 }
@@ -107,7 +107,8 @@ impl Portal {
         }
     }
 
-    /// Answers POST on `/resource/{id}/{row}`: the row named by the path, whatever key the body has.
+    /// Answers POST on `/resource/{id}/{row}`. The path names the row, even if the body has another
+    /// key.
     pub(super) fn post_row(&self, dataset: &str, row: &str, body: &[u8]) -> Reply {
         let Some(table) = self.table(dataset) else {
             return Reply::no_dataset(dataset);
@@ -132,7 +133,8 @@ impl Portal {
         reply
     }
 
-    /// Answers DELETE on `/resource/{id}/{row}`: unlike in a POST, a row that is not there is 404.
+    /// Answers DELETE on `/resource/{id}/{row}`. Unlike in a POST, a row that does not exist is a
+    /// 404.
     pub(super) fn delete_row(&self, dataset: &str, row: &str, fault: Option<&Fault>) -> Reply {
         let Some(table) = self.table(dataset) else {
             return Reply::no_dataset(dataset);
@@ -151,7 +153,7 @@ impl Portal {
         after_write(reply, fault)
     }
 
-    /// Answers DELETE on `/resource/{id}`: all rows go.
+    /// Answers DELETE on `/resource/{id}`, which deletes all rows.
     pub(super) fn truncate(&self, dataset: &str) -> Reply {
         let Some(table) = self.table(dataset) else {
             return Reply::no_dataset(dataset);
@@ -178,7 +180,7 @@ fn read_body(schema: &super::Schema, post: &Post<'_>) -> Result<Vec<Operation>, 
     write::read_json(schema, post.body)
 }
 
-/// What a write's reply becomes when it is lost or garbled on its way; only applied writes are.
+/// The reply of an applied write after a fault has lost or garbled it.
 fn after_write(reply: Reply, fault: Option<&Fault>) -> Reply {
     let Some(effects) = reply.effects else {
         return reply;
@@ -202,7 +204,7 @@ fn after_write(reply: Reply, fault: Option<&Fault>) -> Reply {
     }
 }
 
-/// Counts what happened.
+/// Counts the effects of a write.
 pub(super) fn effects(reports: &[Report]) -> WriteEffects {
     let mut effects = WriteEffects::default();
     for report in reports {

@@ -1,9 +1,9 @@
-//! Answers to reads: the query is bound and run on one replica picked at random, rows are written
-//! as JSON or CSV, and the headers say what the real ones say about fields and freshness.
+//! Answers to reads. The query is bound and run on one random replica, rows are written as JSON or
+//! CSV, and the headers describe fields and freshness as on a real portal.
 
 #![expect(
     clippy::result_large_err,
-    reason = "a refusal is an answer, and ends the request"
+    reason = "a refusal is a reply and ends the request"
 )]
 
 use std::sync::Arc;
@@ -40,9 +40,9 @@ pub(super) struct Read<'a> {
     pub fault: Option<&'a Fault>,
 }
 
-const MOST_LEGACY_ROWS: u64 = 50_000;
+const MAX_LEGACY_ROWS: u64 = 50_000;
 
-/// The rows of a stored row, as the truth has them.
+/// The JSON form of a stored row.
 pub(super) fn published(schema: &Schema, row: &Row) -> Map<String, Value> {
     let system = [
         (":id", Cell::RowId(row.sid)),
@@ -62,7 +62,7 @@ pub(super) fn published(schema: &Schema, row: &Row) -> Map<String, Value> {
         .collect()
 }
 
-/// The query a request's parameters spell.
+/// The query in a request's parameters.
 fn query(params: &[(String, String)]) -> Result<Query, Reply> {
     let mut query = Query::default();
     for (name, value) in params {
@@ -91,7 +91,7 @@ fn unrecognized(name: &str) -> Reply {
 }
 
 impl Portal {
-    /// Answers `/resource/{id}` and its kin.
+    /// Answers `/resource/{id}` and the other paths that read rows.
     pub(super) fn read(&self, read: &Read<'_>) -> Reply {
         self.try_read(read).unwrap_or_else(|refusal| refusal)
     }
@@ -101,7 +101,7 @@ impl Portal {
             .table(read.dataset)
             .ok_or_else(|| Reply::no_dataset(read.dataset))?;
         let query = query(read.params)?;
-        if self.inner.options.legacy && query.limit.is_some_and(|limit| limit > MOST_LEGACY_ROWS) {
+        if self.inner.options.legacy && query.limit.is_some_and(|limit| limit > MAX_LEGACY_ROWS) {
             return Err(Reply::refused(
                 400,
                 "invalid_request",
@@ -151,7 +151,7 @@ impl Portal {
 
     fn freshness(&self, table: &Table, state: &State, lies: bool) -> Freshness {
         let flag_lag = i64::try_from(self.inner.replicas.read().flag_lag_ms).unwrap_or(i64::MAX);
-        let believed = table.believed_version(self.now_ms().saturating_sub(flag_lag));
+        let reported = table.reported_version(self.now_ms().saturating_sub(flag_lag));
         Freshness {
             name: format!(
                 "alpha.{}",
@@ -160,7 +160,7 @@ impl Portal {
             version: state.version,
             modified: http_date(state.modified),
             modified_seconds: state.modified.div_euclid(1000),
-            out_of_date: !lies && believed > state.version,
+            out_of_date: !lies && reported > state.version,
         }
     }
 
@@ -237,7 +237,7 @@ impl Portal {
     }
 }
 
-/// A plain parameter that is no column is reported as an argument, not as a column.
+/// Reports an unknown plain parameter as an argument rather than as a column.
 fn plain_filter(params: &[(String, String)], error: &SoqlError) -> Reply {
     match error {
         SoqlError::NoSuchColumn(name) if params.iter().any(|(param, _)| param == name) => {
@@ -277,7 +277,7 @@ fn rendered(answer: &Answer, ids: &RowIds, read: &Read<'_>) -> Reply {
     let mut reply = if read.csv {
         csv(answer, ids, read)
     } else {
-        rows_json(answer, ids, read.fault == Some(&Fault::FieldTwice))
+        rows_json(answer, ids, read.fault)
     };
     if let Some(Fault::Cut { at }) = read.fault {
         cut(&mut reply, *at);
@@ -308,7 +308,15 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-fn rows_json(answer: &Answer, ids: &RowIds, field_twice: bool) -> Reply {
+fn rows_json(answer: &Answer, ids: &RowIds, fault: Option<&Fault>) -> Reply {
+    let field_twice = fault == Some(&Fault::FieldTwice);
+    let middle = answer.rows.len() / 2;
+    let odd = |at: usize, name: &str| match fault {
+        Some(Fault::OddCell { column, value }) if at == middle && column == name => {
+            Some(value.clone())
+        }
+        _ => None,
+    };
     let names: Vec<String> = answer
         .columns
         .iter()
@@ -322,8 +330,8 @@ fn rows_json(answer: &Answer, ids: &RowIds, field_twice: bool) -> Reply {
         }
         body.push(b'{');
         let mut first = true;
-        for (name, value) in names.iter().zip(row) {
-            let Some(value) = value.json(ids) else {
+        for ((name, (field, _)), value) in names.iter().zip(&answer.columns).zip(row) {
+            let Some(value) = odd(at, field).or_else(|| value.json(ids)) else {
                 continue;
             };
             if !std::mem::take(&mut first) {
@@ -392,7 +400,8 @@ fn cut(reply: &mut Reply, at: CutAt) {
     let last = reply.row_ends.last().copied().unwrap_or(1);
     match at {
         CutAt::RowBoundary => reply.delivery = Delivery::Broken(middle),
-        // the last character but one of a row is its last text's closing quote or within a value
+        // The last character but one of a row is within its last value, or the closing quote of
+        // that.
         CutAt::InString => reply.delivery = Delivery::Broken(middle.saturating_sub(3)),
         CutAt::BeforeBracket => reply.delivery = Delivery::Broken(last),
         CutAt::MissingBracket => reply.body.truncate(last),
@@ -400,7 +409,7 @@ fn cut(reply: &mut Reply, at: CutAt) {
     }
 }
 
-/// What a reply says about how current it is.
+/// How current a reply is, according to its headers.
 struct Freshness {
     name: String,
     version: u64,
@@ -425,7 +434,8 @@ impl Freshness {
         }
     }
 
-    /// 304 for `If-Modified-Since`; `If-None-Match` works only uncompressed, as on the real portal.
+    /// Returns 304 for `If-Modified-Since`. `If-None-Match` works only without compression, as on
+    /// the real portal.
     fn unchanged(&self, read: &Read<'_>) -> Option<Reply> {
         let unchanged = match (read.if_none_match, read.if_modified_since) {
             (Some(tag), _) => !read.gzip && tag == self.etag(read),
@@ -462,7 +472,7 @@ impl Freshness {
     }
 }
 
-/// As `Thu, 06 Aug 2026 09:20:17 GMT`.
+/// Formats a time like `Thu, 06 Aug 2026 09:20:17 GMT`.
 pub(super) fn http_date(at: i64) -> String {
     let time = DateTime::from_timestamp_millis(at).unwrap_or_default();
     time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -1,26 +1,26 @@
-//! How the copies behind the portal behave: how far each lags, whether it is stuck, whether the
-//! out-of-date flag tells the truth. Every read goes to one replica picked at random.
+//! How the portal's replicas behave: how far each lags, whether it is stuck, and whether its
+//! out-of-date flag is correct. Every read goes to one random replica.
 
 use serde::Deserialize;
 
 use super::store::Mutation;
 
-/// One replica. The default one shows every write at once.
+/// One replica. By default it shows every write at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplicaOptions {
     /// Milliseconds from a write until this replica shows it.
     pub lag_ms: u64,
-    /// Applies no write at all any more.
+    /// Never applies another write.
     pub stuck: bool,
-    /// Says `X-SODA2-Data-Out-Of-Date: false` whatever it shows.
+    /// Always sends `X-SODA2-Data-Out-Of-Date: false`, even if its data is stale.
     pub lies: bool,
-    /// Datasets this concerns; all where empty.
+    /// The affected datasets; empty means all.
     pub datasets: Vec<String>,
 }
 
 impl ReplicaOptions {
-    /// A replica that shows writes that many milliseconds late.
+    /// A replica that shows writes this many milliseconds late.
     #[must_use]
     pub fn lagging(lag_ms: u64) -> ReplicaOptions {
         ReplicaOptions {
@@ -29,7 +29,7 @@ impl ReplicaOptions {
         }
     }
 
-    /// A replica that shows no write from now on.
+    /// A replica that never applies another write.
     #[must_use]
     pub fn stuck() -> ReplicaOptions {
         ReplicaOptions {
@@ -53,9 +53,10 @@ impl ReplicaOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replicas {
-    /// The replicas, at least one; reads are spread over them at random.
+    /// The replicas, at least one. Reads are distributed over them at random.
     pub each: Vec<ReplicaOptions>,
-    /// Milliseconds after a write during which the out-of-date flag still calls stale data fresh.
+    /// Milliseconds after a write during which the out-of-date flag still says that stale data is
+    /// fresh.
     pub flag_lag_ms: u64,
 }
 

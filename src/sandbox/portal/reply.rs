@@ -1,6 +1,6 @@
-//! What the portal answers before it becomes HTTP: status, headers, body, how it is delivered, and
-//! what the request log notes about it. Holds the error bodies in the two shapes the real portal
-//! uses, and the load balancer's pages.
+//! A reply of the portal before it becomes HTTP: status, headers, body, how it is delivered, and
+//! what the request log records about it. Contains the error bodies in the two forms of the real
+//! portal, and the load balancer's pages.
 
 use serde_json::{Value, json};
 
@@ -11,23 +11,23 @@ use super::write::BodyError;
 /// What a write changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriteEffects {
-    /// Rows new in the table.
+    /// Rows created.
     pub created: usize,
     /// Rows overwritten.
     pub updated: usize,
-    /// Rows gone.
+    /// Rows deleted.
     pub deleted: usize,
     /// Rows reported as errors.
     pub errors: usize,
 }
 
-/// An answer.
+/// A reply.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
-    /// Where in the body each row ends.
+    /// The positions in the body where rows end.
     pub row_ends: Vec<usize>,
     pub delivery: Delivery,
     pub delay_ms: u64,
@@ -35,7 +35,7 @@ pub(super) struct Reply {
     pub effects: Option<WriteEffects>,
 }
 
-/// The header by which a read says whether it is out of date.
+/// The header that says whether a read is out of date.
 pub(super) const STALE_FLAG: &str = "x-soda2-data-out-of-date";
 
 const JSON: &str = "application/json;charset=utf-8";
@@ -59,7 +59,7 @@ impl Reply {
         self
     }
 
-    /// The shape the closed front of the portal uses.
+    /// An error in the form of the portal's front end.
     pub(super) fn refused(status: u16, code: &str, message: &str) -> Reply {
         Reply::json(
             status,
@@ -67,7 +67,7 @@ impl Reply {
         )
     }
 
-    /// The shape of the open-source server behind it.
+    /// An error in the form of the open-source server behind the front end.
     pub(super) fn failed(status: u16, code: &str, message: &str, data: &Value) -> Reply {
         Reply::json(
             status,

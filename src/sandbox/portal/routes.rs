@@ -1,4 +1,4 @@
-//! Which path and method means what.
+//! Maps paths and methods to what they do.
 
 use axum::http::request::Parts;
 use axum::http::{Method, header};
@@ -12,7 +12,7 @@ use super::publish::Post;
 use super::read::Read;
 use super::reply::Reply;
 
-/// A request taken apart.
+/// A request, split into its parts.
 pub(super) struct Call<'a> {
     pub(super) parts: &'a Parts,
     pub(super) segments: Vec<String>,
@@ -48,7 +48,7 @@ impl Portal {
             "DELETE" => self.truncate(stem(file)),
             "POST" | "PUT" => {
                 let kind = text(&call.parts.headers, header::CONTENT_TYPE);
-                // sodapy names no type, and the real portal takes it for JSON
+                // sodapy sends no content type, and the real portal then assumes JSON.
                 let kind = kind.unwrap_or("application/json");
                 let csv = kind.starts_with("text/csv");
                 if !csv && !kind.starts_with("application/json") {
@@ -80,8 +80,8 @@ impl Portal {
         match method {
             "GET" => self.read_metadata(id),
             "DELETE" => {
-                // on the real portal this removes the dataset; a client sends it by mistake when
-                // it deletes a row whose identifier is empty
+                // On the real portal this removes the dataset. A client sends it by mistake when it
+                // deletes a row with an empty identifier.
                 error!(dataset = %id, "refused to delete the whole dataset {id}");
                 let message = "The sandbox refuses to delete a whole dataset";
                 Reply::refused(403, "permission_denied", message)
@@ -147,15 +147,15 @@ fn deprecated(id: &str) -> Reply {
         .header("sunset", "Tue, 22 Dec 2026 00:00:00 GMT")
 }
 
-pub(super) fn param<'p>(params: &'p [(String, String)], wanted: &str) -> Option<&'p str> {
+pub(super) fn param<'p>(params: &'p [(String, String)], name: &str) -> Option<&'p str> {
     params
         .iter()
-        .find(|(name, _)| name == wanted)
+        .find(|(key, _)| key == name)
         .map(|(_, value)| value.as_str())
 }
 
 pub(super) fn segments(path: &str) -> Vec<String> {
-    // a plus in a path is a plus, which form decoding would not keep
+    // A plus in a path is a plus. Form decoding would change it.
     let decoded = |segment: &str| {
         let mut pairs = url::form_urlencoded::parse(segment.as_bytes());
         pairs

@@ -1,13 +1,13 @@
-//! The `:id` and `:version` texts a portal shows: `row-` or `rv-` and twelve letters that look
-//! encrypted and are. A counter goes through a small Feistel cipher keyed by the dataset, so that
-//! clients can hand the text back but learn nothing from its order, as with the real one.
+//! The `:id` and `:version` texts of a portal: `row-` or `rv-` and twelve letters. They are
+//! counters encrypted with a small Feistel cipher keyed by the dataset, so that, as on a real
+//! portal, clients can send them back but learn nothing from their order.
 
 use sha2::{Digest, Sha256};
 
 const LETTERS: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
 const JOINTS: &[u8; 4] = b"-._~";
 
-/// Turns one dataset's counters into texts and back.
+/// Converts the counters of one dataset to texts and back.
 #[derive(Debug, Clone)]
 pub(super) struct RowIds {
     keys: [u32; 4],
@@ -33,7 +33,7 @@ impl RowIds {
         format!("rv-{}", letters(self.encrypt(version)))
     }
 
-    /// The counter behind a `row-…` text; `None` where it is malformed.
+    /// The counter in a `row-…` text; `None` if it is malformed.
     pub(super) fn sid(&self, text: &str) -> Option<u64> {
         let body = text.strip_prefix("row-")?.as_bytes();
         if body.len() != 14 {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_read_back_and_hide_their_order() {
+    fn ids_can_be_decoded_and_hide_their_order() {
         let ids = RowIds::new("abcd-1234");
         let texts: Vec<String> = (0..200).map(|sid| ids.row(sid)).collect();
         for (sid, text) in (0..200).zip(&texts) {

@@ -1,9 +1,9 @@
-//! One table: its schema, its true state, and what its replicas still show.
+//! One table: its schema, its true state, and the state that its replicas still show.
 //!
-//! A state is a map of shared rows with an index by key and lazily kept indexes by column; copying
-//! one copies pointers. Every accepted write is a [`Mutation`], a list of changes with a version.
-//! A replica that lags owns a state and the mutations it has not applied; one that does not lag
-//! owns nothing and shows the truth.
+//! A state is a map of shared rows, with an index by key and indexes by column that are built on
+//! demand. Copying a state copies only pointers. Every accepted write is a [`Mutation`]: a list of
+//! changes with a version. A replica that lags owns a state and the mutations it has not applied. A
+//! replica that does not lag owns nothing and shows the true state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Column {
 }
 
 /// What does not change while a table exists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Schema {
     pub id: String,
     pub name: String,
@@ -33,7 +33,8 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    /// The column of that name, which is nearly always written as it was made.
+    /// The position of the column with that name. The name is nearly always spelled as when the
+    /// column was created.
     pub(super) fn position(&self, field: &str) -> Option<usize> {
         let exact = self.columns.iter().position(|column| column.field == field);
         exact.or_else(|| {
@@ -45,12 +46,12 @@ impl Schema {
     }
 }
 
-/// Names differ neither by case nor by `-` for `_`.
+/// The form of a name that ignores case and treats `-` as `_`.
 pub(super) fn fold(name: &str) -> String {
     name.to_lowercase().replace('-', "_")
 }
 
-/// One stored row. Times in milliseconds since the epoch, UTC.
+/// One stored row. Times are milliseconds since the epoch, in UTC.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub sid: u64,
@@ -68,12 +69,12 @@ pub(super) enum Change {
     Clear,
 }
 
-/// One accepted write: all its changes become visible together.
+/// One accepted write. All its changes become visible together.
 #[derive(Debug)]
 pub(super) struct Mutation {
     pub version: u64,
     pub at: i64,
-    /// Known to every replica that is not stuck as soon as it exists.
+    /// Whether every replica that is not stuck shows it at once.
     pub settled: bool,
     pub changes: Vec<Change>,
 }
@@ -151,19 +152,19 @@ impl State {
 
 /// A lagging replica's own copy.
 #[derive(Debug)]
-struct Behind {
+struct LaggingCopy {
     state: State,
     pending: VecDeque<Arc<Mutation>>,
 }
 
-/// A table with all its copies.
+/// A table with all its replicas.
 #[derive(Debug)]
 pub(super) struct Table {
     pub schema: Arc<Schema>,
     pub truth: State,
     pub next_sid: u64,
-    copies: Vec<Option<Behind>>,
-    /// When which version was committed: what the out-of-date flag is computed from.
+    copies: Vec<Option<LaggingCopy>>,
+    /// Times and versions of recent commits, from which the out-of-date flag is computed.
     commits: VecDeque<(i64, u64)>,
 }
 
@@ -187,22 +188,22 @@ impl Table {
         table
     }
 
-    /// Copies that lag from now on start from the truth; copies that stop lagging catch up.
+    /// Replicas that begin to lag start from the true state. Replicas that stop lagging catch up.
     pub(super) fn set_replicas(&mut self, replicas: &Replicas) {
         let mut old = std::mem::take(&mut self.copies).into_iter();
         for options in &replicas.each {
             let kept = old.next().flatten();
-            let behind = options.delays(&self.schema.id).then(|| {
-                kept.unwrap_or_else(|| Behind {
+            let lagging = options.delays(&self.schema.id).then(|| {
+                kept.unwrap_or_else(|| LaggingCopy {
                     state: self.truth.clone(),
                     pending: VecDeque::new(),
                 })
             });
-            self.copies.push(behind);
+            self.copies.push(lagging);
         }
     }
 
-    /// Makes changes the truth already shows known as one mutation.
+    /// Records changes that were already made to the true state as one mutation.
     pub(super) fn commit(&mut self, at: i64, settled: bool, changes: Vec<Change>) {
         self.truth.version += 1;
         self.truth.modified = at.max(self.truth.modified);
@@ -218,13 +219,14 @@ impl Table {
                 settled,
                 changes,
             });
-            for behind in self.copies.iter_mut().flatten() {
-                behind.pending.push_back(Arc::clone(&mutation));
+            for lagging in self.copies.iter_mut().flatten() {
+                lagging.pending.push_back(Arc::clone(&mutation));
             }
         }
     }
 
-    /// Lets one replica apply what has reached it by `now`, and index what the query asks for.
+    /// Lets a replica apply what has reached it by `now`, and builds the index that the query
+    /// needs.
     pub(super) fn prepare(
         &mut self,
         replica: usize,
@@ -234,15 +236,15 @@ impl Table {
     ) {
         let key = self.schema.key;
         let state = match self.copies.get_mut(replica) {
-            Some(Some(behind)) => {
-                while let Some(next) = behind.pending.front() {
+            Some(Some(lagging)) => {
+                while let Some(next) = lagging.pending.front() {
                     if !options.has_reached(next, now) {
                         break;
                     }
-                    behind.state.apply(key, next);
-                    behind.pending.pop_front();
+                    lagging.state.apply(key, next);
+                    lagging.pending.pop_front();
                 }
-                &mut behind.state
+                &mut lagging.state
             }
             _ => &mut self.truth,
         };
@@ -251,16 +253,16 @@ impl Table {
         }
     }
 
-    /// What that replica shows.
+    /// The state that a replica shows.
     pub(super) fn seen_by(&self, replica: usize) -> &State {
         match self.copies.get(replica) {
-            Some(Some(behind)) => &behind.state,
+            Some(Some(lagging)) => &lagging.state,
             _ => &self.truth,
         }
     }
 
-    /// The version the portal's front believed current at `when`.
-    pub(super) fn believed_version(&self, when: i64) -> u64 {
+    /// The version that the portal's front end considered current at `when`.
+    pub(super) fn reported_version(&self, when: i64) -> u64 {
         self.commits
             .iter()
             .rev()

@@ -1,5 +1,5 @@
-//! Sockets that can be broken on purpose. Every connection carries a [`Line`]; a handler that cuts
-//! it makes the next write fail, so the client sees the connection closed instead of a reply.
+//! Sockets that can be broken on purpose. Every connection has a [`Line`]. When a handler cuts it,
+//! the next write fails, so that the client sees a closed connection instead of a reply.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,19 +23,19 @@ use tokio::net::{TcpListener, TcpStream};
 pub(super) enum Delivery {
     #[default]
     Whole,
-    /// So many bytes, then the connection breaks.
+    /// This many bytes, then the connection breaks.
     Broken(usize),
     /// The connection breaks before the headers.
     Unsent,
-    /// In pieces of so many bytes, with pauses.
+    /// Pieces of this many bytes, with pauses.
     Dripped(usize, Duration),
-    /// So many bytes, then nothing for ever.
+    /// This many bytes, then nothing more.
     Stalled(usize),
 }
 
 const CHUNK: usize = 64 * 1024;
 
-/// A body of chunks without a length, as the real server sends.
+/// A chunked body without a length, as the real server sends.
 pub(super) fn body(content: Vec<u8>, delivery: &Delivery) -> Body {
     let mut content = Bytes::from(content);
     match delivery {
@@ -51,7 +51,7 @@ pub(super) fn body(content: Vec<u8>, delivery: &Delivery) -> Body {
         }
         Delivery::Broken(after) => {
             content.truncate(*after);
-            // the pause lets the bytes before the break reach the client
+            // The pause lets the bytes before the break reach the client.
             let broken = stream::once(async {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 Err(io::Error::from(io::ErrorKind::ConnectionReset))
@@ -81,7 +81,7 @@ fn pieces(
     })
 }
 
-/// The connection a request came on.
+/// The connection of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub peer: SocketAddr,
@@ -89,7 +89,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Nothing more goes out on this connection.
+    /// Stops all further output on this connection.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
     }
@@ -104,7 +104,7 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
         let (stream, peer) = Listener::accept(&mut self.0).await;
-        // a failure here only costs speed
+        // A failure here only affects speed.
         let _ = stream.set_nodelay(true);
         (
             CuttableStream {

@@ -1,10 +1,11 @@
-//! Who sees what the portal is asked: told of every request when it arrives, before anything comes of
-//! it, and again when it was answered. Faults do not hide a request from a witness. What a test
-//! must see at the very moment of a write, and not only in the end, it sees here.
+//! Lets tests observe the requests to the portal. A witness is notified of every request when it
+//! arrives, before anything is done, and again when it was answered. Faults do not hide a request
+//! from a witness. It can check conditions that must hold at the time of a write, and not only
+//! afterwards.
 
 use super::RequestRecord;
 
-/// A request as it came, before a fault met it or anything was done.
+/// A request as it arrived, before any fault and before anything was done.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
     /// `GET`, …
@@ -13,15 +14,15 @@ pub struct Arrival<'a> {
     pub path: &'a str,
     /// Query string, percent-decoded.
     pub query: &'a str,
-    /// Body as received; `None` if it was longer than the portal takes.
+    /// Body as received; `None` if it was too long for the portal.
     pub body: Option<&'a [u8]>,
 }
 
-/// Told of every request; called from the threads that answer them.
+/// Observes every request. It is called from the threads that answer them.
 pub trait Witness: Send + Sync {
-    /// A request came. What it asks for is not done yet.
+    /// A request arrived and has not been processed yet.
     fn arrives(&self, request: &Arrival<'_>);
 
-    /// It was carried out, or a fault met it. Its reply is not sent yet.
+    /// The request was processed, or a fault was applied to it. Its reply has not been sent yet.
     fn answered(&self, request: &RequestRecord);
 }

@@ -1,6 +1,6 @@
-//! What a write does: the body of a POST or PUT is read into operations, all of them checked first
-//! (one bad field refuses the whole body), then carried out in order on the truth. Rows that cannot
-//! be written are reported and skipped, as the public endpoint does.
+//! Applies writes. The body of a POST or PUT is parsed into operations and checked in full (one bad
+//! field refuses the whole body), then applied to the true state in order. Rows that cannot be
+//! written are reported and skipped, as on a real portal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,39 +23,39 @@ pub(super) enum Operation {
     },
 }
 
-/// The row an operation is about.
+/// The row that an operation refers to.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     /// The row with this key.
     Key(Cell),
-    /// The row with this `:id`; `None` is an id this portal never gave out.
+    /// The row with this `:id`; `None` if this portal never issued that id.
     Sid(Option<u64>),
-    /// No row is named.
+    /// No row.
     Nothing,
 }
 
 /// Why a whole body is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("read the body as JSON")]
+    #[error("the body is not JSON")]
     Malformed(#[source] serde_json::Error),
-    #[error("read the body as CSV")]
+    #[error("the body is not CSV")]
     MalformedCsv,
-    #[error("read an element of the body as a row")]
+    #[error("an element of the body is not a row")]
     NotAnObject,
-    #[error("find the column {0}")]
+    #[error("there is no column {0}")]
     UnknownField(String),
-    #[error("read field {field} as {expected}")]
+    #[error("field {field} is not {expected}")]
     Maltyped {
         field: String,
         expected: &'static str,
         got: String,
     },
-    #[error("find the row identifier of a delete")]
+    #[error("a delete lacks the row identifier")]
     DeleteWithoutKey,
 }
 
-/// What became of one operation.
+/// The result of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Report {
     Insert {
@@ -86,7 +86,7 @@ impl Report {
     }
 }
 
-/// Reads a JSON body: an array of rows, or one row.
+/// Parses a JSON body: an array of rows, or one row.
 pub(super) fn read_json(schema: &Schema, body: &[u8]) -> Result<Vec<Operation>, BodyError> {
     let whole: &RawValue = serde_json::from_slice(body).map_err(BodyError::Malformed)?;
     if whole.get().starts_with('[') {
@@ -101,7 +101,7 @@ pub(super) fn read_json(schema: &Schema, body: &[u8]) -> Result<Vec<Operation>, 
     }
 }
 
-/// Reads one row given as a map, as a test or the demo does.
+/// Parses one row given as a map, as a test or the demo does.
 pub(super) fn read_map(schema: &Schema, map: &Map<String, Value>) -> Result<Operation, BodyError> {
     let texts: BTreeMap<String, String> = map
         .iter()
@@ -139,7 +139,7 @@ fn read_element(schema: &Schema, element: &RawValue) -> Result<Operation, BodyEr
     )
 }
 
-/// The row a path or a one-element array names: by key, or by `:id` where there is no key.
+/// The row named by a path or a one-element array: by key, or by `:id` if there is no key.
 pub(super) fn named_row(schema: &Schema, id: &str) -> Target {
     match schema.key {
         Some(key) => {
@@ -206,7 +206,7 @@ fn read_cell(schema: &Schema, field: &str, raw: &str) -> Result<(usize, Cell), B
     Ok((at, cell))
 }
 
-/// Reads a CSV body with a header row; an empty field is null.
+/// Parses a CSV body with a header row. An empty field is null.
 pub(super) fn read_csv(schema: &Schema, body: &str) -> Result<Vec<Operation>, BodyError> {
     let mut records = csv_records(body)?.into_iter();
     let header = records.next().ok_or(BodyError::MalformedCsv)?;
@@ -277,7 +277,7 @@ fn csv_records(text: &str) -> Result<Vec<Vec<String>>, BodyError> {
     Ok(records)
 }
 
-/// Carries operations out on the truth, in order; the caller commits the changes returned.
+/// Applies operations to the true state, in order. The caller commits the returned changes.
 pub(super) fn carry_out(
     table: &mut Table,
     operations: Vec<Operation>,
@@ -296,12 +296,12 @@ pub(super) fn carry_out(
     (reports, changes)
 }
 
-/// Empties the table as part of a replace or a truncate.
+/// Empties the table, as part of a replace or a truncate.
 pub(super) fn clear(table: &mut Table, changes: &mut Vec<Change>) {
     record(table, Change::Clear, changes);
 }
 
-/// The counter of the row a target names, if it exists.
+/// The counter of the row that a target refers to, if it exists.
 pub(super) fn find(table: &Table, target: &Target) -> Option<u64> {
     match target {
         Target::Key(key) => table.truth.by_key.get(key).copied(),

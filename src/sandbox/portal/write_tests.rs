@@ -1,4 +1,4 @@
-//! What each kind of row in a body does, line by line, and what replicas show afterwards.
+//! Tests of each kind of row in a body, and of what replicas show afterwards.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ fn post(table: &mut Table, body: &str, at: i64) -> Result<String, BodyError> {
 }
 
 #[test]
-fn with_a_row_identifier_each_row_does_what_the_server_does() {
+fn with_a_row_identifier_rows_are_applied_as_on_the_real_server() {
     let mut table = table(Some(0), &Replicas::default());
     for (body, did) in [
         (r#"[{"k":"a","n":1},{"k":"b","n":1}]"#, "insert,insert"),
@@ -72,14 +72,14 @@ fn with_a_row_identifier_each_row_does_what_the_server_does() {
         assert_eq!(
             table.truth.version,
             version + 1,
-            "every accepted body is a version: {body}"
+            "every accepted body creates a version: {body}"
         );
     }
     assert_eq!(table.truth.by_key.len(), 2);
 }
 
 #[test]
-fn without_a_row_identifier_rows_are_known_by_id() {
+fn without_a_row_identifier_rows_are_identified_by_id() {
     let mut table = table(None, &Replicas::default());
     assert_eq!(
         post(&mut table, r#"[{"k":"a"},{"k":"a",":id":null}]"#, 1).unwrap(),
@@ -117,7 +117,7 @@ fn one_bad_row_refuses_the_whole_body() {
 }
 
 #[test]
-fn an_update_merges_clears_nulls_and_moves_the_stamp() {
+fn an_update_merges_columns_clears_nulls_and_changes_updated_at() {
     let mut table = table(Some(0), &Replicas::default());
     post(&mut table, r#"[{"k":"a","n":4.50}]"#, 1).unwrap();
     post(&mut table, r#"[{"k":"a"}]"#, 2).unwrap();
@@ -132,7 +132,7 @@ fn an_update_merges_clears_nulls_and_moves_the_stamp() {
 }
 
 #[test]
-fn a_replica_shows_a_write_only_when_it_has_reached_it() {
+fn a_replica_shows_a_write_only_after_its_lag() {
     let each = vec![
         ReplicaOptions::default(),
         ReplicaOptions::lagging(1000),
@@ -155,8 +155,8 @@ fn a_replica_shows_a_write_only_when_it_has_reached_it() {
     assert_eq!(shown(&mut table, 5999), [1, 0, 0]);
     assert_eq!(shown(&mut table, 6000), [1, 1, 0]);
     assert_eq!(shown(&mut table, 9_000_000), [1, 1, 0]);
-    assert_eq!(table.believed_version(5000), table.truth.version);
-    assert_eq!(table.believed_version(4999), 0);
+    assert_eq!(table.reported_version(5000), table.truth.version);
+    assert_eq!(table.reported_version(4999), 0);
     table.set_replicas(&Replicas::default());
     assert_eq!(table.seen_by(0).rows.len(), 1);
 }

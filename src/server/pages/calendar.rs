@@ -1,8 +1,8 @@
-//! A dataset's years: a cell a day, a column a week. Colour and shape tell the state; the numbers
-//! are told on hover, on focus and to screen readers; a click opens the day.
+//! A dataset's years: one cell per day, one column per week. Color and shape show the state; the
+//! numbers appear on hover, on focus and in screen readers; a click opens the day.
 //!
-//! There may be thousands of cells on one page, so each is as short as it can be: days in step,
-//! which are nearly all, have no class of their own and few words.
+//! One page may have thousands of cells, so each is as short as possible: days in sync, which are
+//! nearly all, have no class of their own and a short title.
 
 use std::fmt::Write as _;
 
@@ -13,16 +13,16 @@ use crate::ledger::DayRecord;
 use crate::model::calendar::{Year, month_and_day, weekday};
 use crate::reconcile::State;
 
-/// Whether a cell leads to its day's page.
+/// Where a cell links to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leads {
-    /// From the overview to the day's page.
+    /// To the day's page.
     ToPage,
     /// To the day's part of the same page.
     Within,
 }
 
-/// The newest years with days in them, the newest first. `days` ascend.
+/// The newest years that have days, newest first. `days` must be ascending.
 pub(super) fn years(days: &[DayRecord], most: usize) -> impl Iterator<Item = (Year, &[DayRecord])> {
     let by_year = days.chunk_by(|a, b| Year::of(a.day) == Year::of(b.day));
     let mut by_year: Vec<_> = by_year
@@ -32,7 +32,7 @@ pub(super) fn years(days: &[DayRecord], most: usize) -> impl Iterator<Item = (Ye
     by_year.into_iter().take(most)
 }
 
-/// One year.
+/// The calendar of one year.
 pub(super) fn year(year: Year, days: &[DayRecord], leads: Leads) -> Markup {
     let last = days.last().map_or(0, |record| year.week(record.day));
     html! {
@@ -68,8 +68,8 @@ fn cells(year: Year, days: &[DayRecord], leads: Leads) -> String {
     markup
 }
 
-/// The cell of a day. Names of datasets are `a-z`, `0-9` and `-`, and states and findings are ours: nothing here comes
-/// from outside, so that nothing needs escaping.
+/// The cell of a day. Names of datasets consist of `a-z`, `0-9` and `-`, and states and findings
+/// are our own words: nothing here comes from outside, so nothing needs escaping.
 fn cell(markup: &mut String, record: &DayRecord, row: &str, leads: Leads) {
     let state = state_named(&record.state);
     let class = [row, state.map_or("none", class)].join(" ");
@@ -86,18 +86,18 @@ fn cell(markup: &mut String, record: &DayRecord, row: &str, leads: Leads) {
     let _ = write!(markup, "<a {class}href={place} title=\"{title}\"></a>");
 }
 
-/// The name of a day's part of a report.
+/// The anchor of a day's part of a report.
 pub(super) fn anchor(record: &DayRecord) -> String {
     format!("{}-{}", record.dataset, record.day)
 }
 
-/// `Oct 1: 40,322 ok`, `Oct 2: differs: 35 twins; 181 expected, 216 published`.
+/// `Oct 1: 40,322 ok`, `Oct 2: differs: 35 duplicates; 181 expected, 216 published`.
 fn title(record: &DayRecord, state: Option<State>) -> String {
     let day = month_and_day(record.day);
     match (state, record.expected.map(number)) {
-        // In step, as many rows stand as are expected; `published` may be from before a repair.
-        (Some(State::InStep | State::Skipped), Some(rows)) => format!("{day}: {rows} ok"),
-        (Some(State::InStep | State::Skipped), None) => format!("{day}: ok"),
+        // In sync, both counts are equal; `published` may date from before a repair.
+        (Some(State::InSync | State::Skipped), Some(rows)) => format!("{day}: {rows} ok"),
+        (Some(State::InSync | State::Skipped), None) => format!("{day}: ok"),
         (Some(state), expected) => {
             let found = found(&counts(&record.counts));
             let mut title = format!("{day}: {state}");
@@ -113,14 +113,14 @@ fn title(record: &DayRecord, state: Option<State>) -> String {
     }
 }
 
-/// What the cells mean, for the states there are.
+/// What the cells mean, for these states.
 pub(super) fn legend(states: &[State]) -> Markup {
     html! {
         ul.legend {
             @for state in states {
                 li { (mark(&state.to_string())) (state) }
             }
-            li { i class="mark blank" aria-hidden="true" {} "not looked at" }
+            li { i class="mark blank" aria-hidden="true" {} "not checked" }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/corrections`: what was changed in the published data, and why, for those who use them.
+//! `/corrections`: what was changed in the published data and why, for users of the data.
 
 use chrono_tz::Tz;
 use maud::{Markup, html};
@@ -7,17 +7,17 @@ use super::parts::{day_path, harmless, number, time};
 use super::{Place, page};
 use crate::ledger::Correction;
 
-/// The page; the newest correction first.
+/// The page, with the newest correction first.
 #[must_use]
 pub fn corrections(corrections: &[Correction], zone: Tz) -> Markup {
     let body = html! {
         h1 { "Corrections of published data" }
-        p { "Every change that Sodalake made to published rows, the newest first. "
-            a href="/api/v1/corrections" { "The same as JSON" } "." }
-        @if corrections.is_empty() { p.faint { "Nothing was changed yet." } }
+        p { "Every change that Sodalake made to published rows, newest first. "
+            a href="/api/v1/corrections" { "Download as JSON" } "." }
+        @if corrections.is_empty() { p.faint { "Nothing has been changed yet." } }
         @else {
             div.scroll tabindex="0" { table.rows {
-                thead { tr { th { "When" } th { "Data of" } th { "Published" } th { "Purged" } th { "Rows before" }
+                thead { tr { th { "When" } th { "Day of the data" } th { "Published" } th { "Purged" } th { "Rows before" }
                     th { "Rows after" } th { "Why" } } }
                 tbody { @for one in corrections { (line(one, zone)) } }
             } }

@@ -1,5 +1,5 @@
 //! `/days/{dataset}/{day}`: one day from its three sides, what is wrong with it and why, what holds
-//! its repair, what was done to it, and what a person can do now.
+//! its repair, what was done about it, and what an operator can do now.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -13,12 +13,13 @@ use super::parts::{
 use super::{Place, page};
 use crate::ledger::{Act, DayRecord, Mark, PassKind, PassRecord};
 use crate::model::{Dataset, Day};
+use crate::plan::{Guard, Strategy, remedy};
 use crate::reconcile::{Evidence, State};
 use crate::settings::Rails;
 
-/// All that the page tells.
+/// Everything that the page shows.
 pub struct DayView<'a> {
-    /// The zone in which times are told.
+    /// The time zone of all times on the page.
     pub zone: Tz,
     /// The portal.
     pub portal: &'a Url,
@@ -26,32 +27,32 @@ pub struct DayView<'a> {
     pub dataset: &'a Dataset,
     /// The local day.
     pub day: Day,
-    /// How it stood at the last look; `None`: it was never looked at.
+    /// The day's state after the last check; `None` if it was never checked.
     pub record: Option<&'a DayRecord>,
-    /// What speaks for the findings.
+    /// The evidence for the findings.
     pub evidence: Option<&'a Evidence>,
     /// The limits in force.
     pub rails: &'a Rails,
-    /// A person's mark, if it has one.
+    /// The operator's mark, if there is one.
     pub mark: Option<&'a Mark>,
-    /// What people did about it, the oldest first.
+    /// What operators did about the day, oldest first.
     pub acts: &'a [Act],
-    /// The passes that changed something, the newest first.
+    /// The passes that changed something, newest first.
     pub passes: &'a [PassRecord],
-    /// Whether a person may consent here, and what became of it.
+    /// Whether the plan can be approved on this page, and what became of it.
     pub consent: Consent,
 }
 
-/// How the page answers one who wants to approve the held plan.
+/// The state of the form that approves the held plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// No token is set: the page only reads.
+    /// No token is configured: the page is read-only.
     ReadOnly,
-    /// The form is offered.
+    /// The form is shown.
     Offered,
-    /// The plan was approved before (UTC) and waits to be carried out.
+    /// The plan was approved at this time (UTC) and waits to be carried out.
     Given(DateTime<Utc>),
-    /// What was posted was refused, in a sentence.
+    /// The submitted form was refused, with this reason.
     Refused(String),
 }
 
@@ -71,8 +72,8 @@ pub fn day(view: &DayView<'_>) -> Markup {
         @match view.record {
             Some(record) => { (known(view, record)) },
             None => {
-                p { "This day has not been looked at." }
-                (commands(&[format!("sodalake check {} --day {day}", dataset.name)]))
+                p { "This day has not been checked." }
+                (commands(&[format!("sodalake check {} --partition {day}", dataset.name)]))
             }
         }
         (history(view))
@@ -93,7 +94,7 @@ fn known(view: &DayView<'_>, record: &DayRecord) -> Markup {
     html! {
         (summary(record, view.zone))
         @if record.pass.is_some() {
-            p.note { "What follows is what stood before the last repair." }
+            p.note { "The findings below are from before the last repair." }
         }
         (sides(view, record))
         @if let Some(evidence) = view.evidence {
@@ -105,19 +106,19 @@ fn known(view: &DayView<'_>, record: &DayRecord) -> Markup {
     }
 }
 
-/// How the day stands, since when, and why.
+/// The state of the day, since when, and why.
 pub(super) fn summary(record: &DayRecord, zone: Tz) -> Markup {
     html! {
         p.standing {
             (state(&record.state)) " since " (time(record.since, zone))
-            span.faint { ", looked at " (time(record.looked_at, zone)) }
+            span.faint { ", checked " (time(record.checked_at, zone)) }
         }
         @if let Some(cause) = &record.cause { p.cause { (sentence(cause)) } }
         @if let Some(why) = &record.why { p.cause { (sentence(why)) } }
     }
 }
 
-/// With a capital letter and a full stop.
+/// The text with a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut letters = harmless(text);
     if let Some(first) = letters.get(..1) {
@@ -155,7 +156,7 @@ fn sides(view: &DayView<'_>, record: &DayRecord) -> Markup {
     }
 }
 
-/// Guards and their limits against this day's figures.
+/// Guards and their limits, compared with this day's numbers.
 fn limits(view: &DayView<'_>, record: &DayRecord) -> Markup {
     let evidence = view.evidence;
     let breaches = evidence.map_or(&[][..], |evidence| &evidence.breaches);
@@ -163,12 +164,12 @@ fn limits(view: &DayView<'_>, record: &DayRecord) -> Markup {
     html! {
         @if purge > 0 || !breaches.is_empty() {
             section aria-labelledby="limits" {
-                h2 id="limits" { "What the guards say" }
+                h2 id="limits" { "Guards" }
                 @if !breaches.is_empty() {
                     ul.breaches {
                         @for breach in breaches {
                             li { strong { (breach.guard) } ": " (harmless(&breach.text))
-                                @if breach.guard.is_budget() { span.faint { " A person may lift it." } } }
+                                @if breach.guard.is_budget() { span.faint { " An operator can lift this limit." } } }
                         }
                     }
                 }
@@ -178,19 +179,18 @@ fn limits(view: &DayView<'_>, record: &DayRecord) -> Markup {
     }
 }
 
-/// Rows that a repair would take off the portal at most.
+/// Maximum rows that the repair would purge.
 fn to_purge(record: &DayRecord) -> u64 {
-    let counts = counts(&record.counts);
-    counts.twins + counts.orphans + counts.repeated
+    match record.drafted.map(|drafted| drafted.strategy) {
+        Some(Strategy::Rewrite) => record.published.unwrap_or(0),
+        Some(Strategy::Repair) | None => remedy::to_purge(&counts(&record.counts)),
+    }
 }
 
 fn budgets(rails: &Rails, record: &DayRecord, purge: u64) -> Markup {
     let orphans = counts(&record.counts).orphans;
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a share for people, in whole percents"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "shown as whole percents")]
     let share = record
         .published
         .map(|published| purge as f64 / published.max(1) as f64);
@@ -207,8 +207,8 @@ fn budgets(rails: &Rails, record: &DayRecord, purge: u64) -> Markup {
     };
     html! {
         div.scroll tabindex="0" { table.rows {
-            caption { "Budgets of one repair" }
-            thead { tr { th { "To purge" } th { "This day" } th { "At most" } th { "So" } th { "Setting" } } }
+            caption { "Budgets of a repair" }
+            thead { tr { th { "To purge" } th { "This day" } th { "Limit" } th { "Result" } th { "Setting" } } }
             tbody {
                 (line("rows", number(purge), number(rails.max_purge_rows_per_day),
                     purge > rails.max_purge_rows_per_day, "max_purge_rows_per_day"))
@@ -223,23 +223,23 @@ fn budgets(rails: &Rails, record: &DayRecord, purge: u64) -> Markup {
     }
 }
 
-/// What a person can do now.
+/// What an operator can do now.
 fn next(view: &DayView<'_>, record: &DayRecord) -> Markup {
     let (name, day) = (&view.dataset.name, view.day);
     let of = state_named(&record.state);
     let digest = record.digest.as_deref().filter(|_| of == Some(State::Held));
-    let approvable = view.evidence.is_some_and(|evidence| evidence.approvable);
+    let approvable = Guard::names_are_approvable(&record.guards);
     html! {
         section aria-labelledby="next" {
-            h2 id="next" { "What to do" }
+            h2 id="next" { "Next steps" }
             @match digest.filter(|_| approvable) {
                 Some(digest) => { (consent(view, record, digest)) },
                 None => {
                     (commands(&[
                         format!("sodalake explain {name} {day}"),
                         match of {
-                            Some(State::Differs) => format!("sodalake repair {name} --day {day}"),
-                            _ => format!("sodalake check {name} --day {day} --depth content"),
+                            Some(State::Differs) => format!("sodalake repair {name} --partition {day}"),
+                            _ => format!("sodalake check {name} --partition {day} --depth content"),
                         },
                     ]))
                 }
@@ -250,21 +250,13 @@ fn next(view: &DayView<'_>, record: &DayRecord) -> Markup {
 
 /// The held plan, how to read it, and how to approve it.
 fn consent(view: &DayView<'_>, record: &DayRecord, digest: &str) -> Markup {
-    let (name, day) = (&view.dataset.name, view.day);
-    let counts = counts(&record.counts);
-    let depth = if counts.altered > 0 {
-        " --depth content"
-    } else {
-        ""
-    };
+    let commands_to_type = (record.drafted)
+        .map(|drafted| drafted.approval_commands(&view.dataset.name, view.day, digest));
     let purge = number(to_purge(record));
     html! {
-        p { "The repair is held: it would purge " (purge)
-            " rows. Read the plan, and if it is right, approve this very one:" }
-        (commands(&[
-            format!("sodalake plan {name} --day {day}{depth} --out held.plan"),
-            format!("sodalake apply held.plan --approve {digest}"),
-        ]))
+        p { "The repair is held. It would purge " (purge)
+            " rows. Review the plan. If it is correct, approve exactly this one:" }
+        @if let Some(typed) = &commands_to_type { (commands(typed)) }
         @match &view.consent {
             Consent::ReadOnly => p.faint {
                 "To approve here, set " code { "http.token_file" } " in the settings."
@@ -278,14 +270,14 @@ fn consent(view: &DayView<'_>, record: &DayRecord, digest: &str) -> Markup {
     }
 }
 
-/// A plain form cannot send a bearer token in a header, so the token is one of its fields; it is
-/// held to the same token, and to this very site.
+/// A plain form cannot send a bearer token in a header, so the token is a field of the form. It is
+/// checked like the header, and the form must come from this site.
 fn form(view: &DayView<'_>, digest: &str) -> Markup {
     let path = day_path(&view.dataset.name, view.day);
     html! {
         form method="post" action={ (path) "/approve" } {
             input type="hidden" name="digest" value=(digest);
-            label { "Why" input name="reason" required autocomplete="off" maxlength="500"; }
+            label { "Reason" input name="reason" required autocomplete="off" maxlength="500"; }
             label { "Token" input name="token" type="password" required autocomplete="off"; }
             button type="submit" { "Approve the plan" }
         }
@@ -297,7 +289,7 @@ fn history(view: &DayView<'_>) -> Markup {
         section aria-labelledby="history" {
             h2 id="history" { "History" }
             @if view.passes.is_empty() && view.acts.is_empty() {
-                p.faint { "Nothing was changed on this day yet." }
+                p.faint { "Nothing has been changed on this day yet." }
             }
             @if !view.passes.is_empty() { (passes(view)) }
             @if !view.acts.is_empty() {
@@ -314,13 +306,13 @@ fn passes(view: &DayView<'_>) -> Markup {
     let ended = |pass: &PassRecord| pass.end.clone();
     html! {
         div.scroll tabindex="0" { table.rows {
-            thead { tr { th { "Pass" } th { "Began" } th { "Ended" } th { "Published" } th { "Purged" } th { "Catalog" } } }
+            thead { tr { th { "Pass" } th { "Started" } th { "Ended" } th { "Published" } th { "Purged" } th { "Catalog" } } }
             tbody { @for pass in view.passes {
                 @let end = ended(pass);
                 tr {
                     td { a href={ "/passes/" (pass.id) } { (pass.kind) } }
                     td { (time(pass.started_at, view.zone)) }
-                    td { @match &end { Some(end) => (outcome(&end.outcome)), None => "under way" } }
+                    td { @match &end { Some(end) => (outcome(&end.outcome)), None => "in progress" } }
                     @match &end {
                         Some(end) => {
                             td.figure { (number(end.published)) } td.figure { (number(end.purged)) }
@@ -334,10 +326,10 @@ fn passes(view: &DayView<'_>) -> Markup {
         @let undone: Vec<String> = view.passes.iter()
             .filter(|pass| pass.kind != PassKind::Restore)
             .filter(|pass| pass.end.as_ref().is_some_and(|end| end.purged > 0))
-            .map(|pass| format!("sodalake restore {} --day {}", pass.id, pass.day))
+            .map(|pass| format!("sodalake restore {} --partition {}", pass.id, pass.day))
             .collect();
         @if !undone.is_empty() {
-            p { "What was purged lies in the archive. To put it back:" }
+            p { "Purged rows are in the archive. To restore them:" }
             (commands(&undone))
         }
     }

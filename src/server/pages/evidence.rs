@@ -1,4 +1,4 @@
-//! What speaks for a day's findings: rows side by side, when wrong rows were written, files, doubts.
+//! The evidence for a day's findings: rows side by side, when wrong rows were written, files, doubts.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,11 @@ use maud::{Markup, html};
 use serde_json::Value as Json;
 
 use super::parts::{finding, harmless, number, plain, several, time};
-use super::words::meaning;
 use crate::compare::{Counts, Finding};
+use crate::plan::remedy;
 use crate::reconcile::{Changed, Evidence, Minute, Sample, WrittenWhen};
 
-/// Every finding there is, with its evidence, and why the look cannot be trusted if it cannot.
+/// Every finding with its evidence, and the doubts if the check is inconclusive.
 pub(super) fn findings(counts: &Counts, evidence: &Evidence, zone: Tz) -> Markup {
     let present: Vec<(Finding, u64)> = (Finding::ALL.into_iter())
         .map(|one| (one, counts.of(one)))
@@ -20,7 +20,7 @@ pub(super) fn findings(counts: &Counts, evidence: &Evidence, zone: Tz) -> Markup
     html! {
         @if !evidence.doubts.is_empty() {
             section.note {
-                h2 { "Doubts: nothing is purged while there are any" }
+                h2 { "Doubts: nothing is purged until they are resolved" }
                 ul { @for doubt in &evidence.doubts { li { (harmless(doubt)) } } }
             }
         }
@@ -34,7 +34,6 @@ pub(super) fn findings(counts: &Counts, evidence: &Evidence, zone: Tz) -> Markup
 }
 
 fn one_finding(one: Finding, count: u64, evidence: &Evidence, zone: Tz) -> Markup {
-    let (means, mended) = meaning(one);
     let samples: Vec<&Sample> = (evidence.samples.iter())
         .filter(|sample| sample.finding == one)
         .collect();
@@ -42,7 +41,7 @@ fn one_finding(one: Finding, count: u64, evidence: &Evidence, zone: Tz) -> Marku
     html! {
         article.finding {
             h3 { (finding(one, count)) }
-            p { (means) ". " span.faint { "A repair " (mended) "." } }
+            p { (one.meaning()) ". " span.faint { "A repair " (remedy::of(one)) "." } }
             @for written in evidence.written.iter().filter(|written| written.finding == one) {
                 (histogram(written, zone))
             }
@@ -54,7 +53,7 @@ fn one_finding(one: Finding, count: u64, evidence: &Evidence, zone: Tz) -> Marku
     }
 }
 
-/// One row: what stands beside what should, the columns that differ marked.
+/// One row: published next to expected values, with the columns that differ marked.
 fn sample(sample: &Sample, open: bool, zone: Tz) -> Markup {
     let name = sample.key.as_deref().unwrap_or("a row without a key");
     html! {
@@ -63,7 +62,7 @@ fn sample(sample: &Sample, open: bool, zone: Tz) -> Markup {
                 @if let Some(how) = &sample.how { " " (harmless(how)) }
             }
             p.faint {
-                @if let Some(of) = &sample.of { "doubles " code { (harmless(of)) } ". " }
+                @if let Some(of) = &sample.of { "duplicate of " code { (harmless(of)) } ". " }
                 @if let Some(at) = sample.created_at { "First written " (time(at, zone)) ". " }
                 @if let Some(at) = sample.updated_at { "Last written " (time(at, zone)) ". " }
                 @if let Some(file) = &sample.file { "From " code { (harmless(file)) } "." }
@@ -73,7 +72,7 @@ fn sample(sample: &Sample, open: bool, zone: Tz) -> Markup {
     }
 }
 
-/// What stands and what should, where the two differ; the key of a twin does as well.
+/// The published and the expected value, if they differ; the key of a duplicate always does.
 fn differing(sample: &Sample, column: &str, value: &Json) -> Option<(String, String)> {
     let changed = sample.changes.iter().find(|one| one.column == column);
     if let Some(Changed {
@@ -127,7 +126,7 @@ const BAR: usize = 10;
 const GAP: usize = 3;
 const TALL: u64 = 48;
 
-/// When wrong rows were written: a bar a minute.
+/// When wrong rows were written: one bar per minute.
 fn histogram(written: &WrittenWhen, zone: Tz) -> Markup {
     let most = written
         .minutes
@@ -136,7 +135,7 @@ fn histogram(written: &WrittenWhen, zone: Tz) -> Markup {
         .max()
         .unwrap_or(1);
     let wide = written.minutes.len() * (BAR + GAP);
-    let told = |one: &Minute| {
+    let text = |one: &Minute| {
         let at = one.minute.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z");
         format!("{at}: {}", several(one.rows, "row", "rows"))
     };
@@ -151,10 +150,10 @@ fn histogram(written: &WrittenWhen, zone: Tz) -> Markup {
                 ": at most " (several(most, "row", "rows")) " in a minute"
             }
             svg viewBox={ "0 0 " (wide.max(1)) " " (TALL) } width=(wide) height=(TALL)
-                role="img" aria-label={ "Rows by minute: " (written.minutes.iter().map(told).collect::<Vec<_>>().join("; ")) } {
+                role="img" aria-label={ "Rows by minute: " (written.minutes.iter().map(text).collect::<Vec<_>>().join("; ")) } {
                 @for (at, one) in written.minutes.iter().enumerate() {
                     @let tall = (one.rows.saturating_mul(TALL) / most.max(1)).max(2);
-                    rect x=(at * (BAR + GAP)) y=(TALL - tall) width=(BAR) height=(tall) { title { (told(one)) } }
+                    rect x=(at * (BAR + GAP)) y=(TALL - tall) width=(BAR) height=(tall) { title { (text(one)) } }
                 }
             }
         }
@@ -173,7 +172,7 @@ pub(super) fn files(evidence: &Evidence) -> Markup {
                         td.path { (harmless(&file.path)) }
                         td.figure { (number(file.rows)) }
                         td { (file.keys) @if !file.certain { " (uncertain)" } }
-                        td { (if file.entered { "entered" } else { "not entered" }) }
+                        td { (if file.entered { "published" } else { "not published" }) }
                     } } }
                 } }
                 @if evidence.more_files > 0 { p.faint { "and " (number(evidence.more_files)) " more" } }

@@ -1,11 +1,11 @@
-//! What a person sees where a page cannot be shown.
+//! The page shown when another page cannot be.
 
 use maud::{Markup, html};
 
 use super::parts::harmless;
 use super::{Place, page};
 
-/// A page that says what failed, in a heading and a sentence.
+/// A page with the failure as a heading and a sentence.
 #[must_use]
 pub fn failure(title: &str, why: &str) -> Markup {
     let body = html! {

@@ -1,10 +1,10 @@
-//! The pages that people look at, as pure functions of what is known: each takes plain data and
-//! gives markup. Who reads the ledger, who may ask and what a form does is decided elsewhere.
+//! The pages, as pure functions: each takes plain data and returns markup. Reading the ledger,
+//! access control and handling of forms are elsewhere.
 //!
-//! Everything works without JavaScript and without anything from outside; the one stylesheet is
-//! [`STYLE`]. Whatever came from lake or portal is hostile text: it is only ever handed to `html!`,
-//! which escapes it, and with the unseen characters made visible where it is shown as evidence.
-//! A report in a file is made of the same parts, with the stylesheet inside.
+//! Everything works without JavaScript and without external resources; the only stylesheet is
+//! [`STYLE`]. Text from lake or portal is hostile: it is only passed to `html!`, which escapes it,
+//! and invisible characters are made visible where it is shown as evidence. A report file consists
+//! of the same parts, with the stylesheet embedded.
 
 mod calendar;
 mod corrections;
@@ -15,7 +15,6 @@ mod overview;
 mod parts;
 mod pass;
 mod report;
-mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -29,17 +28,17 @@ pub use report::{ReportedDay, report};
 /// The stylesheet of every page.
 pub const STYLE: &str = include_str!("style.css");
 
-/// Where the stylesheet is served.
+/// The path of the stylesheet.
 pub const STYLE_PATH: &str = "/style.css";
 
-/// What browsers may do with a page: show it with our stylesheet and post its forms to us.
+/// The content security policy of a page: our stylesheet, and forms that post to us.
 pub const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'";
 
-/// What they may do with a report: show it with the stylesheet inside.
+/// The content security policy of a report: its embedded stylesheet only.
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'";
 
-/// Which part of the site a page belongs to.
+/// The part of the site that a page belongs to, for the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Overview,
@@ -80,7 +79,7 @@ fn document(title: &str, head: &Markup, nav: &Markup, body: &Markup) -> Markup {
     }
 }
 
-/// A page that needs nothing beside it: the stylesheet inside, and no links into the site.
+/// A self-contained page: with the stylesheet embedded, and without links to the site.
 fn alone(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)

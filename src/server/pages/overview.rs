@@ -1,5 +1,5 @@
-//! `/`: whether the published data are right, what the program does about it, and every day of
-//! every dataset at a glance.
+//! `/`: whether the published data are right, what the program is doing, and every day of every
+//! dataset at a glance.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,23 @@ use super::parts::{
     counts, day_path, found, harmless, mark, number, several, state, state_named, time,
 };
 use super::{Place, page};
-use crate::ledger::DayRecord;
+use crate::ledger::{DayRecord, Promise};
 use crate::model::{Dataset, DatasetName};
 use crate::reconcile::State;
 use crate::schedule::Schedule;
 use crate::settings::Mode;
 use crate::telemetry::{Phase, Snapshot};
 
-/// Most calendar years shown of a dataset; the ledger keeps them all.
+/// Maximum calendar years shown per dataset; the ledger keeps them all.
 const YEARS: usize = 2;
-/// Most days listed that want a person.
-const WANTED: usize = 8;
+/// Maximum days listed as needing attention.
+const ATTENTION_DAYS: usize = 8;
 
-/// All that the page tells.
+/// Everything that the page shows.
 pub struct Overview<'a> {
-    /// The time now, which all other times are told against.
+    /// The current time, to which all other times are relative.
     pub now: DateTime<Utc>,
-    /// The zone in which times are told.
+    /// The time zone of all times on the page.
     pub zone: Tz,
     /// Observe or repair.
     pub mode: Mode,
@@ -38,12 +38,37 @@ pub struct Overview<'a> {
     pub datasets: Vec<DatasetDays<'a>>,
 }
 
-/// A dataset and what is known of its days.
+/// A dataset and what is known about its days.
 pub struct DatasetDays<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// Its days, ascending.
+    /// Its days, ascending. A day whose last check is too old has the state `unknown`.
     pub days: Vec<DayRecord>,
+    /// How many settled days of the window were never checked.
+    pub never_checked: u64,
+}
+
+impl<'a> DatasetDays<'a> {
+    /// The records of the ledger, with those set to unknown that are older than the schedules promise.
+    #[must_use]
+    pub fn of(dataset: &'a Dataset, mut days: Vec<DayRecord>, promise: &Promise) -> Self {
+        for day in days.iter_mut().filter(|day| promise.is_stale(day)) {
+            day.state = State::Unknown.to_string();
+        }
+        Self {
+            never_checked: promise.never_checked(&days),
+            dataset,
+            days,
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = tally(self.days.iter());
+        if self.never_checked > 0 {
+            *tally.entry(State::Unknown).or_default() += self.never_checked;
+        }
+        tally
+    }
 }
 
 /// How many days are in each state.
@@ -60,7 +85,10 @@ pub(super) fn tally<'a>(days: impl Iterator<Item = &'a DayRecord>) -> Tally {
 /// The page.
 #[must_use]
 pub fn overview(view: &Overview<'_>) -> Markup {
-    let tally = tally(view.datasets.iter().flat_map(|one| &one.days));
+    let mut tally = Tally::new();
+    for (state, days) in view.datasets.iter().flat_map(DatasetDays::tally) {
+        *tally.entry(state).or_default() += days;
+    }
     let body = html! {
         section aria-labelledby="answer" {
             p.question { "Is the published data right?" }
@@ -68,7 +96,7 @@ pub fn overview(view: &Overview<'_>) -> Markup {
             (figures(&tally))
         }
         section.facts aria-label="What Sodalake does" { (doing(view)) }
-        (wanted(view))
+        (attention(view))
         section aria-labelledby="datasets" {
             h2 id="datasets" { "Every day of every dataset" }
             (calendar::legend(&tally.keys().copied().collect::<Vec<_>>()))
@@ -78,46 +106,64 @@ pub fn overview(view: &Overview<'_>) -> Markup {
     page("Days", Place::Overview, &body)
 }
 
-/// One sentence that answers the question, marked by the worst state there is.
+/// One sentence that answers the question, marked with the worst state of all days.
 pub(super) fn answer(tally: &Tally) -> Markup {
     let of = |state| tally.get(&state).copied().unwrap_or(0);
     let days = |count| several(count, "day", "days");
     let judged: u64 = (tally.iter())
-        .filter(|(state, _)| !matches!(state, State::Unsettled | State::KnownLost))
+        .filter(|(state, _)| !matches!(state, State::Unsettled | State::KnownLost | State::Unknown))
         .map(|(_, count)| count)
         .sum();
     let wrong = of(State::Differs) + of(State::Held);
     let (unproven, unconfirmed) = (of(State::Unproven), of(State::Unconfirmed));
+    let unknown = of(State::Unknown);
+    let unchecked = match unknown {
+        0 => String::new(),
+        1 => " 1 day was never checked, or not recently.".to_owned(),
+        _ => format!(" {} were never checked, or not recently.", days(unknown)),
+    };
     let (worst, sentence) = if judged == 0 {
         (
             "",
-            "Nothing is known yet: no day has been judged.".to_owned(),
+            format!("Not known yet: no day has been checked.{unchecked}"),
         )
     } else if wrong > 0 {
         let are = if wrong == 1 { "does" } else { "do" };
         let said = format!("No: {} {are} not match the lake", days(wrong));
         let held = match of(State::Held) {
             0 => String::new(),
-            held if held == wrong => ", held for a person".to_owned(),
-            held => format!(", {} of them held for a person", number(held)),
+            held if held == wrong => ", held for approval".to_owned(),
+            held => format!(", {} of them held for approval", number(held)),
         };
-        ("differs", format!("{said}{held}. {} judged.", days(judged)))
+        let judged = days(judged);
+        (
+            "differs",
+            format!("{said}{held}. {judged} checked.{unchecked}"),
+        )
     } else if unproven > 0 {
         let sentence = format!(
-            "As far as can be proven: {} could not be read with certainty, all others match the lake.",
-            days(unproven)
+            "Partly unproven: {} could not be read with certainty, {} match the lake.{unchecked}",
+            days(unproven),
+            rest(judged - unproven - unconfirmed, unknown)
         );
         ("unproven", sentence)
     } else if unconfirmed > 0 {
         let sentence = format!(
-            "Nearly: {} mended and not yet seen on the portal, all others match the lake.",
-            days(unconfirmed)
+            "Almost: {} repaired but not yet confirmed on the portal, {} match the lake.{unchecked}",
+            days(unconfirmed),
+            rest(judged - unconfirmed, unknown)
         );
         ("unconfirmed", sentence)
+    } else if unknown > 0 {
+        let sentence = format!(
+            "As far as is known, yes: {} match the lake.{unchecked}",
+            days(judged)
+        );
+        ("unknown", sentence)
     } else {
         (
-            "in-step",
-            format!("Yes: all {} judged match the lake.", days(judged)),
+            "in-sync",
+            format!("Yes: all {} checked match the lake.", days(judged)),
         )
     };
     html! {
@@ -128,11 +174,25 @@ pub(super) fn answer(tally: &Tally) -> Markup {
     }
 }
 
-/// The states that a person asks for, also where there are none, and the others where there are.
+/// The days in sync, after others were named: "all others" unless some are unknown.
+fn rest(right: u64, unknown: u64) -> String {
+    match unknown {
+        0 => "all others".to_owned(),
+        _ => format!("{} others", number(right)),
+    }
+}
+
+/// Days per state: the important states always, the others only if there are any.
 fn figures(tally: &Tally) -> Markup {
-    let asked = [State::InStep, State::Differs, State::Held, State::Unproven];
-    let others = tally.keys().filter(|state| !asked.contains(state));
-    let shown: Vec<State> = asked.into_iter().chain(others.copied()).collect();
+    let always = [
+        State::InSync,
+        State::Differs,
+        State::Held,
+        State::Unproven,
+        State::Unknown,
+    ];
+    let others = tally.keys().filter(|state| !always.contains(state));
+    let shown: Vec<State> = always.into_iter().chain(others.copied()).collect();
     html! {
         ul.figures {
             @for one in shown {
@@ -151,8 +211,8 @@ fn doing(view: &Overview<'_>) -> Markup {
         ..
     } = view;
     let mode = match view.mode {
-        Mode::Observe => "observe: it looks and reports, and changes nothing",
-        Mode::Repair => "repair: it looks, and mends inside the rails",
+        Mode::Observe => "observe: checks and reports, but changes nothing",
+        Mode::Repair => "repair: checks, and repairs within the rails",
     };
     html! {
         dl {
@@ -173,20 +233,20 @@ fn doing(view: &Overview<'_>) -> Markup {
                     (harmless(one.unfulfilled.as_deref().unwrap_or_default()))
                 } }
             }
-            div { dt { "Told" } dd { "at " (time(*now, *zone)) " in " (zone.name()) ". "
-                a href="/" { "Look again" } } }
+            div { dt { "As of" } dd { (time(*now, *zone)) " in " (zone.name()) ". "
+                a href="/" { "Reload" } } }
         }
     }
 }
 
-/// What is done now, and how far the round is.
+/// What is being done now, and how far the round is.
 fn at_work(activity: &Snapshot, now: DateTime<Utc>) -> Markup {
     let said = match activity.phase {
         Phase::Starting => "starting",
         Phase::Idle => "nothing is due",
-        Phase::Working => "at work",
+        Phase::Working => "working",
         Phase::Paused => "waiting",
-        Phase::Draining => "ending: it finishes the step in hand",
+        Phase::Draining => "shutting down after the current step",
     };
     html! {
         @if let Some(round) = &activity.round {
@@ -203,7 +263,7 @@ fn at_work(activity: &Snapshot, now: DateTime<Utc>) -> Markup {
             ul.now {
                 @for one in &activity.in_work {
                     li {
-                        (if one.mending { "mends " } else { "looks at " })
+                        (if one.repairing { "repairing " } else { "checking " })
                         a href=(day_path(&one.dataset, one.day)) { (one.dataset) " " (one.day) }
                         " (" (one.depth) ")"
                     }
@@ -213,7 +273,7 @@ fn at_work(activity: &Snapshot, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// When each schedule is due next on any dataset.
+/// When each schedule is due next, over all datasets.
 fn next_runs(activity: &Snapshot) -> BTreeMap<Schedule, DateTime<Utc>> {
     let mut runs = BTreeMap::new();
     for one in &activity.schedules {
@@ -225,18 +285,19 @@ fn next_runs(activity: &Snapshot) -> BTreeMap<Schedule, DateTime<Utc>> {
     runs
 }
 
-/// Days that want a person, the newest first.
-fn wanted(view: &Overview<'_>) -> Markup {
+/// Days that need attention, newest first.
+fn attention(view: &Overview<'_>) -> Markup {
     let wants = |day: &&DayRecord| {
         let state = state_named(&day.state);
         !matches!(
             state,
             Some(
-                State::InStep
+                State::InSync
                     | State::Skipped
                     | State::Repaired
                     | State::Unsettled
                     | State::KnownLost
+                    | State::Unknown
             )
         )
     };
@@ -247,22 +308,22 @@ fn wanted(view: &Overview<'_>) -> Markup {
     html! {
         @if !days.is_empty() {
             section aria-labelledby="wanted" {
-                h2 id="wanted" { "Days that want a look" }
+                h2 id="wanted" { "Days that need attention" }
                 div.scroll tabindex="0" { table.rows {
                     thead { tr { th { "Day" } th { "State" } th.when { "Since" } th { "Found" } } }
                     tbody {
-                        @for day in days.iter().take(WANTED) { (wanted_day(day, view.zone)) }
+                        @for day in days.iter().take(ATTENTION_DAYS) { (attention_day(day, view.zone)) }
                     }
                 } }
-                @if days.len() > WANTED {
-                    p.faint { "and " (number((days.len() - WANTED) as u64)) " more in the calendars below" }
+                @if days.len() > ATTENTION_DAYS {
+                    p.faint { "and " (number((days.len() - ATTENTION_DAYS) as u64)) " more in the calendars below" }
                 }
             }
         }
     }
 }
 
-fn wanted_day(record: &DayRecord, zone: Tz) -> Markup {
+fn attention_day(record: &DayRecord, zone: Tz) -> Markup {
     let said = record.why.as_ref().or(record.cause.as_ref());
     html! {
         tr {
@@ -283,7 +344,7 @@ fn dataset(one: &DatasetDays<'_>) -> Markup {
     html! {
         article.dataset aria-labelledby=(anchor) {
             h3 id=(anchor) { (name) " " span.faint { (one.dataset.id) } }
-            p.faint { (summed_up(&tally(one.days.iter()))) " " a.skip href={ "#after-" (name) } { "Skip this calendar" } }
+            p.faint { (summed_up(&one.tally())) " " a.skip href={ "#after-" (name) } { "Skip this calendar" } }
             @for (year, days) in calendar::years(&one.days, YEARS) {
                 (calendar::year(year, days, Leads::ToPage))
             }
@@ -293,10 +354,10 @@ fn dataset(one: &DatasetDays<'_>) -> Markup {
     }
 }
 
-/// `28 in-step, 2 held`.
+/// `28 in-sync, 2 held`.
 pub(super) fn summed_up(tally: &Tally) -> String {
     if tally.is_empty() {
-        return "No day has been looked at.".into();
+        return "No day has been checked.".into();
     }
     let parts: Vec<String> = tally
         .iter()
@@ -305,12 +366,12 @@ pub(super) fn summed_up(tally: &Tally) -> String {
     parts.join(", ")
 }
 
-/// Where years are left out, how to see them.
+/// How to see the years that are left out, if there are any.
 fn earlier(name: &DatasetName, days: &[DayRecord]) -> Markup {
     let years = calendar::years(days, usize::MAX).count();
     html! {
         @if years > YEARS {
-            p.faint { "Earlier years: " code { "sodalake days " (name) " --from 2018-01-01 --to 2019-01-01" } }
+            p.faint { "Earlier years: " code { "sodalake status " (name) " --from 2018-01-01 --to 2019-01-01" } }
         }
     }
 }

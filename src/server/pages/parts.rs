@@ -1,4 +1,4 @@
-//! What several pages are made of: states, numbers, times, commands.
+//! What several pages share: states, numbers, times, commands.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -8,28 +8,28 @@ use crate::compare::{Counts, Finding};
 use crate::model::{DatasetName, Day};
 use crate::reconcile::State;
 
-/// A state as text of the ledger; `None` for one this program does not know.
+/// The state with this name in the ledger; `None` if this program does not know it.
 pub(super) fn state_named(text: &str) -> Option<State> {
     State::ALL
         .into_iter()
         .find(|state| state.to_string() == text)
 }
 
-/// The state's mark, told by colour and shape, and its name.
+/// The mark of the state, by color and shape, and its name.
 pub(super) fn state(text: &str) -> Markup {
     html! { span.state { (mark(text)) (text) } }
 }
 
-/// The mark alone, for those who see it; whoever does not is told the name beside it.
+/// The mark alone; screen readers get the name next to it.
 pub(super) fn mark(text: &str) -> Markup {
     let known = state_named(text).map_or("none", class);
     html! { i class={ "mark " (known) } aria-hidden="true" {} }
 }
 
-/// The class that draws a state, in cells and marks alike.
+/// The CSS class of a state, for cells and marks.
 pub(super) fn class(state: State) -> &'static str {
     match state {
-        State::InStep | State::Skipped => "",
+        State::InSync | State::Skipped => "",
         State::Repaired => "repaired",
         State::Differs => "differs",
         State::Held => "held",
@@ -37,6 +37,7 @@ pub(super) fn class(state: State) -> &'static str {
         State::Unconfirmed => "unconfirmed",
         State::Unsettled => "unsettled",
         State::KnownLost => "lost",
+        State::Unknown => "unknown",
     }
 }
 
@@ -58,12 +59,12 @@ pub(super) fn time(at: DateTime<Utc>, zone: Tz) -> Markup {
     }
 }
 
-/// The page of a day.
+/// The path of a day's page.
 pub(super) fn day_path(dataset: &DatasetName, day: Day) -> String {
     format!("/days/{dataset}/{day}")
 }
 
-/// Commands to type, one a line.
+/// Commands to type, one per line.
 pub(super) fn commands<T: AsRef<str>>(lines: &[T]) -> Markup {
     html! {
         pre.commands tabindex="0" { code {
@@ -72,12 +73,12 @@ pub(super) fn commands<T: AsRef<str>>(lines: &[T]) -> Markup {
     }
 }
 
-/// The counts of findings, out of the ledger's JSON.
+/// The counts of findings, from the ledger's JSON.
 pub(super) fn counts(json: &serde_json::Value) -> Counts {
     serde_json::from_value(json.clone()).unwrap_or_default()
 }
 
-/// `35 twins, 1 unpublishable`; empty for none.
+/// `35 duplicates, 1 unpublishable`; empty if there are none.
 pub(super) fn found(counts: &Counts) -> String {
     let named = Finding::ALL.into_iter().map(|one| (one, counts.of(one)));
     let said: Vec<String> = named
@@ -87,10 +88,10 @@ pub(super) fn found(counts: &Counts) -> String {
     said.join(", ")
 }
 
-/// `35 twins`, `1 twin`, `3 missing`.
+/// `35 duplicates`, `1 duplicate`, `3 missing`.
 pub(super) fn finding(finding: Finding, count: u64) -> String {
     let many = match finding {
-        Finding::Twin => "twins",
+        Finding::Duplicate => "duplicates",
         Finding::Orphan => "orphans",
         Finding::Missing
         | Finding::Altered
@@ -104,12 +105,12 @@ pub(super) fn finding(finding: Finding, count: u64) -> String {
     several(count, &finding.to_string(), many)
 }
 
-/// Text of lake or portal on one line, with what is not seen made visible.
+/// Text from lake or portal on one line, with invisible characters made visible.
 pub(super) fn harmless(text: &str) -> String {
     crate::model::text::clean(text).into_owned()
 }
 
-/// A JSON value as text: texts without their quotes.
+/// A JSON value as text: strings without their quotes.
 pub(super) fn plain(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => "null".into(),

@@ -1,4 +1,4 @@
-//! `/passes/{id}`: one pass from its plan to what the look after it saw.
+//! `/passes/{id}`: one pass, from its plan to the result of the check after it.
 
 use chrono_tz::Tz;
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use super::parts::{commands, counts, day_path, found, harmless, number, plain, s
 use super::{Place, page};
 use crate::ledger::{JournalStep, PassKind, PassRecord};
 
-/// The page.
+/// The page of a pass.
 #[must_use]
 pub fn pass(pass: &PassRecord, steps: &[JournalStep], zone: Tz) -> Markup {
     let title = format!("{} of {} {}", pass.kind, pass.dataset, pass.day);
@@ -24,8 +24,8 @@ pub fn pass(pass: &PassRecord, steps: &[JournalStep], zone: Tz) -> Markup {
         (journal(pass, steps, zone))
         @if purged && pass.kind != PassKind::Restore {
             section aria-labelledby="back" {
-                h2 id="back" { "The way back" }
-                p { "What was purged lies in the archive under this pass. To put it back:" }
+                h2 id="back" { "Restore" }
+                p { "The rows this pass purged are in the archive. To restore them:" }
                 (commands(&[format!("sodalake restore {}", pass.id)]))
             }
         }
@@ -37,7 +37,7 @@ fn ended(pass: &PassRecord, zone: Tz) -> Markup {
     html! {
         dl {
             div { dt { "Pass" } dd { code { (pass.id) } } }
-            div { dt { "Began" } dd { (time(pass.started_at, zone)) } }
+            div { dt { "Started" } dd { (time(pass.started_at, zone)) } }
             @match &pass.end {
                 Some(end) => {
                     div { dt { "Ended" } dd { (time(end.at, zone)) ": " (outcome(&end.outcome)) } }
@@ -45,7 +45,7 @@ fn ended(pass: &PassRecord, zone: Tz) -> Markup {
                     div { dt { "Purged" } dd { (number(end.purged)) " rows" } }
                     div { dt { "Catalog" } dd { (several(end.catalog_changes, "entry", "entries")) " changed" } }
                 },
-                None => div { dt { "Ended" } dd { "not yet, or it was cut off" } },
+                None => div { dt { "Ended" } dd { "not yet, or it was interrupted" } },
             }
         }
     }
@@ -55,7 +55,7 @@ fn planned(pass: &PassRecord) -> Markup {
     let found = found(&counts(&pass.summary["found"]));
     html! {
         section aria-labelledby="plan" {
-            h2 id="plan" { "Its plan" }
+            h2 id="plan" { "Plan" }
             @if let Some(cause) = pass.summary["cause"].as_str() { p.cause { (harmless(cause)) "." } }
             dl {
                 @if !found.is_empty() { div { dt { "Found" } dd { (found) } } }
@@ -71,7 +71,7 @@ fn planned(pass: &PassRecord) -> Markup {
 fn journal(pass: &PassRecord, steps: &[JournalStep], zone: Tz) -> Markup {
     html! {
         section aria-labelledby="steps" {
-            h2 id="steps" { "Its steps" }
+            h2 id="steps" { "Steps" }
             div.scroll tabindex="0" { table.rows {
                 thead { tr { th { "Step" } th { "At" } th { "After" } th { "What" } } }
                 tbody { @for step in steps { tr {
@@ -85,7 +85,7 @@ fn journal(pass: &PassRecord, steps: &[JournalStep], zone: Tz) -> Markup {
     }
 }
 
-/// How long after the beginning: `1.9 s`.
+/// Time since the start of the pass: `1.9 s`.
 fn after(pass: &PassRecord, step: &JournalStep) -> String {
     let millis = (step.at - pass.started_at).num_milliseconds().max(0);
     format!(
@@ -95,7 +95,7 @@ fn after(pass: &PassRecord, step: &JournalStep) -> String {
     )
 }
 
-/// What belongs to a step, in a line.
+/// The details of a step, on one line.
 fn detail(detail: &Json) -> String {
     let Some(parts) = detail.as_object() else {
         return String::new();

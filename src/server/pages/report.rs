@@ -1,5 +1,5 @@
-//! `check --report`: one page for a range of days, to mail or to keep. The parts are those of the
-//! status page; it needs nothing beside itself.
+//! `check --report`: one self-contained page for a range of days, to mail or to keep, made of the
+//! parts of the status page.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,15 @@ use crate::ledger::DayRecord;
 use crate::model::{DatasetName, Day};
 use crate::reconcile::{Evidence, State};
 
-/// A day that was looked at, with what speaks for its findings.
+/// A checked day with the evidence for its findings.
 pub struct ReportedDay {
-    /// How it stands.
+    /// Its state.
     pub record: DayRecord,
-    /// What speaks for it.
+    /// Its evidence.
     pub evidence: Option<Evidence>,
 }
 
-/// The page. The days of each dataset ascend; `command` is what made it.
+/// The report page. The days of each dataset must be ascending; `command` is what made the report.
 #[must_use]
 pub fn report(days: &[ReportedDay], command: &str, now: DateTime<Utc>, zone: Tz) -> Markup {
     let tally = tally(days.iter().map(|day| &day.record));
@@ -35,27 +35,27 @@ pub fn report(days: &[ReportedDay], command: &str, now: DateTime<Utc>, zone: Tz)
     let body = html! {
         p.question { "Is the published data right?" }
         (answer(&tally))
-        p.faint { "Looked at " (time(now, zone)) ", as by " code { (harmless(command)) } }
+        p.faint { "Checked " (time(now, zone)) ", same as " code { (harmless(command)) } }
         (calendar::legend(&tally.keys().copied().collect::<Vec<_>>()))
         @for (name, days) in &by_dataset { (dataset(name, days)) }
-        @for day in days.iter().filter(|day| is_told(day)) { (told(day, zone)) }
+        @for day in days.iter().filter(|day| has_section(day)) { (section(day, zone)) }
     };
     alone("Report", &body)
 }
 
-/// Whether the day has a part of its own: all do that are not simply in step.
-fn is_told(day: &ReportedDay) -> bool {
+/// Whether the day gets its own part: every day that is not simply in sync does.
+fn has_section(day: &ReportedDay) -> bool {
     let quiet = matches!(
         state_named(&day.record.state),
-        Some(State::InStep | State::Skipped | State::Unsettled)
+        Some(State::InSync | State::Skipped | State::Unsettled)
     );
     !quiet || !found(&counts(&day.record.counts)).is_empty()
 }
 
 fn dataset(name: &DatasetName, days: &[&ReportedDay]) -> Markup {
     let records: Vec<DayRecord> = days.iter().map(|day| day.record.clone()).collect();
-    let told = days.iter().filter(|day| is_told(day));
-    let told: Vec<Day> = told.map(|day| day.record.day).collect();
+    let listed = days.iter().filter(|day| has_section(day));
+    let listed: Vec<Day> = listed.map(|day| day.record.day).collect();
     let anchor = format!("days-{name}");
     html! {
         article.dataset aria-labelledby=(anchor) {
@@ -64,19 +64,19 @@ fn dataset(name: &DatasetName, days: &[&ReportedDay]) -> Markup {
             @for (year, days) in calendar::years(&records, usize::MAX) {
                 (calendar::year(year, days, Leads::Within))
             }
-            details { summary { "Every day as a table" } (table(&records, &told)) }
+            details { summary { "Every day as a table" } (table(&records, &listed)) }
         }
     }
 }
 
-fn table(records: &[DayRecord], told: &[Day]) -> Markup {
+fn table(records: &[DayRecord], listed: &[Day]) -> Markup {
     let rows = |rows: Option<u64>| rows.map_or_else(|| "?".to_owned(), number);
     html! {
         div.scroll tabindex="0" { table.rows {
             thead { tr { th { "Day" } th { "State" } th { "Expected" } th { "Published" } th { "Found" } } }
             tbody { @for record in records { tr id={ (calendar::anchor(record)) } {
-                td { @if told.contains(&record.day) {
-                    a href={ "#told-" (calendar::anchor(record)) } { (record.day) }
+                td { @if listed.contains(&record.day) {
+                    a href={ "#day-" (calendar::anchor(record)) } { (record.day) }
                 } @else { (record.day) } }
                 td { (state(&record.state)) }
                 td.figure { (rows(record.expected)) }
@@ -87,11 +87,11 @@ fn table(records: &[DayRecord], told: &[Day]) -> Markup {
     }
 }
 
-fn told(day: &ReportedDay, zone: Tz) -> Markup {
+fn section(day: &ReportedDay, zone: Tz) -> Markup {
     let record = &day.record;
     html! {
         article.day {
-            h2 id={ "told-" (calendar::anchor(record)) } { (record.dataset) " " (record.day) }
+            h2 id={ "day-" (calendar::anchor(record)) } { (record.dataset) " " (record.day) }
             (summary(record, zone))
             @if let Some(evidence) = &day.evidence {
                 (evidence::findings(&counts(&record.counts), evidence, zone))

@@ -1,38 +1,41 @@
-//! Gauges that outlive the process: read from the ledger, and so right again after a restart.
-
-use std::collections::BTreeMap;
+//! Gauges that are read from the ledger, so that they are correct after a restart.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::{Metrics, names};
-use crate::ledger::{HeldDays, Ledger, LedgerError, Standing};
+use crate::lease;
+use crate::ledger::{HeldDays, Ledger, LedgerError, Promise, StateTotal};
 use crate::model::DatasetName;
 use crate::plan::Guard;
 use crate::reconcile::State;
 use crate::schedule::Schedule;
 
-/// What the ledger says at one moment.
+/// The contents of the ledger at one moment, for the gauges.
 #[derive(Clone, Debug, Default)]
 pub struct Durable {
-    standing: Vec<Standing>,
+    promises: Vec<Promise>,
+    standing: Vec<StateTotal>,
     held: Vec<HeldDays>,
     restored: Vec<(DatasetName, u64)>,
     leases: Vec<String>,
 }
 
 impl Durable {
-    /// Reads it. `holder` is who holds this program's leases.
+    /// Reads the ledger. `holder` is the name that holds this process's leases; `promises` say how
+    /// recent the last check of each dataset's days must be to count.
     ///
     /// # Errors
     /// If the ledger does not answer.
     pub async fn read(
         ledger: &Ledger,
         holder: &str,
+        promises: Vec<Promise>,
         now: DateTime<Utc>,
     ) -> Result<Self, LedgerError> {
         Ok(Self {
-            standing: ledger.standing().await?,
+            standing: ledger.standing(&promises).await?,
+            promises,
             held: ledger.held().await?,
             restored: ledger.restored().await?,
             leases: ledger.leases_of(holder, now).await?,
@@ -40,16 +43,18 @@ impl Durable {
     }
 }
 
-/// Whether a look came to a judgement that left the day in this state.
+/// Whether a day in this state was judged by its last check.
 fn is_judged(state: State) -> bool {
     match state {
-        State::InStep | State::Differs | State::Held | State::Unconfirmed | State::Repaired => true,
-        State::Unproven | State::Unsettled | State::KnownLost | State::Skipped => false,
+        State::InSync | State::Differs | State::Held | State::Unconfirmed | State::Repaired => true,
+        State::Unproven | State::Unsettled | State::KnownLost | State::Skipped | State::Unknown => {
+            false
+        }
     }
 }
 
-/// Whether what these days wait for is a person's approval, at once or from the hours for repairs
-/// on. An open breaker waits for something else: that the rival is stopped.
+/// Whether these days wait for approval, now or once repair hours start. An open breaker waits for
+/// something else: someone has to stop the rival.
 fn awaits_approval(held: &HeldDays) -> bool {
     let guards = held.guards.iter().map(|name| Guard::named(name));
     let guards: Option<Vec<Guard>> = guards.collect();
@@ -69,7 +74,7 @@ fn seconds(at: Option<DateTime<Utc>>) -> i64 {
 }
 
 impl Metrics {
-    /// Takes over what the ledger says; `None` if it did not answer: its gauges stay as they were.
+    /// Sets the gauges from the ledger. If it did not answer (`None`), the gauges keep their values.
     pub fn refresh(&self, durable: Option<&Durable>, datasets: &[(DatasetName, Tz)]) {
         let _still = self.still.lock();
         let none: [&str; 0] = [];
@@ -81,7 +86,7 @@ impl Metrics {
         for (dataset, zone) in datasets {
             self.refresh_days(dataset, *zone, durable);
             self.refresh_held(dataset, durable);
-            let ours = durable.leases.iter().any(|name| name == dataset.as_str());
+            let ours = durable.leases.contains(&lease::of_dataset(dataset));
             let lease = self.lease_held.with_label_values(&[dataset.as_str()]);
             lease.set(i64::from(ours));
         }
@@ -89,25 +94,33 @@ impl Metrics {
     }
 
     fn refresh_days(&self, dataset: &DatasetName, zone: Tz, durable: &Durable) {
-        let ours = |one: &&Standing| one.dataset == *dataset;
-        let standing: BTreeMap<State, &Standing> = (durable.standing.iter().filter(ours))
+        let ours = |one: &&StateTotal| one.dataset == *dataset;
+        let standing: Vec<(State, &StateTotal)> = (durable.standing.iter().filter(ours))
             .filter_map(|one| Some((state(&one.state)?, one)))
             .collect();
         let name = dataset.as_str();
+        let mut promises = durable.promises.iter();
+        let promise = promises.find(|promise| promise.dataset == *dataset);
+        let by_state = promise.map(|promise| promise.days_by_state(&durable.standing));
         for state in State::ALL {
-            let days = standing.get(&state).map_or(0, |one| one.days);
+            let days = (by_state.as_ref()).and_then(|days| days.get(&state.to_string()));
+            let days = days.copied().unwrap_or(0);
             let gauge = self.days.with_label_values(&[name, &*state.to_string()]);
             gauge.set(i64::try_from(days).unwrap_or(i64::MAX));
         }
-        let judged = standing.iter().filter(|(state, _)| is_judged(**state));
-        let judged = judged.map(|(_, one)| one.looked_at).max();
-        let in_step = standing.get(&State::InStep).map(|one| one.looked_at);
-        let open = standing.values().filter_map(|one| one.open_since).min();
-        let newest = (standing.values()).filter_map(|one| one.newest_published);
+        let checked_at = |of: &dyn Fn(State) -> bool| {
+            let those = standing.iter().filter(|(state, _)| of(*state));
+            those.map(|(_, one)| one.checked_at).max()
+        };
+        let judged = checked_at(&is_judged);
+        let in_sync = checked_at(&|state| state == State::InSync);
+        let all = || standing.iter().map(|(_, one)| one);
+        let open = all().filter_map(|one| one.open_since).min();
+        let newest = all().filter_map(|one| one.newest_published);
         let newest = newest.max().map(|day| day.start(zone));
         for (gauge, at) in [
             (&self.last_check_success_timestamp_seconds, judged),
-            (&self.last_in_step_timestamp_seconds, in_step),
+            (&self.last_in_sync_timestamp_seconds, in_sync),
             (&self.oldest_finding_timestamp_seconds, open),
             (&self.newest_published_day_timestamp_seconds, newest),
         ] {
@@ -133,7 +146,7 @@ impl Metrics {
         pending.set(approvals);
     }
 
-    /// Restores are made by other programs than the daemon: what they put back since it began.
+    /// Counts rows that other processes restored since this one started, since restores are commands.
     fn count_restored(&self, restored: &[(DatasetName, u64)]) {
         let mut before = self.restored_before.lock();
         let first = before.is_none();
@@ -151,27 +164,27 @@ impl Metrics {
         }
     }
 
-    /// Notes the size of all archives.
+    /// Records the size of all archives.
     pub fn archived(&self, bytes: u64) {
         let none: [&str; 0] = [];
         let gauge = self.archive_bytes.with_label_values(&none);
         gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Takes the series away of a dataset that the settings have no more.
+    /// Removes the series of a dataset that is no longer in the settings.
     pub fn forget(&self, dataset: &DatasetName) {
         let _still = self.still.lock();
         let name = dataset.as_str();
         for gauge in [
             &self.last_check_success_timestamp_seconds,
-            &self.last_in_step_timestamp_seconds,
+            &self.last_in_sync_timestamp_seconds,
             &self.oldest_finding_timestamp_seconds,
             &self.newest_published_day_timestamp_seconds,
             &self.breaker_open,
             &self.approvals_pending,
             &self.lease_held,
         ] {
-            let _ = gauge.remove_label_values(&[name]); // fails only where there is none
+            let _ = gauge.remove_label_values(&[name]); // fails only if there is no such series
         }
         for state in names(&State::ALL) {
             let _ = self.days.remove_label_values(&[name, &*state]);
@@ -192,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_waits_for_a_person_by_night_too_and_a_breaker_for_something_else() {
+    fn a_held_plan_awaits_approval_outside_repair_hours_too_but_a_breaker_does_not() {
         for (guards, waits) in [
             (&["purge-rows"][..], true),
             (&["orphan-rows", "recheck", "repair-hours"], true),

@@ -1,16 +1,17 @@
-//! Every metric of the program, in one struct, and the text that Prometheus reads.
+//! Every metric of the program in one struct, and the text format that Prometheus reads.
 //!
-//! A metric's name is its field's with `sodalake_` before it, its help text is the field's
-//! comment. Labels are datasets of the settings and names of our own enums, never a day, a key or
-//! a file, so their number is bounded. Every series exists from the start with 0 ([`Metrics::fill`])
-//! so that a first event is seen as one.
+//! The name of a metric is `sodalake_` and the field's name; its help text is the field's doc
+//! comment. Labels are datasets of the settings and names of our own enums, never days, keys or
+//! files, so their number is bounded. Every series starts at 0 ([`Metrics::fill`]), so that the
+//! first event shows as an increase.
 //!
-//! Counters begin anew with the process. They are fed in two places: [`Metrics::record`] takes the
-//! report of every pass, and the [`Observer`](crate::socrata::Observer) hears of every request to
-//! the portal. Gauges that outlive the process are read from the ledger ([`Metrics::refresh`]).
+//! Counters start again with the process. They have two sources: [`Metrics::record`] takes the
+//! report of every pass, and the [`Observer`](crate::socrata::Observer) sees every request to the
+//! portal. Gauges that must survive a restart are read from the ledger ([`Metrics::refresh`]).
 
 mod gauges;
 mod portal;
+mod process;
 mod record;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use self::process::Process;
 use crate::compare::{Depth, Finding};
 use crate::model::DatasetName;
 use crate::plan::{Guard, WhyPurge};
@@ -32,19 +34,19 @@ use crate::telemetry::Snapshot;
 
 pub use gauges::Durable;
 
-/// What every metric's name begins with.
+/// The prefix of every metric's name.
 const PREFIX: &str = "sodalake_";
 
-/// Upper bounds of a look's or a repair's duration, in seconds: a small day takes one, a day of
-/// 300,000 rows some minutes, and a write may take hours to be seen.
+/// Upper bounds for the duration of checks and repairs, in seconds: a small day takes a second, a
+/// day of 300,000 rows some minutes, and a write may take hours to become visible.
 const PASS_SECONDS: [f64; 12] = [
     0.1, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0, 7_200.0,
 ];
 
-/// Upper bounds of a request's duration, in seconds.
+/// Upper bounds for the duration of requests, in seconds.
 const REQUEST_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0];
 
-/// How a metric of each kind is made and registered.
+/// How to create and register a metric of each kind.
 trait Register: Sized {
     fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Self;
 }
@@ -55,7 +57,7 @@ macro_rules! registers {
             fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Self {
                 let options: fn(&str, &str) -> _ = $opts;
                 let made = <$kind>::new(options(name, help), labels);
-                let made = made.expect("names and labels are constants, and right");
+                let made = made.expect("names and labels are valid constants");
                 let known = registry.register(Box::new(made.clone()));
                 known.expect("every name is registered once");
                 made
@@ -83,9 +85,9 @@ macro_rules! metrics {
         /// Every metric of the program.
         pub struct Metrics {
             registry: Registry,
-            /// Held while gauges change together, and while they are read out.
+            /// Locked while gauges change together, and while they are read.
             still: Mutex<()>,
-            /// Rows restored by whatever program, as they were counted already.
+            /// Rows restored by any process, as far as they were already counted.
             restored_before: Mutex<Option<BTreeMap<DatasetName, u64>>>,
             $($(#[doc = $help])+ $name: $kind,)+
         }
@@ -112,73 +114,74 @@ macro_rules! metrics {
 metrics! {
     /// Version and source revision of the running program; always 1.
     build_info: IntGaugeVec ["version", "revision"],
-    /// Dataset-days by the state their last look left them in.
+    /// Dataset-days by the state after their last check; "unknown": never checked, or not for longer
+    /// than the schedules promise.
     days: IntGaugeVec ["dataset", "state"],
-    /// Rows (or catalog entries) found wrong, counted again by every look that finds them.
+    /// Rows (or catalog entries) with a finding, counted again by every check that finds them.
     rows_found_total: IntCounterVec ["dataset", "finding"],
     /// Rows published by repairs.
     rows_published_total: IntCounterVec ["dataset"],
-    /// Rows purged by repairs, by what was found wrong with them.
+    /// Rows purged by repairs, by finding.
     rows_purged_total: IntCounterVec ["dataset", "finding"],
-    /// Archived rows put back on the portal.
+    /// Rows restored to the portal from the archive.
     rows_restored_total: IntCounterVec ["dataset"],
-    /// Rows archived before they were purged or written over.
+    /// Rows archived before they were purged or overwritten.
     rows_archived_total: IntCounterVec ["dataset"],
     /// Catalog entries changed by repairs.
     catalog_changes_total: IntCounterVec ["dataset", "change"],
-    /// Looks that came to a judgement.
+    /// Checks that succeeded.
     checks_total: IntCounterVec ["dataset", "depth"],
-    /// Looks that came to none.
+    /// Checks that failed or were inconclusive.
     check_failures_total: IntCounterVec ["dataset", "reason"],
-    /// Dataset-days passed over, unchanged since they were found in step.
+    /// Dataset-days skipped because they have not changed since they were found in sync.
     days_skipped_total: IntCounterVec ["dataset"],
-    /// Repairs begun.
+    /// Repairs started.
     repairs_total: IntCounterVec ["dataset"],
-    /// Repairs that did not come to their end, or left something to mend.
+    /// Repairs that failed or left findings.
     repair_failures_total: IntCounterVec ["dataset", "reason"],
-    /// Plans held, by the guard that held them.
+    /// Plans held, by guard.
     held_total: IntCounterVec ["dataset", "guard"],
     /// Duration of passes that changed nothing.
     check_duration_seconds: HistogramVec ["dataset", "depth"],
-    /// Duration of passes that carried a plan out, both looks included.
+    /// Duration of passes that carried out a plan, including both checks.
     repair_duration_seconds: HistogramVec ["dataset"],
-    /// When a look last came to a judgement; 0: never.
+    /// Time of the last successful check; 0 if there was none.
     last_check_success_timestamp_seconds: IntGaugeVec ["dataset"],
-    /// When a look last found a day in step; 0: never.
-    last_in_step_timestamp_seconds: IntGaugeVec ["dataset"],
-    /// Since when the day that has differed longest does so; 0: no day differs.
+    /// Time when a check last found a day in sync; 0 if there was none.
+    last_in_sync_timestamp_seconds: IntGaugeVec ["dataset"],
+    /// Since when the day with the oldest findings has differed; 0 if no day differs.
     oldest_finding_timestamp_seconds: IntGaugeVec ["dataset"],
-    /// Start of the newest day that was seen with published rows; 0: none was.
+    /// Start of the newest day seen with published rows; 0 if there is none.
     newest_published_day_timestamp_seconds: IntGaugeVec ["dataset"],
-    /// Whether a run that was due has not succeeded yet.
+    /// Whether a due run has not succeeded yet.
     schedule_unfulfilled: IntGaugeVec ["dataset", "schedule"],
-    /// Days held because they were repaired too often.
+    /// Days whose repairs are stopped because they were repaired too often.
     breaker_open: IntGaugeVec ["dataset"],
-    /// Days held until a person approves their plan.
+    /// Days held until an operator approves their plan.
     approvals_pending: IntGaugeVec ["dataset"],
-    /// Whether this program holds the dataset's lease.
+    /// Whether this process holds the dataset's lease.
     lease_held: IntGaugeVec ["dataset"],
-    /// Whether nothing new is begun because this service does not answer.
+    /// Whether no new work is started because this service does not answer.
     paused: IntGaugeVec ["reason"],
-    /// Requests to the portal by HTTP status; code "none": no answer came.
+    /// Requests to the portal by HTTP status; "none" if there was no response.
     portal_requests_total: IntCounterVec ["operation", "code"],
-    /// Duration of requests to the portal, the wait for the throttle left out.
+    /// Duration of requests to the portal, without the time spent waiting for the throttle.
     portal_request_duration_seconds: HistogramVec ["operation"],
-    /// Requests to the portal sent again.
+    /// Retried requests to the portal.
     portal_retries_total: IntCounterVec ["reason"],
-    /// Time that requests waited for the throttle.
+    /// Time that requests spent waiting for the throttle.
     portal_throttled_seconds_total: CounterVec [],
-    /// Bytes of request bodies sent, and of answers received and decompressed.
+    /// Bytes of request bodies sent, and of responses received, after decompression.
     portal_bytes_total: IntCounterVec ["direction"],
     /// Bytes of lake files read.
     lake_bytes_total: IntCounterVec ["dataset"],
-    /// Lake files by what came of reading them; one is read once for each recipe that is tried.
+    /// Lake files by the outcome of reading them; a file is read once for each recipe that is tried.
     lake_files_total: IntCounterVec ["dataset", "outcome"],
-    /// Size of all archives.
+    /// Total size of the archives.
     archive_bytes: IntGaugeVec [],
-    /// Whether the ledger answered when gauges were last read from it.
+    /// Whether the ledger answered when the gauges were last read from it.
     ledger_up: IntGaugeVec [],
-    /// Messages by what came of sending them to the webhook.
+    /// Notifications by the outcome of sending them to the webhook.
     notifications_total: IntCounterVec ["outcome"],
 }
 
@@ -193,9 +196,8 @@ impl Metrics {
     #[must_use]
     pub fn new<'a>(datasets: impl IntoIterator<Item = &'a DatasetName>) -> Arc<Self> {
         let registry = Registry::new();
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        let known = registry.register(Box::new(process));
-        known.expect("every name is registered once");
+        let process = Process::new().and_then(|process| registry.register(Box::new(process)));
+        process.expect("every name is valid and registered once");
         let metrics = Self::register(registry);
         let revision = option_env!("SODALAKE_REVISION").unwrap_or("unknown");
         let build = [env!("CARGO_PKG_VERSION"), revision];
@@ -204,8 +206,8 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// Makes every series of `datasets` exist, at 0 where it is new: at the start, and when new
-    /// settings bring new datasets.
+    /// Creates every series of `datasets` that does not exist yet, at 0: at the start, and when
+    /// reloaded settings add datasets.
     pub fn fill<'a>(&self, datasets: impl IntoIterator<Item = &'a DatasetName>) {
         self.fill_portal();
         for service in Service::ALL {
@@ -237,7 +239,7 @@ impl Metrics {
         }
         for gauge in [
             &self.last_check_success_timestamp_seconds,
-            &self.last_in_step_timestamp_seconds,
+            &self.last_in_sync_timestamp_seconds,
             &self.oldest_finding_timestamp_seconds,
             &self.newest_published_day_timestamp_seconds,
             &self.breaker_open,
@@ -273,7 +275,7 @@ impl Metrics {
         }
     }
 
-    /// Takes over why the daemon waits, and which runs are overdue.
+    /// Sets the gauges that show why the daemon waits and which runs are overdue.
     pub fn show(&self, picture: &Snapshot) {
         let _still = self.still.lock();
         let paused = picture.paused.as_ref().map(|pause| pause.reason);
@@ -289,9 +291,9 @@ impl Metrics {
         }
     }
 
-    /// Counts a message by what came of sending it.
-    pub fn sent(&self, outcome: Sent) {
-        self.sent_counter(outcome).inc();
+    /// Counts notifications by outcome.
+    pub fn sent(&self, outcome: Sent, messages: u64) {
+        self.sent_counter(outcome).inc_by(messages);
     }
 
     fn sent_counter(&self, outcome: Sent) -> IntCounter {
@@ -299,10 +301,10 @@ impl Metrics {
         self.notifications_total.with_label_values(&[&*outcome])
     }
 
-    /// Everything as Prometheus reads it, in the text format 0.0.4.
+    /// All metrics in the Prometheus text format 0.0.4.
     ///
     /// # Errors
-    /// If a metric cannot be written as text, which is a fault of the program.
+    /// If a metric cannot be encoded, which would be a bug.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let _still = self.still.lock();
         let mut text = Vec::new();
@@ -311,19 +313,21 @@ impl Metrics {
     }
 }
 
-/// What came of sending a message to the webhook.
+/// The outcome of sending a message to the webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It was taken.
+    /// Accepted by the webhook.
     Taken,
-    /// It was not, and will be sent again.
+    /// Not accepted; it will be sent again.
     Failed,
-    /// It was never taken, and is not sent again.
+    /// Never accepted, and no longer retried.
     GivenUp,
+    /// Not sent: the state of the day has changed since, or was already reported.
+    Outdated,
 }
 
 impl Sent {
-    const ALL: [Self; 3] = [Self::Taken, Self::Failed, Self::GivenUp];
+    const ALL: [Self; 4] = [Self::Taken, Self::Failed, Self::GivenUp, Self::Outdated];
 }
 
 impl std::fmt::Display for Sent {
@@ -332,6 +336,7 @@ impl std::fmt::Display for Sent {
             Self::Taken => "taken",
             Self::Failed => "failed",
             Self::GivenUp => "given-up",
+            Self::Outdated => "outdated",
         })
     }
 }

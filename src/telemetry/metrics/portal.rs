@@ -1,9 +1,9 @@
-//! What the portal's client tells of its traffic.
+//! Counts the traffic that the portal's client reports.
 
 use super::Metrics;
 use crate::socrata::{Exchange, OPERATIONS, Observer, RETRY_REASONS};
 
-/// The statuses whose series exist from the start: those a portal is known to answer with.
+/// The statuses whose series exist from the start: those that portals are known to return.
 const CODES: [&str; 13] = [
     NO_ANSWER, "200", "202", "400", "403", "404", "413", "429", "500", "502", "503", "504", "401",
 ];

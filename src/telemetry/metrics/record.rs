@@ -1,4 +1,4 @@
-//! The one place where the outcome of a pass is counted.
+//! The only place where the outcomes of passes are counted.
 
 use super::Metrics;
 use crate::compare::Finding;
@@ -8,17 +8,17 @@ use crate::repair::Effects;
 
 const ENTERED: &str = "entered";
 const WITHDRAWN: &str = "withdrawn";
-/// What may happen to a catalog entry.
+/// Changes of a catalog entry.
 pub(super) const CHANGES: [&str; 2] = [ENTERED, WITHDRAWN];
 
 const READ: &str = "read";
 const UNPARSED: &str = "unparsed";
 const UNREAD: &str = "unread";
-/// What may come of reading a lake file.
+/// Outcomes of reading a lake file.
 pub(super) const FILE_OUTCOMES: [&str; 3] = [READ, UNPARSED, UNREAD];
 
 impl Metrics {
-    /// Counts what a pass found, did and took. Every pass is recorded once, by whoever ran it.
+    /// Counts the findings, effects and duration of a pass. Call it once per pass.
     pub fn record(&self, report: &Report) {
         let Report {
             target,
@@ -42,17 +42,19 @@ impl Metrics {
             leased_away,
             service_failed: _,
             failed: _,
+            outage: _,
             interrupted,
             again_at: _,
             findings: _,
-            fingerprint: _,
+            outside: _,
+            altered: _,
         } = report;
         let name = &target.dataset.name;
         let dataset = name.as_str();
         match state {
             State::Skipped => return self.days_skipped_total.with_label_values(&[dataset]).inc(),
-            State::Unsettled | State::KnownLost => return,
-            State::InStep
+            State::Unsettled | State::KnownLost | State::Unknown => return,
+            State::InSync
             | State::Differs
             | State::Repaired
             | State::Held
@@ -60,7 +62,7 @@ impl Metrics {
             | State::Unconfirmed => {}
         }
         if (*leased_away || *interrupted) && effects.is_none() {
-            return; // nothing was looked at
+            return; // nothing was checked
         }
         let depth = depth.to_string();
         match check_failure {
@@ -76,7 +78,13 @@ impl Metrics {
         for finding in Finding::ALL {
             let labels = [dataset, &*finding.to_string()];
             let counter = self.rows_found_total.with_label_values(&labels);
-            counter.inc_by(counts.of(finding));
+            // An earlier check found and counted them.
+            let counted_before = finding == Finding::Altered && report.carries_altered();
+            counter.inc_by(if counted_before {
+                0
+            } else {
+                counts.of(finding)
+            });
         }
         for breach in refusal.iter().flat_map(|refusal| &refusal.breaches) {
             let labels = [dataset, &*breach.guard.to_string()];

@@ -1,4 +1,4 @@
-//! What is sent: JSON with a `text` for chat rooms, and the same in fields for programs.
+//! The messages: JSON with a `text` for chat rooms, and the same information in fields.
 
 use std::collections::BTreeMap;
 
@@ -11,84 +11,69 @@ use crate::compare::cause::grouped;
 use crate::ledger::{Change, LedgerError};
 use crate::model::{DatasetName, Day};
 use crate::plan::Guard;
-use crate::reconcile::{State, World};
+use crate::reconcile::{State, World, promises};
 
-/// Most corrections that a digest sums up.
-const CORRECTIONS: u32 = 10_000;
-/// Longest text, in characters.
-const LETTERS: usize = 1_500;
-
-/// What to type to approve the plan with this digest.
-#[must_use]
-pub fn approval_commands(dataset: &DatasetName, day: Day, digest: &str) -> Vec<String> {
-    vec![
-        format!("sodalake plan {dataset} --day {day} --out held.plan"),
-        format!("sodalake apply held.plan --approve {digest}"),
-    ]
-}
+/// Maximum corrections that a digest sums up.
+const MAX_CORRECTIONS: u32 = 10_000;
+/// Maximum length of the text, in characters.
+const MAX_CHARS: usize = 1_500;
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A day came to a state that somebody should know of.
+    /// A day changed to a state that operators should know about.
     Changed,
-    /// A day is in step again, and nothing of ours made it so.
+    /// A day is in sync again, without a pass of ours.
     Recovered,
-    /// A day is in step, and a pass of ours made it so.
+    /// A day is in sync again because of a pass of ours.
     Repaired,
-    /// How everything stands.
+    /// The daily summary of all datasets.
     Digest,
 }
 
-/// One change of a day's state.
+/// A change of a day's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// The same however often the message is sent.
+    /// The same every time the message is sent.
     pub id: String,
     /// What it is about.
     pub kind: Kind,
-    /// All of it in words, harmless to chat rooms.
+    /// The whole message in words, safe for chat rooms.
     pub text: String,
     /// The dataset.
     pub dataset: DatasetName,
     /// The local day.
     pub day: Day,
-    /// When (UTC).
+    /// Time of the change (UTC).
     pub at: DateTime<Utc>,
-    /// The state people were told of before.
+    /// The last state that was reported or, if that equals `state`, the state in between.
     pub was: String,
     /// The state now.
     pub state: String,
-    /// Why it is so.
+    /// The reason for the state.
     pub why: Option<String>,
-    /// The likely cause of what was found.
+    /// The likely cause of the findings.
     pub cause: Option<String>,
     /// The guards that hold it.
     pub guards: Vec<String>,
-    /// Digest of the plan that is held.
+    /// Digest of the held plan.
     pub digest: Option<String>,
-    /// What to type to approve the plan, where that would let it pass.
+    /// The commands that approve the plan, if approval would let it pass.
     pub approve: Vec<String>,
-    /// The pass that made the change, if one of ours did.
+    /// The pass that made the change, if it was one of ours.
     pub pass: Option<Uuid>,
 }
 
-fn is_quiet(state: &str) -> bool {
-    let quiet = [State::InStep, State::Unsettled, State::KnownLost];
+/// Whether a state is not worth a message.
+pub(super) fn is_quiet(state: &str) -> bool {
+    let quiet = [State::InSync, State::Unsettled, State::KnownLost];
     quiet.iter().any(|one| one.to_string() == state)
 }
 
-/// Whether a person's approval would let a plan pass that these guards hold.
-fn is_approvable(guards: &[String]) -> bool {
-    let guards = guards.iter().map(|name| Guard::named(name));
-    let guards: Option<Vec<Guard>> = guards.collect();
-    guards.is_some_and(|guards| Guard::are_approvable(&guards))
-}
-
-/// Text that pings nobody and makes no links or markup of what came from lake or portal.
+/// Text from lake or portal without mentions, links or markup.
 fn harmless(text: &str) -> String {
-    let letters = text.chars().take(LETTERS);
+    let letters = text.chars().take(MAX_CHARS);
     letters
         .map(|letter| match letter {
             '<' => '‹',
@@ -102,7 +87,7 @@ fn harmless(text: &str) -> String {
 }
 
 impl Message {
-    /// Of a change, with times in `zone`.
+    /// The message for a change, with times in `zone`.
     #[must_use]
     pub fn of(change: &Change, zone: Tz) -> Self {
         let Change {
@@ -115,6 +100,7 @@ impl Message {
             why,
             cause,
             digest,
+            drafted,
             guards,
             pass,
             tries: _,
@@ -126,14 +112,16 @@ impl Message {
             (false, _) => Kind::Changed,
         };
         let held = *state == State::Held.to_string();
-        let approvable = held && is_approvable(guards);
-        let approve = match digest {
-            Some(digest) if approvable => approval_commands(dataset, *day, digest),
-            Some(_) | None => Vec::new(),
+        let approvable = held && Guard::names_are_approvable(guards);
+        let approve = match (digest, drafted) {
+            (Some(digest), Some(drafted)) if approvable => {
+                drafted.approval_commands(dataset, *day, digest).into()
+            }
+            _ => Vec::new(),
         };
         let when = at.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z");
         let mut text = match kind {
-            Kind::Repaired => format!("{dataset} {day} was mended at {when}: in step."),
+            Kind::Repaired => format!("{dataset} {day} was repaired at {when}: in sync."),
             Kind::Recovered => {
                 format!("{dataset} {day} is {state} again since {when} (was {was}).")
             }
@@ -167,47 +155,48 @@ impl Message {
     }
 }
 
-/// How everything stands, once a day.
+/// The daily summary of all datasets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Digest {
-    /// The same however often the digest is sent.
+    /// The same every time the digest is sent.
     pub id: String,
     /// Always [`Kind::Digest`].
     pub kind: Kind,
-    /// All of it in words.
+    /// The whole digest in words.
     pub text: String,
     /// The local day of the digest.
     pub date: Day,
     /// When it was made (UTC).
     pub at: DateTime<Utc>,
-    /// Days of each dataset by state.
+    /// Number of days by dataset and state.
     pub days: BTreeMap<DatasetName, BTreeMap<String, u64>>,
-    /// Days held until a person approves their plan.
+    /// Days held until an operator approves their plan.
     pub approvals_pending: u64,
-    /// Passes that changed published rows within 24 hours.
+    /// Passes that changed published rows in the last 24 hours.
     pub corrections: u64,
-    /// Rows they purged.
+    /// Rows purged by them.
     pub purged: u64,
-    /// Rows they published.
+    /// Rows published by them.
     pub published: u64,
 }
 
 impl Digest {
-    /// Reads how everything stands.
+    /// Reads the current state of everything from the ledger.
     ///
     /// # Errors
     /// If the ledger does not answer.
     pub async fn read(world: &World, date: Day, now: DateTime<Utc>) -> Result<Self, LedgerError> {
         let ledger = &world.ledger;
-        let mut days: BTreeMap<DatasetName, BTreeMap<String, u64>> = BTreeMap::new();
-        for one in ledger.standing().await? {
-            let states = days.entry(one.dataset).or_default();
-            states.insert(one.state, one.days);
-        }
+        let promises = promises(&world.settings, now);
+        let standing = ledger.standing(&promises).await?;
+        let days = (promises.into_iter())
+            .map(|promise| (promise.dataset.clone(), promise.days_by_state(&standing)))
+            .collect();
         let held = ledger.held().await?.into_iter();
-        let pending = held.filter(|held| !held.approved && is_approvable(&held.guards));
+        let pending =
+            held.filter(|held| !held.approved && Guard::names_are_approvable(&held.guards));
         let since = now - TimeDelta::hours(24);
-        let corrections = ledger.corrections(None, None, CORRECTIONS).await?;
+        let corrections = ledger.corrections(None, None, MAX_CORRECTIONS).await?;
         let recent: Vec<_> = (corrections.iter())
             .filter(|correction| correction.date >= since)
             .collect();
@@ -236,12 +225,22 @@ impl Digest {
                 .collect();
             lines.push(format!("{dataset}: {}", states.join(", ")));
         }
+        let unknown = State::Unknown.to_string();
+        let unknown: u64 = (self.days.values())
+            .filter_map(|states| states.get(&unknown))
+            .sum();
+        if unknown > 0 {
+            lines.push(format!(
+                "Unknown: {} days were never checked, or not recently.",
+                grouped(unknown)
+            ));
+        }
         lines.push(format!(
-            "In 24 hours {} rows were purged and {} published, by {} passes; {} plans wait for a \
-             person.",
+            "In the last 24 hours, {} passes purged {} rows and published {}; {} plans wait for \
+             approval.",
+            grouped(self.corrections),
             grouped(self.purged),
             grouped(self.published),
-            grouped(self.corrections),
             grouped(self.approvals_pending)
         ));
         lines.join("\n")

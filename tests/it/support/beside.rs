@@ -1,11 +1,12 @@
-//! The real program with the settings file of a folder, run beside whatever the test serves there.
+//! Runs the real program with the settings file of a folder while the test serves the services it
+//! needs.
 
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value as Json;
 
-/// How a run of the program ended.
+/// The result of a run of the program.
 pub struct Ran {
     pub code: i32,
     pub out: String,
@@ -13,14 +14,14 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Each line of stdout, as JSON.
+    /// Each line of stdout, parsed as JSON.
     pub fn json(&self) -> Vec<Json> {
         let read = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
         self.out.lines().map(read).collect()
     }
 }
 
-/// Runs the program with the settings file in `dir`, while this process goes on serving.
+/// Runs the program with the settings file in `dir` while this process continues to serve.
 pub async fn run(dir: &Path, args: &[&str]) -> Ran {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_sodalake"))
         .args(args)

@@ -1,4 +1,4 @@
-//! A made-up city with a world that looks at it and writers that mend it.
+//! A fictional city, with a world that checks it and writers that repair it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use sodalake::sandbox::portal::PortalOptions;
 use sodalake::sandbox::stage::Stage;
 use sodalake::settings::Settings;
 
-/// A city whose days stand published, and everything to look at it and mend it.
+/// A city whose days are published, and everything needed to check and repair it.
 pub struct TestCity {
     pub stage: Stage,
     pub world: World,
@@ -23,12 +23,12 @@ pub struct TestCity {
     pub _dir: tempfile::TempDir,
 }
 
-/// The day that most tests are about: an ordinary Wednesday.
+/// The day that most tests use: an ordinary Wednesday.
 pub fn wednesday() -> Day {
     "2020-10-14".parse().unwrap()
 }
 
-/// When a rival wrote wrong rows.
+/// When wrong rows were written.
 pub fn written_at() -> DateTime<Utc> {
     "2020-10-16T13:31:00Z".parse().unwrap()
 }
@@ -36,7 +36,8 @@ pub fn written_at() -> DateTime<Utc> {
 /// Rows by key.
 pub type Rows = BTreeMap<String, Map<String, Json>>;
 
-/// A day whose Bluetooth addresses were numbered by a publisher that caught up.
+/// A day on which Bluetooth addresses were numbered by a publisher that was catching up on older
+/// days.
 pub fn caught_up_day() -> Day {
     use sodalake::expected::Counter;
     let city = City::new(7, Scale::demo());
@@ -44,11 +45,11 @@ pub fn caught_up_day() -> Day {
     (0..200)
         .map(|days| first.plus(days))
         .find(|day| city.counter(*day) == Counter::Separate)
-        .expect("one day in eight is of that kind")
+        .expect("about one day in eight is of that kind")
 }
 
-/// What differs between two states of a table, for a failed test to say: keys only in the first,
-/// only in the second, and in both with other values.
+/// The difference between two states of a table, for failure messages: the number of keys only in
+/// the first, only in the second, and in both with different values.
 pub fn difference(left: &Rows, right: &Rows) -> (usize, usize, usize) {
     let only = |a: &Rows, b: &Rows| a.keys().filter(|key| !b.contains_key(*key)).count();
     let other = |(key, row): &(&String, &Map<String, Json>)| {
@@ -67,7 +68,7 @@ impl TestCity {
         Self::with(day, more, PortalOptions::default(), &[]).await
     }
 
-    /// The same with a portal of one's own options, and settings from the environment.
+    /// The same, with portal options and settings from the environment.
     pub async fn with(
         day: Day,
         more: &str,
@@ -118,7 +119,7 @@ impl TestCity {
         DatasetDay { dataset, day }
     }
 
-    /// A look that touches nothing.
+    /// A check, which changes nothing.
     pub async fn check(&self, table: Table, day: Day, depth: Depth) -> Report {
         reconcile::check(&self.world, &self.target(table, day), depth).await
     }
@@ -133,7 +134,7 @@ impl TestCity {
         reconcile::repair(&self.world, &self.writers, &target, depth, &asked).await
     }
 
-    /// A whole pass, asked for in a way of one's own.
+    /// A whole pass with the given options.
     pub async fn ask(&self, table: Table, day: Day, depth: Depth, asked: &Asked) -> Report {
         let target = self.target(table, day);
         reconcile::repair(&self.world, &self.writers, &target, depth, asked).await
@@ -150,7 +151,7 @@ impl TestCity {
         .collect()
     }
 
-    /// Which files the catalog calls published, and as what.
+    /// The files that have a published entry in the catalog, with the entry's pointer.
     pub fn published_entries(&self) -> BTreeMap<EntryKey, String> {
         let all: Vec<Entry> = self.stage.catalog.entries().unwrap();
         all.into_iter()
@@ -168,7 +169,7 @@ impl TestCity {
             .collect()
     }
 
-    /// Breaks the first file that can break so; `None` if no file of the table can.
+    /// Breaks the first file that can break this way; `None` if no file of the table can.
     pub fn try_damage(&self, breakage: Breakage, table: Table, day: Day) -> Option<Vec<Injected>> {
         self.bases(table, day).into_iter().find_map(|base| {
             let place = Place { table, day, base };
@@ -181,7 +182,7 @@ impl TestCity {
         self.damage_at(breakage, table, day, base, written_at())
     }
 
-    /// The same, with what it writes written at this time.
+    /// The same, with rows written at the given time.
     pub fn damage_at(
         &self,
         breakage: Breakage,

@@ -1,4 +1,4 @@
-//! The catalog as production has it: a table of the lake's own in PostgreSQL.
+//! The catalog as in production: a PostgreSQL table owned by the lake.
 
 use sodalake::model::Entry;
 use tokio_postgres::Client;
@@ -6,7 +6,7 @@ use url::Url;
 
 use super::city::TestCity;
 
-/// As the lake's documents have it.
+/// The schema from the lake's documentation.
 const TABLE: &str = "create schema api;
     create table api.data_lake_catalog (
       id serial, repository text, data_source text, id_base text, id_ext text, pointer text,
@@ -15,7 +15,7 @@ const TABLE: &str = "create schema api;
       primary key (collection_date, repository, data_source, id_base, id_ext));
     create index on api.data_lake_catalog (collection_date)";
 
-/// Settings that have the program use these two databases.
+/// Settings that make the program use these two databases.
 pub fn databases(catalog: &Url, ledger: &Url) -> Vec<(&'static str, String)> {
     vec![
         ("SODALAKE__CATALOG__URL", catalog.to_string()),
@@ -24,13 +24,13 @@ pub fn databases(catalog: &Url, ledger: &Url) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Makes the table and fills it with the city's entries.
+/// Creates the table and fills it with the city's entries.
 pub async fn move_catalog(city: &TestCity, client: &Client) {
     client.batch_execute(TABLE).await.unwrap();
     fill(client, &city.stage.catalog.entries().unwrap()).await;
 }
 
-/// Enters the entries.
+/// Inserts the entries.
 pub async fn fill(client: &Client, entries: &[Entry]) {
     let sql = "insert into api.data_lake_catalog (repository, data_source, id_base, id_ext,
          pointer, collection_date, collection_end, processing_date)

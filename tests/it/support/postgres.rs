@@ -1,7 +1,8 @@
 //! PostgreSQL for tests: one server per run, one database per test.
 //!
-//! `tests/run` starts the server and names it in `SODALAKE_TEST_POSTGRES`. Without that, each test
-//! process starts one of its own by `tests/postgres`, which ends with the process however it ends.
+//! `tests/run` starts the server and passes its address in `SODALAKE_TEST_POSTGRES`. Without it,
+//! each test process starts its own server with `tests/postgres`, which ends with the process, even
+//! if that is killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -17,14 +18,14 @@ pub struct Server {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    /// Superuser's address of its database `postgres`.
+    /// Address of the database `postgres`, for the superuser.
     pub url: Url,
-    /// Certificate that it shows, good for `localhost` only.
+    /// The server's certificate, valid only for `localhost`.
     pub certificate: PathBuf,
 }
 
 impl Server {
-    /// Starts a server of the test's own.
+    /// Starts a server for one test.
     pub fn start() -> Self {
         let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres"))
             .stdin(Stdio::piped())
@@ -52,7 +53,7 @@ impl Server {
     }
 
     fn order(&mut self, order: &str, answer: &str) {
-        let mut orders = self.orders.as_ref().expect("orders end with the server");
+        let mut orders = self.orders.as_ref().expect("the server is running");
         writeln!(orders, "{order}").expect("tests/postgres listens");
         let mut line = String::new();
         self.answers
@@ -61,12 +62,12 @@ impl Server {
         assert_eq!(line.trim(), answer);
     }
 
-    /// Stops it at once, connections and all.
+    /// Stops it immediately, and closes all connections.
     pub fn stop(&mut self) {
         self.order("stop", "stopped");
     }
 
-    /// Starts it again, at the same address.
+    /// Starts it again at the same address.
     pub fn start_again(&mut self) {
         self.order("start", "started");
     }
@@ -79,7 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// Address of the server that the tests share.
+/// Address of the server shared by all tests.
 fn shared() -> Url {
     static OWN: OnceLock<Server> = OnceLock::new();
     match std::env::var("SODALAKE_TEST_POSTGRES") {

@@ -1,4 +1,4 @@
-//! The real binary, run against a made-up city. Whatever it prints is searched for passwords.
+//! Runs the real binary on a fictional city, and searches all of its output for passwords.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use super::city::TestCity;
 
 const PASSWORDS: [&str; 2] = ["writer-password", "reader-password"];
 
-/// What came of a run.
+/// The result of a run.
 pub struct Ran {
     pub code: i32,
     pub out: String,
@@ -19,7 +19,7 @@ pub struct Ran {
 
 impl Ran {
     #[track_caller]
-    /// Asserts its exit code, and that it says why.
+    /// Asserts the exit code, and that the output contains `why`.
     pub fn ends(self, code: i32, why: &str) -> Self {
         let Self { code: c, out, err } = &self;
         assert_eq!(*c, code, "\n--- stdout\n{out}\n--- stderr\n{err}");

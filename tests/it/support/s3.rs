@@ -1,11 +1,12 @@
-//! An S3 server for tests: one `moto_server` per test process, a bucket per test.
+//! An S3 server for tests: one `moto_server` per test process, and one bucket per test.
 //!
-//! The server is a child that dies with this process, started by the first test that asks.
-//! `MOTO_SERVER` may name its program. It takes any credentials.
+//! The server is a child process that ends with this process. The first test that needs it starts
+//! it. `MOTO_SERVER` may name its program. It accepts any credentials.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, mpsc};
 use std::thread;
@@ -16,23 +17,23 @@ use sodalake::bucket::Environment;
 use url::Url;
 use uuid::Uuid;
 
-/// Importing its Python takes a second on an idle machine.
+/// Starting its Python takes a second on an idle machine.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
 static MOTO: LazyLock<SocketAddr> = LazyLock::new(start);
 
-/// A bucket of its own on the test process's server.
+/// A new bucket on the server of the test process.
 pub struct S3Bucket {
     /// `s3://name`.
     pub url: Url,
-    /// The server.
+    /// Address of the server.
     pub endpoint: Url,
-    /// Credentials, as environment variables have them.
+    /// Credentials, as environment variables.
     pub environment: Environment,
 }
 
 impl S3Bucket {
-    /// Makes a bucket, and the server before the first one.
+    /// Creates a bucket. The first call starts the server.
     pub async fn create() -> Self {
         let address = tokio::task::spawn_blocking(|| *MOTO).await.unwrap();
         let bucket = Self::at(address, &format!("b-{}", Uuid::now_v7()));
@@ -41,7 +42,7 @@ impl S3Bucket {
         bucket
     }
 
-    /// A bucket of this name on another server. Nothing is made.
+    /// A bucket of this name on another server. Creates nothing.
     pub fn at(server: SocketAddr, name: &str) -> Self {
         let text = |text: &str| text.to_string();
         Self {
@@ -55,17 +56,17 @@ impl S3Bucket {
         }
     }
 
-    /// A request for an object, or the bucket if the key is empty, as any user's: the server looks
-    /// at the form of a signature only.
+    /// A request for an object, or for the bucket if the key is empty. The server checks only the
+    /// form of the signature.
     pub fn request(&self, method: Method, key: &str) -> RequestBuilder {
         let scope = "Credential=test/20200101/us-east-1/s3/aws4_request";
         let signed = format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=none");
-        let request = reqwest::Client::new().request(method, self.address(key));
+        let request = crate::support::http::client().request(method, self.address(key));
         request.header("authorization", signed)
     }
 
-    /// The web address of an object: every byte of its key but `/` is percent-encoded here, so
-    /// that nothing depends on how the program under test does it.
+    /// The URL of an object. All bytes of its key except `/` and alphanumerics are percent-encoded
+    /// here, so that tests do not depend on how the program encodes them.
     fn address(&self, key: &str) -> String {
         let name = self.url.host_str().unwrap();
         let encode = |byte: u8| match byte {
@@ -78,17 +79,36 @@ impl S3Bucket {
     }
 }
 
+/// Moves the files of a lake's folder into a bucket.
+pub async fn move_lake(lake: &Path, bucket: &S3Bucket) {
+    let mut folders = vec![lake.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let key = path.strip_prefix(lake).unwrap().to_str().unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            let put = bucket.request(Method::PUT, key).body(bytes).send().await;
+            assert!(put.unwrap().status().is_success(), "{key}");
+        }
+    }
+    std::fs::remove_dir_all(lake).unwrap();
+}
+
 fn start() -> SocketAddr {
-    let (tell, told) = mpsc::channel();
-    // The child is told to die with the thread that starts it, so that thread never ends.
+    let (sender, receiver) = mpsc::channel();
+    // The child is set to die with the thread that starts it, so that thread never ends.
     thread::spawn(move || {
         let (child, address) = spawn();
-        tell.send((child, address)).unwrap();
+        sender.send((child, address)).unwrap();
         loop {
             thread::park();
         }
     });
-    let (mut child, address) = told.recv().unwrap();
+    let (mut child, address) = receiver.recv().unwrap();
     await_answer(&mut child, address);
     address
 }

@@ -1,16 +1,15 @@
-//! The verdict on one row, in a word for programs and a sentence for people.
+//! The verdict on one row: a name for programs and a sentence for people.
 
 use super::{Seen, Sighting};
 use crate::compare::Findings;
-use crate::compare::twins::Twin;
+use crate::compare::duplicates::Duplicate;
 use crate::compare::words as facts;
 use crate::model::{Cell, Day, PublishedRow};
 
-/// What is to be said of a row.
 pub(super) struct Verdict {
-    /// Its name in JSON.
+    /// The name in JSON.
     pub(super) name: &'static str,
-    /// The same in words.
+    /// The sentence for people.
     pub(super) sentence: String,
 }
 
@@ -22,7 +21,7 @@ impl Verdict {
 }
 
 impl Seen {
-    /// What the look found about the key, or else what the sides themselves say.
+    /// What the check found about the key; otherwise, what lake and portal say.
     pub(super) fn verdict(&self, findings: Option<&Findings>) -> Verdict {
         if let Some(verdict) = findings.and_then(|found| self.found(found)) {
             return verdict;
@@ -34,62 +33,60 @@ impl Seen {
             (false, Some(row), _) => self.expected_and_published(row),
             (true, Some(row), _) => Verdict::new(
                 "missing",
-                format!("expected on {} and missing on the portal", row.day),
+                format!("expected on {} but not published", row.day),
             ),
             (false, None, Some(row)) => {
                 let by = facts::variant(row.variant, self.facts);
-                let said = format!("published, and a row of the lake has this key by {by}");
+                let said = format!("published, and a row of the lake has this key under {by}");
                 Verdict::new("known", said)
             }
             (true, None, Some(row)) => {
                 let by = facts::variant(row.variant, self.facts);
                 let said = format!(
-                    "not published, and not expected: a row of the lake would have this key by \
-                     {by}, and its file stands otherwise"
+                    "neither published nor expected: a row of the lake would have this key under {by}, but its file is published under another key scheme"
                 );
                 Verdict::new("not-expected", said)
             }
-            (false, None, None) => self.stranger(),
-            (true, None, None) => Verdict::new("unknown", "unknown to all sides"),
+            (false, None, None) => self.unexpected(),
+            (true, None, None) => Verdict::new("unknown", "neither in the lake nor published"),
         }
     }
 
     fn expected_and_published(&self, row: &Sighting) -> Verdict {
-        let stands = self.published.first();
-        let same = match (&row.cells, stands) {
-            (Ok(cells), Some(stands)) => self.columns.published(&stands.fields) == *cells,
+        let published = self.published.first();
+        let same = match (&row.cells, published) {
+            (Ok(cells), Some(published)) => self.columns.published(&published.fields) == *cells,
             (Err(_), _) | (_, None) => false,
         };
         if same {
-            return Verdict::new("in-step", "expected and published");
+            return Verdict::new("in-sync", "expected and published");
         }
         match &row.cells {
-            Ok(_) => Verdict::new("altered", "expected and published with other values"),
+            Ok(_) => Verdict::new("altered", "expected, and published with different values"),
             Err(why) => Verdict::new(
                 "unpublishable",
-                format!("published once, and could not be published now: {why}"),
+                format!("published earlier, but cannot be published now: {why}"),
             ),
         }
     }
 
-    fn stranger(&self) -> Verdict {
+    fn unexpected(&self) -> Verdict {
         let day = self.published_day();
         let (name, own) = ("stranger", Some(self.target.day));
         match day {
             Some(day) if Some(day) != own => {
                 let dataset = &self.target.dataset.name;
                 let said = format!(
-                    "it stands on {day}, and the lake's days around {} do not have it: \
-                     sodalake explain {dataset} {day}",
+                    "it is published on {day}, and the files of the days around {} do not contain it: sodalake explain {dataset} {day}",
                     self.target.day
                 );
                 Verdict::new(name, said)
             }
-            _ => Verdict::new(name, "published, and no file that was read has it"),
+            _ => Verdict::new(name, "published, but in none of the files that were read"),
         }
     }
 
-    /// The day the published row stands on, where its day column is readable.
+    /// The day of the published row, if its day column is readable.
     fn published_day(&self) -> Option<Day> {
         let column = self.columns.index(&self.target.dataset.day_column)?;
         let cells = self.columns.published(&self.published.first()?.fields);
@@ -100,35 +97,44 @@ impl Seen {
         }
     }
 
-    /// What the look found about this very key.
+    /// What the check found about this key.
     fn found(&self, findings: &Findings) -> Option<Verdict> {
         let key = &self.key;
         let ours = |row: &PublishedRow| row.key.as_ref() == Some(key);
-        let twin = findings.twins.iter().find(|twin| ours(&twin.published));
-        if let Some(Twin { of, how, .. }) = twin {
+        let duplicate = findings
+            .duplicates
+            .iter()
+            .find(|duplicate| ours(&duplicate.published));
+        if let Some(Duplicate { of, how, .. }) = duplicate {
             let how = facts::kinship(how, self.facts);
-            return Some(Verdict::new("twin", format!("twin of {of}: {how}")));
+            return Some(Verdict::new(
+                "duplicate",
+                format!("duplicate of {of}: {how}"),
+            ));
         }
         if findings.orphans.iter().any(ours) {
-            let said = "orphan: published, and the lake has nothing like it";
+            let said = "orphan: published, but nothing in the lake matches it";
             return Some(Verdict::new("orphan", said));
         }
         let mut missing = findings.missing.iter().chain(&findings.misdated_missing);
         if let Some(row) = missing.find(|row| row.row.key == *key) {
-            let doubled = findings.twins.iter().find(|twin| twin.of == *key);
-            let doubled = doubled.and_then(|twin| twin.published.key.as_ref());
-            let twin = doubled.map_or(String::new(), |twin| {
-                format!("; its twin {twin} is published in its place")
+            let doubled = findings
+                .duplicates
+                .iter()
+                .find(|duplicate| duplicate.of == *key);
+            let doubled = doubled.and_then(|duplicate| duplicate.published.key.as_ref());
+            let duplicate = doubled.map_or(String::new(), |duplicate| {
+                format!("; its duplicate {duplicate} is published in its place")
             });
             let path = facts::path(findings, row.file);
-            let said = format!("expected from {path} and missing on the portal{twin}");
+            let said = format!("expected from {path} but not published{duplicate}");
             return Some(Verdict::new("missing", said));
         }
         let unfit = findings.unpublishable.iter();
         let unfit = unfit.filter(|_| self.published.is_empty());
         let mut unfit = unfit.filter(|row| row.key.as_ref() == Some(key));
         unfit.next().map(|row| {
-            let said = format!("expected, and cannot be published: {}", row.why);
+            let said = format!("expected, but cannot be published: {}", row.why);
             Verdict::new("unpublishable", said)
         })
     }

@@ -1,65 +1,95 @@
-//! The findings for people: how many of each, and the first of them with their evidence.
+//! The findings for people: their number, and the first of each kind with its evidence.
 
 use super::{indented, section, sentence};
 use crate::cli::explain::SAMPLES;
 use crate::cli::style::{Side, Table, Tone, clean, cut, thousands};
+use crate::compare::duplicates::{Duplicate, Kinship};
 use crate::compare::gather::Placed;
-use crate::compare::twins::{Kinship, Twin};
 use crate::compare::words::{self as facts, Written};
-use crate::compare::{Altered, Findings};
+use crate::compare::{Altered, Finding, Findings};
 use crate::expected::Facts;
 use crate::model::PublishedRow;
+use crate::plan::remedy;
 
-/// How wide a value stands beside its counterpart.
+/// Width of a value next to its counterpart.
 const VALUE: usize = 24;
-/// How wide a value of a list stands before the last one.
+/// Width of a value in a list, before the last column.
 const KEY: usize = 36;
 
 fn left<const N: usize>(names: [&str; N]) -> Table {
     Table::new(&names.map(|name| (name, Side::Left)))
 }
 
-/// Each finding's count, its first rows, and when wrong rows were written.
+/// For each kind of finding: its count, what it means, its first rows, and when wrong rows were
+/// written.
 pub(super) fn of(findings: &Findings, facts: &Facts) -> String {
-    let twins = || findings.twins.iter().map(|twin| &twin.published);
+    let duplicates = || {
+        findings
+            .duplicates
+            .iter()
+            .map(|duplicate| &duplicate.published)
+    };
     let altered = || findings.altered.iter().map(|altered| &altered.published);
     let counts = findings.counts();
-    let miscatalogued = counts.miscatalogued + counts.uncatalogued;
+    let entries = |of: Finding| catalog(findings, of);
     [
-        kind(
-            "twins",
-            counts.twins,
-            &each(&findings.twins, |one| twin(one, facts)),
-        ) + &written(twins(), findings),
-        kind(
-            "altered",
-            counts.altered,
-            &each(&findings.altered, altered_row),
-        ) + &written(altered(), findings),
-        kind("orphans", counts.orphans, &orphans(findings, facts))
-            + &written(findings.orphans.iter(), findings),
-        kind("missing", counts.missing, &missing(findings, facts)),
-        kind(
-            "catalog findings",
-            miscatalogued,
-            &each(&findings.catalog, |one| {
-                sentence(&facts::catalog(one, findings))
-            }),
-        ),
-        kind("repeated", counts.repeated, &repeated(findings)),
-        kind("collided", counts.collided, &collided(findings)),
-        kind("misdated", counts.misdated, &misdated(findings)),
-        kind(
-            "unpublishable",
-            counts.unpublishable,
-            &unpublishable(findings),
-        ),
+        Finding::Duplicate,
+        Finding::Altered,
+        Finding::Orphan,
+        Finding::Missing,
+        Finding::Miscatalogued,
+        Finding::Uncatalogued,
+        Finding::Repeated,
+        Finding::Collided,
+        Finding::Misdated,
+        Finding::Unpublishable,
     ]
-    .concat()
+    .into_iter()
+    .filter(|finding| counts.of(*finding) > 0)
+    .map(|finding| {
+        let (body, when) = match finding {
+            Finding::Duplicate => (
+                each(&findings.duplicates, |one| duplicate(one, facts)),
+                written(duplicates(), findings),
+            ),
+            Finding::Altered => (
+                each(&findings.altered, altered_row),
+                written(altered(), findings),
+            ),
+            Finding::Orphan => (
+                orphans(findings, facts),
+                written(findings.orphans.iter(), findings),
+            ),
+            Finding::Missing => (missing(findings, facts), String::new()),
+            Finding::Miscatalogued | Finding::Uncatalogued => (entries(finding), String::new()),
+            Finding::Repeated => (repeated(findings), String::new()),
+            Finding::Collided => (collided(findings), String::new()),
+            Finding::Misdated => (misdated(findings), String::new()),
+            Finding::Unpublishable => (unpublishable(findings), String::new()),
+        };
+        kind(finding, counts.of(finding), &(body + &when))
+    })
+    .collect()
 }
 
-fn kind(name: &str, count: u64, body: &str) -> String {
-    section(&format!("{} {name}", thousands(count)), body)
+/// One kind of finding: its count, what it means, what a repair does about it, and samples.
+fn kind(finding: Finding, count: u64, body: &str) -> String {
+    let name = match finding {
+        Finding::Duplicate => "duplicates".into(),
+        Finding::Orphan => "orphans".into(),
+        other => other.to_string(),
+    };
+    let (means, does) = (finding.meaning(), remedy::of(finding));
+    let means = sentence(&format!("{means}; a repair {does}"));
+    section(&format!("{} {name}", thousands(count)), &(means + body))
+}
+
+/// The catalog findings of one kind.
+fn catalog(findings: &Findings, of: Finding) -> String {
+    let ours = findings.catalog.iter().filter(|one| one.finding() == of);
+    let said = ours.take(SAMPLES);
+    said.map(|one| sentence(&facts::catalog(one, findings)))
+        .collect()
 }
 
 fn each<T>(items: &[T], say: impl Fn(&T) -> String) -> String {
@@ -80,7 +110,7 @@ fn key_of(row: &PublishedRow) -> String {
         .map_or("no key".into(), ToString::to_string)
 }
 
-/// A column's published value beside the expected one.
+/// A column's published value next to the expected one.
 pub(in crate::cli::explain) fn side_by_side(
     changes: impl Iterator<Item = (String, String, String)>,
 ) -> String {
@@ -96,16 +126,20 @@ pub(in crate::cli::explain) fn side_by_side(
     indented(&table, 4)
 }
 
-fn twin(twin: &Twin, facts: &Facts) -> String {
-    let how = facts::kinship(&twin.how, facts);
-    let head = sentence(&format!("{} of {}", key_of(&twin.published), twin.of));
-    let body = match &twin.how {
+fn duplicate(duplicate: &Duplicate, facts: &Facts) -> String {
+    let how = facts::kinship(&duplicate.how, facts);
+    let head = sentence(&format!(
+        "{} of {}",
+        key_of(&duplicate.published),
+        duplicate.of
+    ));
+    let body = match &duplicate.how {
         Kinship::Renamed { column, from, to } => {
             let change = ((*column).to_owned(), facts::cell(from), facts::cell(to));
             sentence(&format!("  {how}:")) + &side_by_side(std::iter::once(change))
         }
         Kinship::Rekeyed(_) => {
-            let row = facts::identity(&twin.published, facts);
+            let row = facts::identity(&duplicate.published, facts);
             sentence(&format!("  {how}: {row}"))
         }
     };
@@ -159,7 +193,7 @@ fn repeated(findings: &Findings) -> String {
     each(&findings.repeated, |one| {
         let rows = one.sids.len();
         match &one.key {
-            Some(key) => sentence(&format!("{key} stands {rows} times")),
+            Some(key) => sentence(&format!("{key} is published {rows} times")),
             None => sentence(&format!("{rows} rows have no key")),
         }
     })
@@ -173,7 +207,9 @@ fn collided(findings: &Findings) -> String {
     each(&findings.collided, |one| {
         let (stands, replaced) = (place(&one.stands), place(&one.replaced));
         let key = &one.stands.key;
-        sentence(&format!("{key}: {stands} stands, and replaced {replaced}"))
+        sentence(&format!(
+            "{key}: {stands} is published; it replaced {replaced}"
+        ))
     })
 }
 
@@ -181,9 +217,9 @@ fn misdated(findings: &Findings) -> String {
     each(&findings.misdated, |one| {
         let path = facts::path(findings, one.row.file);
         let stands = if one.published {
-            "stands on"
+            "is published on"
         } else {
-            "should stand on"
+            "should be published on"
         };
         let (ordinal, day) = (one.row.ordinal, one.row.day);
         sentence(&format!("row {ordinal} of {path} {stands} {day}"))

@@ -1,4 +1,4 @@
-//! Breakages of a published day: each changes what it promises, and nothing else.
+//! Tests that each breakage of a published day changes what it reports, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::sandbox::city::{
     publish_directly, recipes, upload,
 };
 
-/// A published day, and the tools to break it.
+/// A published day, and what is needed to break it.
 struct Town {
     city: City,
     folder: tempfile::TempDir,
@@ -84,7 +84,7 @@ impl Town {
     }
 }
 
-fn promised(injected: &[Injected], finding: &str) -> u64 {
+fn reported(injected: &[Injected], finding: &str) -> u64 {
     let of_kind = injected
         .iter()
         .filter(|injected| injected.finding == finding);
@@ -92,7 +92,7 @@ fn promised(injected: &[Injected], finding: &str) -> u64 {
 }
 
 #[test]
-fn every_breakage_changes_what_it_promises_and_nothing_else() {
+fn every_breakage_changes_what_it_reports_and_nothing_else() {
     for breakage in Breakage::ALL {
         for table in Table::ALL {
             let town = Town::published();
@@ -105,7 +105,7 @@ fn every_breakage_changes_what_it_promises_and_nothing_else() {
                 let breaks = match breakage {
                     Breakage::OtherSpelling => Table::CameraCounts,
                     Breakage::OtherCounter => Table::DeviceReads,
-                    other => panic!("{other:?} does nothing to {table:?}"),
+                    other => panic!("{other:?} does not apply to {table:?}"),
                 };
                 assert_ne!(breaks, table);
                 assert_eq!(before.0, town.keys(table));
@@ -119,17 +119,21 @@ fn every_breakage_changes_what_it_promises_and_nothing_else() {
                 let key = key_of(row);
                 before.0.contains(&key) && !before.1.contains(row)
             });
-            assert_eq!(gone, promised(&injected, "missing"), "{breakage:?}");
+            assert_eq!(gone, reported(&injected, "missing"), "{breakage:?}");
             assert_eq!(
                 changed.count() as u64,
-                promised(&injected, "altered"),
+                reported(&injected, "altered"),
                 "{breakage:?}"
             );
             let orphans = match breakage {
                 Breakage::FileLost => 0,
-                _ => promised(&injected, "orphan"),
+                _ => reported(&injected, "orphan"),
             };
-            assert_eq!(new, promised(&injected, "twin") + orphans, "{breakage:?}");
+            assert_eq!(
+                new,
+                reported(&injected, "duplicate") + orphans,
+                "{breakage:?}"
+            );
             let entries = town.entries();
             let lost = before.2.difference(&entries).count();
             let (uncatalogued, made) = match breakage {
@@ -149,7 +153,7 @@ fn every_breakage_changes_what_it_promises_and_nothing_else() {
 }
 
 #[test]
-fn doubling_doubles_every_row_and_the_chained_hasher_all_but_the_first() {
+fn another_spelling_doubles_every_row_and_the_chained_hasher_all_but_the_first() {
     for (breakage, table, left_out) in [
         (Breakage::OtherSpelling, Table::CameraCounts, 0),
         (Breakage::ChainedAgain, Table::DeviceReads, 1),
@@ -166,9 +170,9 @@ fn doubling_doubles_every_row_and_the_chained_hasher_all_but_the_first() {
         let injected = town.apply(breakage, table).unwrap();
         let rows = match breakage {
             Breakage::ChainedAgain => sent.rows.len(),
-            _ => sent.standing().len(),
+            _ => sent.published_rows().len(),
         };
         assert!(rows > 20);
-        assert_eq!(promised(&injected, "twin"), (rows - left_out) as u64);
+        assert_eq!(reported(&injected, "duplicate"), (rows - left_out) as u64);
     }
 }

@@ -1,5 +1,5 @@
-//! The city's files against the real recipes: a month around each clock change is derived whole,
-//! and yields what was put in.
+//! Tests the city's files with the real recipes. A month around each clock change is derived in
+//! full, and must yield the generated rows.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::sandbox::city::{
     City, GeneratedFile, How, Quirks, Scale, Source, Table, Upload, recipes, upload,
 };
 
-/// What is sent for the table's files of the day.
+/// The rows uploaded for the table's files of the day.
 fn sent(city: &City, table: Table, day: Day, counter: Counter) -> Vec<Upload> {
     let files = city.day_files(table.source(), day);
     let due = files.iter().filter(|file| file.ext == table.ext());
@@ -25,18 +25,21 @@ fn sent(city: &City, table: Table, day: Day, counter: Counter) -> Vec<Upload> {
     due.map(derive).collect()
 }
 
-/// Rows sent in the range, and of these the rows that stand.
+/// Number of rows uploaded in the range, and number of those that are published.
 fn count(city: &City, table: Table, days: DayRange) -> (usize, usize) {
     let uploads = days
         .days()
         .flat_map(|day| sent(city, table, day, Counter::Shared));
-    uploads.fold((0, 0), |(rows, standing), upload| {
-        (rows + upload.rows.len(), standing + upload.standing().len())
+    uploads.fold((0, 0), |(rows, published), upload| {
+        (
+            rows + upload.rows.len(),
+            published + upload.published_rows().len(),
+        )
     })
 }
 
 #[test]
-fn tables_and_recipes_agree_on_names() {
+fn tables_and_recipes_use_the_same_names() {
     for (table, recipe) in recipes() {
         let (facts, spec) = (recipe.facts(), table.spec());
         assert_eq!(facts.source, table.source().code());
@@ -60,20 +63,20 @@ fn a_month_yields_about_the_rows_of_its_scale() {
         (Table::DeviceReads, 120),
         (Table::RadarCounts, 60),
     ] {
-        let (rows, standing) = count(&demo(), table, days);
+        let (rows, published) = count(&demo(), table, days);
         assert!(
             (a_day * 26..=a_day * 40).contains(&rows),
             "{table:?}: {rows}"
         );
         assert!(
-            standing <= rows && standing > rows * 98 / 100,
-            "{table:?}: {standing}"
+            published <= rows && published > rows * 98 / 100,
+            "{table:?}: {published}"
         );
     }
 }
 
 #[test]
-fn rows_fold_on_the_day_with_a_repeated_hour_and_never_without_quirks() {
+fn keys_repeat_on_the_day_with_a_repeated_hour_but_not_without_quirks() {
     let autumn = DayRange::one(day("2020-11-01"));
     let plain = demo().with_quirks(Quirks::None);
     for table in Table::ALL {
@@ -84,11 +87,11 @@ fn rows_fold_on_the_day_with_a_repeated_hour_and_never_without_quirks() {
                 ..Scale::demo()
             },
         );
-        let (rows, standing) = count(&big, table, autumn);
-        assert!(standing < rows, "{table:?}: {rows}");
+        let (rows, published) = count(&big, table, autumn);
+        assert!(published < rows, "{table:?}: {rows}");
         for date in ["2020-11-01", "2020-03-08", "2020-06-01"] {
-            let (rows, standing) = count(&plain, table, DayRange::one(day(date)));
-            assert_eq!(rows, standing, "{table:?} on {date}");
+            let (rows, published) = count(&plain, table, DayRange::one(day(date)));
+            assert_eq!(rows, published, "{table:?} on {date}");
         }
     }
 }
@@ -129,7 +132,7 @@ fn only_trips_begin_before_their_day_and_some_end_before_it() {
 }
 
 #[test]
-fn the_counter_decides_the_keys_of_single_reads_only() {
+fn the_counter_affects_only_the_keys_of_single_reads() {
     let date = day("2020-10-01");
     for table in Table::ALL {
         let keys = |counter| -> BTreeSet<String> {
@@ -151,7 +154,7 @@ fn the_counter_decides_the_keys_of_single_reads_only() {
 }
 
 #[test]
-fn radar_reads_off_the_quarter_hour_and_twice_at_half_past_three() {
+fn radar_readings_are_off_the_quarter_hour_and_doubled_at_half_past_three() {
     let days = month("2020-10-01");
     let uploads = days
         .days()
@@ -174,7 +177,7 @@ fn radar_reads_off_the_quarter_hour_and_twice_at_half_past_three() {
 }
 
 #[test]
-fn days_before_2019_have_their_numbers_as_numbers() {
+fn before_2019_numbers_are_json_numbers() {
     for (date, strings) in [("2018-12-31", false), ("2019-01-01", true)] {
         let uploads = sent(&demo(), Table::TravelTimes, day(date), Counter::Shared);
         let value = &uploads[0].rows[0].fields["segment_length_miles"];
@@ -183,7 +186,7 @@ fn days_before_2019_have_their_numbers_as_numbers() {
 }
 
 #[test]
-fn a_camera_without_a_device_is_passed_by() {
+fn a_camera_without_a_device_is_skipped() {
     let passed = sent(
         &demo(),
         Table::CameraCounts,

@@ -1,4 +1,4 @@
-//! A portal of maps: the rows of each table by key.
+//! A stand-in portal made of maps: the rows of each table by key.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::sandbox::city::Tables;
 
-/// A portal of maps.
+/// A stand-in portal made of maps.
 #[derive(Default)]
 pub(super) struct Maps(Mutex<BTreeMap<String, Rows>>);
 

@@ -1,6 +1,6 @@
-//! The city against what it claims: the same files for the same seed, in the bytes and shapes of
-//! the lake's Python programs, with the oddities at their rates. Beside it: [`maps`], a portal of
-//! maps, and the tests that derive, upload and break the files.
+//! Tests of the city: the same files for the same seed, byte for byte as the lake's Python programs
+//! write them, with quirks at the specified rates. [`maps`] is a stand-in portal. Other modules
+//! derive, upload and break the files.
 
 mod broken;
 mod derived;
@@ -29,7 +29,7 @@ fn demo() -> City {
     City::new(42, Scale::demo())
 }
 
-/// Everything a city writes in these days, as one text.
+/// All files of these days, as one text.
 fn everything(city: &City, days: DayRange, source: Source) -> String {
     let files = days.days().flat_map(|day| city.day_files(source, day));
     files
@@ -39,7 +39,7 @@ fn everything(city: &City, days: DayRange, source: Source) -> String {
 }
 
 #[test]
-fn the_same_seed_makes_the_same_files_and_another_seed_others() {
+fn the_same_seed_makes_the_same_files_and_another_seed_different_ones() {
     for source in Source::ALL {
         let day = day("2020-10-01");
         assert_eq!(demo().day_files(source, day), demo().day_files(source, day));
@@ -53,7 +53,7 @@ fn the_same_seed_makes_the_same_files_and_another_seed_others() {
 }
 
 #[test]
-fn no_two_cameras_of_a_large_city_are_at_one_intersection() {
+fn cameras_of_a_large_city_are_at_different_intersections() {
     for quirks in [Quirks::None, Quirks::Real] {
         let scale = Scale {
             intersections: 450,
@@ -68,8 +68,8 @@ fn no_two_cameras_of_a_large_city_are_at_one_intersection() {
     }
 }
 
-/// Reads files named in pairs, ours and a specimen, and checks that ours is byte for byte what
-/// Python writes, and has the specimen's keys in the specimen's order, all the way down.
+/// Reads pairs of files, ours and a specimen. Checks that ours is byte for byte what Python writes,
+/// and has the specimen's keys in the specimen's order, at every level.
 const SHAPES: &str = r"
 import json, sys
 def shape(value):
@@ -93,7 +93,7 @@ for ours, theirs in zip(sys.argv[1::2], sys.argv[2::2]):
 ";
 
 #[test]
-fn files_are_byte_for_byte_what_python_writes_and_have_the_shape_of_the_specimens() {
+fn files_match_what_python_writes_and_the_structure_of_the_specimens() {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specimens/vectors");
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("python3");
@@ -130,7 +130,7 @@ fn files_are_byte_for_byte_what_python_writes_and_have_the_shape_of_the_specimen
 }
 
 #[test]
-fn every_file_of_a_year_of_turns_is_what_python_writes() {
+fn files_around_clock_changes_match_what_python_writes() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("python3");
     command.args(["-c", SHAPES]);
@@ -153,7 +153,7 @@ fn every_file_of_a_year_of_turns_is_what_python_writes() {
 }
 
 #[test]
-fn a_real_citys_oddities_come_at_their_rates_and_another_has_none() {
+fn quirks_occur_at_their_rates_and_can_be_turned_off() {
     let plain = demo().with_quirks(Quirks::None);
     let days = month("2020-10-10");
     for (source, oddity, least, most) in [
@@ -186,7 +186,7 @@ fn a_real_citys_oddities_come_at_their_rates_and_another_has_none() {
 }
 
 #[test]
-fn paths_and_entries_are_those_of_the_lake() {
+fn paths_and_entries_match_those_of_the_lake() {
     let files = demo().day_files(Source::Gridsmart, day("2020-10-31"));
     let paths: Vec<&str> = files.iter().map(|file| &*file.path.0).collect();
     assert!(paths.contains(&"2020/10/31/gs/Parmer&FM 734_McNeil_gs_2020-10-31_agg15.json"));
@@ -232,7 +232,7 @@ fn a_lake_and_its_catalog_hold_the_same_files() {
 }
 
 #[tokio::test]
-async fn the_catalog_is_one_that_sodalake_reads_and_can_correct() {
+async fn sodalake_can_read_and_correct_the_catalog() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.db");
     let days = DayRange::one(day("2020-11-01"));

@@ -1,4 +1,4 @@
-//! What is sent for a file, and that it arrives as the existing publisher sends it.
+//! Tests of the rows that are uploaded for a file, and of the requests that carry them.
 
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +34,7 @@ fn burnet(city: &City, date: &str) -> crate::sandbox::city::GeneratedFile {
 }
 
 #[test]
-fn a_respelt_key_is_the_md5_of_the_respelt_row() {
+fn a_respelled_key_is_the_md5_of_the_respelled_row() {
     let file = burnet(&demo(), DATE);
     let mut how = How::ordinary(Counter::Shared);
     how.spelling = Some(Spelling::tight_slash());
@@ -60,7 +60,7 @@ fn a_respelt_key_is_the_md5_of_the_respelt_row() {
 }
 
 #[test]
-fn the_upload_takes_text_of_everything_in_text_columns_and_no_nan_in_numbers() {
+fn text_columns_take_any_value_as_text_and_number_columns_refuse_nan() {
     let city = City::new(
         5,
         Scale {
@@ -78,7 +78,7 @@ fn the_upload_takes_text_of_everything_in_text_columns_and_no_nan_in_numbers() {
         .rows
         .iter()
         .filter(|row| row.fields["movement"].is_null());
-    assert!(odd.count() > 0, "empty texts and nulls become null");
+    assert!(odd.count() > 0, "some empty texts and nulls become null");
     how.stop_after = Some(17);
     let cut = upload(cameras(), &Table::CameraCounts.spec(), &file, None, &how).unwrap();
     assert_eq!((cut.rows.len(), cut.cut_short), (17, true));
@@ -86,14 +86,14 @@ fn the_upload_takes_text_of_everything_in_text_columns_and_no_nan_in_numbers() {
 }
 
 #[test]
-fn the_clock_changes_fold_some_rows_in_autumn_and_none_in_spring() {
+fn clock_changes_repeat_keys_in_autumn_but_not_in_spring() {
     for (date, folds) in [("2020-11-01", true), ("2020-03-08", false)] {
         let file = burnet(&demo(), date);
         let how = How::ordinary(Counter::Shared);
         let sent = upload(cameras(), &Table::CameraCounts.spec(), &file, None, &how).unwrap();
-        let (all, standing) = (sent.rows.len(), sent.standing().len());
+        let (all, published) = (sent.rows.len(), sent.published_rows().len());
         if folds {
-            assert!(all >= standing + 4, "{all} {standing}");
+            assert!(all >= published + 4, "{all} {published}");
         } else {
             let text = String::from_utf8_lossy(&file.bytes);
             assert!(!text.contains("T02:") && !text.contains(" 02:"));
@@ -101,7 +101,7 @@ fn the_clock_changes_fold_some_rows_in_autumn_and_none_in_spring() {
     }
 }
 
-/// One upload as it arrived: dataset, Authorization, number of rows.
+/// An upload as it arrived: dataset, Authorization header, number of rows.
 type Arrived = (String, String, usize);
 
 async fn listen(arrived: Arc<Mutex<Vec<Arrived>>>, errors: u64) -> reqwest::Url {
@@ -127,7 +127,9 @@ async fn listen(arrived: Arc<Mutex<Vec<Arrived>>>, errors: u64) -> reqwest::Url 
 
 fn publisher(portal: reqwest::Url) -> Publisher {
     Publisher::new(
-        reqwest::Client::new(),
+        crate::outgoing::client(crate::outgoing::Wire::Plain)
+            .build()
+            .expect("a client"),
         portal,
         "pat".into(),
         "secret".into(),
@@ -135,7 +137,7 @@ fn publisher(portal: reqwest::Url) -> Publisher {
 }
 
 #[tokio::test]
-async fn files_arrive_in_blocks_of_ten_thousand_and_are_then_catalogued() {
+async fn files_are_uploaded_in_blocks_of_ten_thousand_and_then_catalogued() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = CityCatalog::open(&folder.path().join("catalog.db")).unwrap();
     let arrived = Arc::new(Mutex::new(Vec::new()));
@@ -178,7 +180,7 @@ async fn files_arrive_in_blocks_of_ten_thousand_and_are_then_catalogued() {
 }
 
 #[tokio::test]
-async fn a_publisher_that_dies_or_meets_errors_leaves_no_entry() {
+async fn a_publisher_that_stops_early_or_gets_errors_leaves_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = CityCatalog::open(&folder.path().join("catalog.db")).unwrap();
     let file = burnet(&demo(), DATE);

@@ -1,5 +1,5 @@
-//! A query against one table: names become columns, literals take the type of what they are
-//! compared with, aliases are put in place, and what the server would refuse is refused here.
+//! Binds a query to one table: names become columns, literals take the type of what they are
+//! compared with, aliases are replaced, and what the real server would refuse is refused.
 
 use super::super::cell::{Cell, ColumnType, parse_fixed, parse_floating};
 use super::super::decimal::Decimal;
@@ -7,7 +7,7 @@ use super::super::store::{Schema, fold};
 use super::SoqlError;
 use super::parser::{Expr, Op, Query, Selected};
 
-/// An expression ready to be computed for a row or a group.
+/// An expression that can be evaluated for a row or a group.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
     Field(usize),
@@ -51,7 +51,7 @@ pub(super) enum Fold {
     Avg,
 }
 
-/// One aggregate of the query; no argument is `count(*)`.
+/// One aggregate of the query. Without an argument it is `count(*)`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Aggregate {
     pub fold: Fold,
@@ -353,7 +353,7 @@ impl<'a> Binder<'a> {
         Ok((Node::Field(at), Some(self.schema.columns[at].kind)))
     }
 
-    /// Both sides of a comparison, with the literal one turned into the other's type.
+    /// Both sides of a comparison, with a literal converted to the type of the other side.
     fn same_type(
         &mut self,
         function: &str,

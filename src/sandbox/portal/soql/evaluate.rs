@@ -1,6 +1,7 @@
-//! Runs a bound query on one state: picks the narrowest way to the rows (by key, by a column's
-//! index, in key order, or all of them), filters, groups, orders, pages. Without an order rows
-//! come shuffled, and ties within one too: the real server promises nothing there.
+//! Runs a bound query on one state. It uses the narrowest access to the rows (by key, by a column's
+//! index, in key order, or all of them), then filters, groups, orders and pages. Without an order,
+//! rows are shuffled, and so are ties within an order, because the real server guarantees nothing
+//! there.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use super::super::store::{Row, State};
 use super::bind::{Aggregate, Bound, Fold, Function, Node};
 use super::parser::Op;
 
-/// The rows of an answer, with the counters of the stored rows behind them where there are such.
+/// The rows of an answer, with the counters of the stored rows they come from, if any.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Answer {
     pub columns: Vec<(String, ColumnType)>,
@@ -24,7 +25,7 @@ pub(in super::super) struct Answer {
     pub sids: Vec<u64>,
 }
 
-/// The column an index would help most, for a table whose key is `key`.
+/// The column whose index would help most, for a table with the key column `key`.
 pub(in super::super) fn wanted_index(bound: &Bound, key: Option<usize>) -> Option<usize> {
     let ranges = ranges(bound);
     let named = |node: &Node| match node {
@@ -124,7 +125,8 @@ fn compare(bound: &Bound, a: &Context<'_>, b: &Context<'_>) -> std::cmp::Orderin
         })
 }
 
-/// Lower and upper limits the filter puts on one column; both inclusive, a superset of what passes.
+/// The lower and upper limits that the filter sets for one column. Both are inclusive, and may
+/// include rows that do not pass.
 struct Range<'b> {
     node: &'b Node,
     low: Option<&'b Cell>,
@@ -174,7 +176,7 @@ fn narrow<'b>(found: &mut Vec<Range<'b>>, node: &'b Node, op: Op, cell: &'b Cell
 
 type Rows<'s> = Box<dyn Iterator<Item = &'s Arc<Row>> + 's>;
 
-/// Rows already in the order asked for, where that is the key's or `:id`'s and no other column
+/// The rows in the requested order, if that is the order of the key or of `:id` and no other column
 /// narrows the search better.
 fn in_order<'s>(bound: &Bound, state: &'s State, key: Option<usize>) -> Option<Rows<'s>> {
     let (node, descending) = bound.order.first()?;
@@ -221,7 +223,7 @@ fn candidates<'s>(bound: &Bound, state: &'s State, key: Option<usize>) -> Rows<'
     }
 }
 
-/// The keys a `key = …` or `key IN (…)` names.
+/// The keys named by `key = …` or `key IN (…)`.
 fn by_keys(bound: &Bound, key: Option<usize>) -> Option<&[Cell]> {
     let key = Node::Field(key?);
     let mut open: Vec<&Node> = bound.filter.iter().collect();
@@ -251,8 +253,8 @@ fn indexed(bound: &Bound, state: &State) -> Option<(usize, Cell, Cell)> {
         })
 }
 
-/// Whether finding the rows by a column's index and sorting them is less work than walking through
-/// the table in its order until the page is full.
+/// Whether it is less work to find rows by a column's index and sort them than to walk through the
+/// table in its order until the page is full.
 fn is_sooner_found(bound: &Bound, state: &State) -> bool {
     let Some((column, low, high)) = indexed(bound, state) else {
         return false;
@@ -386,7 +388,7 @@ fn keeps(filter: Option<&Node>, context: &Context<'_>) -> bool {
     filter.is_none_or(|node| context.truth(node) == Some(true))
 }
 
-/// What an expression is computed from: a row, or a group with a row of it.
+/// The values for evaluating an expression: a row, or a group with one of its rows.
 struct Context<'s> {
     row: Option<&'s Row>,
     aggregates: Vec<Cell>,
@@ -431,7 +433,7 @@ impl<'s> Context<'s> {
         }
     }
 
-    /// `None` is SQL's unknown.
+    /// `None` means unknown, as in SQL.
     fn truth(&self, node: &Node) -> Option<bool> {
         match node {
             Node::And(a, b) => match (self.truth(a), self.truth(b)) {
@@ -479,7 +481,7 @@ fn compared(op: Op, a: &Cell, b: &Cell) -> Option<bool> {
     })
 }
 
-/// `%` is any text, `_` any letter; there is no escape.
+/// `%` matches any text, `_` any letter. There is no escape.
 fn like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<char>) =
         (text.chars().collect(), pattern.chars().collect());

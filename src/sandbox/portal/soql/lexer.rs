@@ -1,11 +1,11 @@
-//! Text to tokens, as the server's `SoQLLexer.flex`: `'it''s'` and `"it\"s"` are both text,
-//! backticks quote names, names may start with `:` or `:@`, comments are skipped.
+//! Splits text into tokens, like the server's `SoQLLexer.flex`: `'it''s'` and `"it\"s"` are both
+//! text, backticks quote names, names may start with `:` or `:@`, and comments are skipped.
 
 use super::SoqlError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A name or a keyword, as written.
+    /// A name or keyword, as written.
     Word(String),
     /// A name in backticks, never a keyword.
     Quoted(String),
@@ -19,7 +19,7 @@ const SYMBOLS: [&str; 17] = [
     "<=", ">=", "!=", "<>", "==", "||", "|>", "=", "<", ">", "(", ")", ",", "*", "-", "+", ":*",
 ];
 
-/// Tokens with the character (from 1) each starts at; the last is [`Token::End`].
+/// The tokens with the position (from 1) of their first character. The last is [`Token::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, SoqlError> {
     let mut found = Vec::new();
     let mut at = 0;

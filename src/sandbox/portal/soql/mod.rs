@@ -1,6 +1,6 @@
-//! The part of `SoQL` the stand-in speaks: `lexer` makes tokens, `parser` a query, `bind` gives its
-//! names and literals types against one table, `evaluate` runs it on one state. Clauses may come
-//! as separate parameters or as one `$query` statement.
+//! The supported part of `SoQL`: `lexer` makes tokens, `parser` makes a query, `bind` resolves its
+//! names and types for one table, and `evaluate` runs it on one state. Clauses may be separate
+//! parameters or one `$query` statement.
 
 mod bind;
 mod evaluate;
@@ -13,7 +13,7 @@ pub(super) use bind::bind;
 pub(super) use evaluate::{Answer, evaluate, wanted_index};
 pub(super) use parser::{Query, parse_clause, parse_statement, simple_filter};
 
-/// Why a query is refused; the codes are the real server's.
+/// Why a query is refused. The codes are those of the real server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SoqlError {
     #[error("Could not parse SoQL query \"{text}\" at line 1 character {at}: {what}")]
@@ -41,7 +41,7 @@ pub(super) enum SoqlError {
 }
 
 impl SoqlError {
-    /// The error code; `None` for a parse error, which another part of the server reports.
+    /// The error code; `None` for a parse error, which another part of the real server reports.
     pub(super) fn code(&self) -> Option<&'static str> {
         Some(match self {
             SoqlError::Parse { .. } => return None,

@@ -1,9 +1,10 @@
-//! Tokens to a query. Precedence, loosest first: `OR`, `AND`, `NOT`, comparisons, primaries.
+//! Parses tokens into a query. Precedence, from loosest to tightest: `OR`, `AND`, `NOT`,
+//! comparisons, primaries.
 
 use super::SoqlError;
 use super::lexer::{Token, tokens};
 
-/// An expression as written, names unresolved.
+/// An expression as written. Names are not resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expr {
     Name(String),
@@ -37,7 +38,7 @@ pub(super) enum Expr {
     Negated(Box<Expr>),
 }
 
-/// A comparison.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Eq,
@@ -48,7 +49,7 @@ pub(super) enum Op {
     Ge,
 }
 
-/// One thing selected.
+/// One selected item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Selected {
     AllUser,
@@ -56,7 +57,7 @@ pub(super) enum Selected {
     Expr { expr: Expr, alias: Option<String> },
 }
 
-/// A query, its clauses as written.
+/// A query with its clauses as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Query {
     pub(super) select: Vec<Selected>,
@@ -68,7 +69,7 @@ pub(in super::super) struct Query {
     pub(in super::super) offset: u64,
 }
 
-/// Adds one clause, given as a parameter such as `$where`, to the query.
+/// Adds one clause to the query, given as a parameter such as `$where`.
 pub(in super::super) fn parse_clause(
     query: &mut Query,
     clause: &str,
@@ -89,7 +90,7 @@ pub(in super::super) fn parse_clause(
     Ok(true)
 }
 
-/// A whole statement, as in `$query`.
+/// Parses a whole statement, as in `$query`.
 pub(in super::super) fn parse_statement(text: &str) -> Result<Query, SoqlError> {
     let mut parser = Parser::new(text)?;
     let mut query = Query::default();
@@ -120,7 +121,7 @@ pub(in super::super) fn parse_statement(text: &str) -> Result<Query, SoqlError> 
     Ok(query)
 }
 
-/// Adds `?column=value`.
+/// Adds the filter of a parameter `?column=value`.
 pub(in super::super) fn simple_filter(query: &mut Query, column: &str, value: &str) {
     query.and(Expr::Compare {
         op: Op::Eq,
@@ -138,8 +139,8 @@ impl Query {
     }
 }
 
-/// Nesting beyond this is refused, so that a hostile query cannot exhaust the stack.
-const DEEPEST: usize = 100;
+/// Maximum nesting, so that a hostile query cannot exhaust the stack.
+const MAX_DEPTH: usize = 100;
 
 struct Parser<'a> {
     text: &'a str,
@@ -198,7 +199,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn unexpected(&self, wanted: &str) -> SoqlError {
+    fn unexpected(&self, expected: &str) -> SoqlError {
         let (token, at) = &self.tokens[self.next.min(self.tokens.len() - 1)];
         let got = match token {
             Token::Word(word) | Token::Quoted(word) => word.clone(),
@@ -207,7 +208,7 @@ impl<'a> Parser<'a> {
             Token::Symbol(symbol) => (*symbol).to_owned(),
             Token::End => "end of input".to_owned(),
         };
-        let what = format!("Expected {wanted}, but got `{got}'");
+        let what = format!("Expected {expected}, but got `{got}'");
         SoqlError::Parse {
             text: self.text.to_owned(),
             at: *at,
@@ -281,7 +282,7 @@ impl<'a> Parser<'a> {
 
     fn expr(&mut self) -> Result<Expr, SoqlError> {
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err(self.unexpected("a shallower expression"));
         }
         let mut left = self.conjunction()?;

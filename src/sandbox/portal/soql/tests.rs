@@ -1,4 +1,4 @@
-//! Queries against one small table.
+//! Tests of queries against one small table.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -57,7 +57,7 @@ fn run(query: &Query) -> Result<Vec<Value>, SoqlError> {
         assert_eq!(
             answers.pop(),
             Some(last.clone()),
-            "an index changes no answer"
+            "an index does not change the answer"
         );
     }
     Ok(last)
@@ -79,7 +79,7 @@ fn keys(filter: &str) -> Result<Vec<String>, SoqlError> {
 }
 
 #[test]
-fn filters_keep_the_rows_they_say() {
+fn filters_keep_the_matching_rows() {
     for (filter, kept) in [
         (
             "read_date >= '2021-06-01' AND read_date < '2021-06-02'",
@@ -141,7 +141,7 @@ impl MapToOwned for Vec<&str> {
 }
 
 #[test]
-fn what_the_server_refuses_is_refused_with_its_code() {
+fn queries_the_real_server_refuses_are_refused_with_its_codes() {
     for (filter, code) in [
         ("xyz = 1", Some("query.soql.no-such-column")),
         (
@@ -171,7 +171,7 @@ fn what_the_server_refuses_is_refused_with_its_code() {
 }
 
 #[test]
-fn aggregates_are_numbers_as_text() {
+fn aggregates_are_returned_as_text() {
     let statement = "select count(*) as n, count(read_date) as d, count(distinct heavy_vehicle) as h, \
                      sum(volume) as s, avg(volume) as a, max(read_date) as m";
     let expected = json!({"n": "4", "d": "3", "h": "2", "s": "119.5", "a": "29.875",
@@ -201,11 +201,11 @@ fn groups_are_filtered_and_ordered() {
 }
 
 #[test]
-fn orders_run_over_several_columns_with_null_last() {
+fn several_order_columns_apply_with_nulls_last() {
     let statement = "select record_id order by read_date, volume desc offset 1 limit 3";
     assert!(
         parse_statement(statement).is_err(),
-        "limit comes before offset"
+        "limit must come before offset"
     );
     let statement = "select record_id order by read_date, volume desc limit 3 offset 1";
     let found = run(&parse_statement(statement).unwrap()).unwrap();
@@ -220,7 +220,7 @@ fn orders_run_over_several_columns_with_null_last() {
 }
 
 #[test]
-fn rows_page_by_id_in_the_order_they_were_made() {
+fn paging_by_id_follows_the_order_of_creation() {
     let mut last = None;
     let mut seen = Vec::new();
     loop {
