@@ -181,7 +181,7 @@ pub enum ArchiveError {
         source: object_store::Error,
     },
     /// The object that was read back is not the one that was written. The rows must not be purged.
-    #[error("archive {path} was not stored as it was written: {what}")]
+    #[error("archive {path} was not stored as written: {what}")]
     Unfaithful {
         /// The object.
         path: String,

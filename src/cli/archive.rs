@@ -64,7 +64,7 @@ fn damage_line(path: &str, what: &str, rows: u64, format: Format) -> String {
     match format {
         Format::Json => json_line(&json!({ "path": path, "damage": what, "rows": rows })),
         Format::Text => report::wrapped(&format!(
-            "{}: {}; {} rows are proven (sodalake restore --salvage puts them back)",
+            "{}: {}; {} rows are verified (sodalake restore --salvage restores them)",
             clean(path),
             clean(what),
             thousands(rows)

@@ -59,7 +59,7 @@ pub struct FormatArg {
 /// How results are written to stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Human-readable text
     Text,
     /// One JSON object per line
     Json,
@@ -97,11 +97,11 @@ impl From<RowDepth> for crate::compare::Depth {
 /// How a row's key is made, as a value of `--key-scheme`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum KeySchemeArg {
-    /// Current scheme: each row's own key fields
+    /// Current scheme: the row's own key fields
     Row,
-    /// Until December 2020: all rows of the file up to and including this one
+    /// Used until December 2020: all rows of the file up to and including this one
     Chained,
-    /// Radar data from before the data lake
+    /// Used for radar data from before the data lake existed
     Kits,
 }
 
@@ -154,7 +154,7 @@ pub struct RangeArgs {
         conflicts_with = "last"
     )]
     pub from: Option<Day>,
-    /// End of the range: the day after the last one
+    /// End of the range, exclusive: the day after the last one
     #[arg(
         long,
         value_name = "DAY",

@@ -83,7 +83,7 @@ pub struct ApplyArgs {
     /// Plan file written by `sodalake plan`
     #[arg(value_name = "FILE")]
     pub plan: PathBuf,
-    /// Approve the plan with this digest: lift the budgets that it exceeds
+    /// Approve the plan with this digest, which lifts the budgets that it exceeds
     #[arg(long, value_name = "DIGEST")]
     pub approve: Option<String>,
     /// The output format.
@@ -257,7 +257,7 @@ pub struct SandboxArgs {
     /// removed on exit]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// File with the faults to inject, and when
+    /// File that lists the faults to inject and when to inject them
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
 }

@@ -110,7 +110,7 @@ impl Doctor {
         match shares {
             Some(true) => self.ok(
                 what,
-                "a transaction pooler shares them with other programs; we leave no state on them",
+                "a transaction pooler shares them with other programs; Sodalake leaves no state on them",
             ),
             Some(false) => self.ok(what, "each connection has its own session"),
             None => Ok(()),
@@ -378,8 +378,9 @@ impl Examined<'_> {
         }
         for column in recipe.facts().columns {
             if let Some(ColumnType::Other(kind)) = shape.columns.get(*column) {
-                let found =
-                    format!("column {column} has type {kind}, which cannot hold our values");
+                let found = format!(
+                    "column {column} has type {kind}, which cannot hold the values of the recipe"
+                );
                 let todo = "change its type to text, number, checkbox or calendar_date";
                 doctor.fail(&what, found, todo, Exit::Failed)?;
             }

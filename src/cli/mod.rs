@@ -81,9 +81,9 @@ pub struct Cli {
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Create a small, broken city; find, explain and repair its faults
+    /// Generate a small city with faults, then find, explain and repair them
     Demo(DemoArgs),
-    /// Run as a daemon: keep checking, and repair what the settings allow
+    /// Run as a daemon that checks on a schedule and repairs what the settings allow
     #[command(
         after_help = "SIGHUP reloads the settings. SIGTERM and Ctrl-C stop after the current step; a second signal stops at once."
     )]
@@ -96,7 +96,7 @@ Examples:
   sodalake check --from 2020-10-01 --to 2020-11-01 --depth content --format json
   sodalake check --last 30 --report october.html            a single HTML page")]
     Check(CheckArgs),
-    /// Write a plan of what a repair would do
+    /// Check, and write a plan of what a repair would do
     #[command(after_help = "\
 Examples:
   sodalake plan camera-counts --partition 2020-10-01 --out october.plan

@@ -229,7 +229,7 @@ pub(super) async fn restore(args: RestoreArgs, common: &Common) -> anyhow::Resul
 fn with_advice(error: ArchiveError) -> anyhow::Error {
     match &error {
         ArchiveError::Damaged { rows: 1.., .. } => anyhow::Error::new(error)
-            .context("cannot restore (--salvage restores the rows that are proven)"),
+            .context("cannot restore (--salvage restores the verified rows)"),
         _ => anyhow::Error::new(error).context("cannot restore"),
     }
 }
@@ -261,7 +261,7 @@ async fn restore_day(
             let rows = archived_rows(world, &day).await?;
             let rows = rows.map_or_else(|| "an unknown number of".into(), thousands);
             tracing::warn!(
-                "archive {path} is damaged: {damage}; {proven} of {rows} rows are proven"
+                "archive {path} is damaged: {damage}; {proven} of {rows} rows are verified"
             );
             worst = worst.and(Exit::Findings);
         }

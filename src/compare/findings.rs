@@ -151,14 +151,14 @@ pub enum Doubt {
     Unlisted(LakePath),
     /// A catalogued file exists, but the listing of its folder lacks it. The listing may lack other
     /// files too.
-    #[error("lake file {0} exists, but the listing of its folder lacks it")]
+    #[error("lake file {0} exists, but is missing from the listing of its folder")]
     Hidden(LakePath),
     /// The folder of a day holds an object whose name no client can address, so that what is in it
     /// is unknown.
-    #[error("the lake has an object {0:?}, whose name no client can address; rename or remove it")]
+    #[error("the lake has an object {0:?}, whose name clients cannot address; rename or remove it")]
     Unaddressable(String),
     /// A day has fewer files than it usually has.
-    #[error("the lake has {found} files for {day}, usually {usual}")]
+    #[error("the lake has {found} files for {day}, but usually {usual}")]
     FewFiles {
         /// The day.
         day: Day,
@@ -168,7 +168,7 @@ pub enum Doubt {
         usual: u64,
     },
     /// The files yield far fewer rows than those of any nearby day.
-    #[error("the lake has {found} rows for the day; every day nearby has at least {usual}")]
+    #[error("the lake has {found} rows for the day; every nearby day has at least {usual}")]
     FewRows {
         /// Rows of the day.
         found: u64,

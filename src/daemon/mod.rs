@@ -384,7 +384,7 @@ impl Daemon {
                 } else {
                     "no longer renews its claims"
                 };
-                tracing::info!(%holder, days, "gave back {days} dataset-days of {holder}, which {why}");
+                tracing::info!(%holder, days, "returned {days} dataset-days of {holder} to the queue, because it {why}");
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ impl Daemon {
             Ok(0) => tracing::info!("settings reloaded: no changes"),
             Ok(changes) => tracing::info!(changes, "settings reloaded: {changes} changed"),
             Err(error) => tracing::error!(
-                "cannot reload the settings; the old ones remain in force: {error:#}"
+                "cannot reload the settings; the old ones remain in effect: {error:#}"
             ),
         }
         service::ready();

@@ -11,7 +11,7 @@ const SHOWN_OF_A_PATH: usize = 200;
 /// An error from a library.
 pub(super) type Source = Box<dyn StdError + Send + Sync>;
 
-/// The lake or one of its files could not be read with certainty.
+/// The lake or one of its files could not be read reliably.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     /// The lake cannot be opened, because of the settings or a missing folder.
@@ -22,7 +22,7 @@ pub enum LakeError {
         source: OpenError,
     },
     /// A path that cannot be a file of the lake, such as `../x`, `/x` or an empty one.
-    #[error("{path:?} is no path in the lake: {why}", path = path.0)]
+    #[error("{path:?} is not a path in the lake: {why}", path = path.0)]
     Unusable {
         /// The path in the catalog.
         path: LakePath,
@@ -93,7 +93,7 @@ pub enum LakeError {
         path: LakePath,
     },
     /// A request for this file or folder failed, but the lake responds to other requests.
-    #[error("cannot read {path} in the lake, which answers other requests")]
+    #[error("cannot read {path} in the lake, although the lake answers other requests")]
     Failing {
         /// The file or folder.
         path: LakePath,

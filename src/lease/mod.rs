@@ -72,7 +72,7 @@ pub(crate) async fn take(
     let answer = renew(world, name, holder, lasts).await?;
     if let LeaseAnswer::Granted { .. } = answer {
         world.waits.end(name);
-        tracing::warn!(lease = %name, holder = %current_holder, "took over lease {name} of {current_holder}, which {why}");
+        tracing::warn!(lease = %name, holder = %current_holder, "took over lease {name} from {current_holder}, which {why}");
     }
     Ok(answer)
 }

@@ -149,12 +149,15 @@ fn keep(before: &DayRecord, open: OpenAltered, found: &mut DayRecord) {
 /// A plan that was held after the values were compared stays held, unless something has changed
 /// since.
 fn keep_held(before: &DayRecord, found: &mut DayRecord) {
-    let still_held = before.state == HELD && found.pass.is_none() && !found.compared_values();
+    let is_deep = (before.drafted).is_none_or(|drafted| drafted.depth == Depth::Content);
+    let still_held =
+        is_deep && before.state == HELD && found.pass.is_none() && !found.compared_values();
     if still_held && [DIFFERS, HELD].contains(&found.state.as_str()) {
         found.state.clone_from(&before.state);
         found.why.clone_from(&before.why);
         found.guards.clone_from(&before.guards);
         found.digest.clone_from(&before.digest);
+        found.drafted = before.drafted;
     }
 }
 

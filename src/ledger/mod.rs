@@ -75,7 +75,9 @@ pub enum LedgerError {
         place: String,
     },
     /// The lease kept changing hands while it was requested.
-    #[error("cannot take lease {name:?} in the {place}: too many others request it at once")]
+    #[error(
+        "cannot take lease {name:?} in the {place}: too many other processes are requesting it"
+    )]
     Contended {
         /// The lease.
         name: String,

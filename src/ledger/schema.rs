@@ -215,6 +215,7 @@ alter table ledger_leases add column lasts bigint
     r#"
 alter table ledger_days rename column looked_at to checked_at;
 alter table ledger_strays rename to ledger_misdated;
+update ledger_days set digest = null where state = 'held';
 update ledger_days set state = 'in-sync' where state = 'in-step';
 update ledger_days set told = 'in-sync' where told = 'in-step';
 update ledger_days set notified = 'in-sync' where notified = 'in-step';

@@ -108,7 +108,7 @@ pub enum CheckError {
     #[error("the published table does not match the recipe")]
     Columns(#[from] ColumnMissing),
     /// The second read for a rewrite raised a doubt that the check did not.
-    #[error("cannot read the whole day for its rewrite")]
+    #[error("cannot read the complete day for the rewrite")]
     Doubtful(#[source] Doubt),
     /// There is no recipe with this name.
     #[error("there is no recipe {0}")]

@@ -69,11 +69,9 @@ pub(super) async fn note(
         let kept = world.ledger.set_day(&record, notification).await?;
         report.carry(&kept);
         note_evidence(world, report, &kept).await?;
-        match report
-            .findings
-            .as_ref()
-            .filter(|findings| findings.doubts.is_empty())
-        {
+        // Only a day in sync says what is usual: a truncated file must not lower it.
+        let is_in_sync = kept.state == State::InSync.to_string();
+        match report.findings.as_ref().filter(|_| is_in_sync) {
             Some(proven) => note_usual(world, proven).await,
             None => Ok(()),
         }

@@ -56,7 +56,8 @@ pub async fn days_with_anything(
             to: from.min(range.to),
             ..range
         };
-        days.extend(world.socrata.survey(&table, older).await?.days.into_keys());
+        let seen = world.socrata.survey(&table, older).await?;
+        days.extend(seen.days.into_keys().chain(seen.unclear));
         let known = world.ledger.days(Some(&dataset.name), Some(older)).await;
         let in_sync = State::InSync.to_string();
         let known = known.map_err(CheckError::ledger)?.into_iter();

@@ -108,12 +108,13 @@ impl<'a> Lease<'a> {
             fence,
             term: Arc::new(term),
         };
+        let place = format!("{} for {}", lease.name, target.day);
         if let Some(doubt) = lease.purge_in_doubt(target).await? {
-            let place = format!("{} for {}", lease.name, target.day);
             world.waits.begin(&place, &doubt);
             lease.release().await;
             return Ok(Err(doubt));
         }
+        world.waits.end(&place);
         lease.end_passes_left(target).await?;
         Ok(Ok(lease))
     }

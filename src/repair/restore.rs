@@ -90,7 +90,10 @@ pub async fn restore(
         seen: 0,
         entries: 0,
     };
-    begin(world, target, &archived, pass).await?;
+    if let Err(error) = begin(world, target, &archived, pass).await {
+        lease.release().await;
+        return Err(error.into());
+    }
     // A damaged archive may lack rows, and a catalog entry claims that all rows of a file are
     // published.
     let whole = only.is_none() && archived.damage.is_none();

@@ -36,7 +36,7 @@ pub enum RetireError {
     #[error("cannot expire old archives")]
     Archive(#[from] ArchiveError),
     /// The ledger could not be read.
-    #[error("cannot read from the ledger which archives are needed")]
+    #[error("cannot determine from the ledger which archives are still needed")]
     Ledger(#[from] LedgerError),
 }
 

@@ -135,7 +135,7 @@ pub enum SettingsError {
         what: String,
     },
     /// A variable that is not UTF-8.
-    #[error("environment variable {name} is not UTF-8")]
+    #[error("environment variable {name} is not valid UTF-8")]
     NotText {
         /// The name of the variable.
         name: String,

@@ -118,10 +118,12 @@ pub enum RequestError {
         limit: usize,
     },
     /// The portal answered only 202 until the time limit.
-    #[error("the portal accepted the request and did not finish it in time")]
+    #[error("the portal accepted the request but did not finish it in time")]
     StillWorking,
     /// Nothing was sent: there was not enough time left to start the request.
-    #[error("there is no time for another request: the lease might expire before its answer")]
+    #[error(
+        "not enough time is left for another request: the lease might expire before the answer arrives"
+    )]
     TooLate,
 }
 
@@ -150,7 +152,7 @@ pub enum ReadError {
     },
     /// Some answers did not say whether they are up to date, which the caller requires.
     #[error(
-        "cannot rely on {what} of {id}: the portal does not say that its answers are up to date"
+        "cannot rely on {what} of {id}: the portal does not confirm that its answers are up to date"
     )]
     FreshnessUnknown {
         /// The table.
@@ -238,7 +240,7 @@ pub enum WriteError {
         why: &'static str,
     },
     /// The portal refused a chunk as a whole: none of it was applied.
-    #[error("cannot write to {id}; {} rows were written before", done.sent)]
+    #[error("cannot write to {id}; {} rows had already been written", done.sent)]
     Refused {
         /// The table.
         id: DatasetId,
@@ -248,7 +250,7 @@ pub enum WriteError {
         source: RequestError,
     },
     /// It is unknown whether a chunk was applied. Only reading the rows shows it.
-    #[error("it is unknown whether {id} applied a chunk that was written after {} rows", done.sent)]
+    #[error("it is unknown whether {id} applied the chunk that was sent after {} rows", done.sent)]
     Unknown {
         /// The table.
         id: DatasetId,

@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people
+    /// Human-readable text
     Text,
     /// One JSON object per line
     Json,

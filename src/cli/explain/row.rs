@@ -191,7 +191,7 @@ impl Seen {
 
     fn lake_text(&self, findings: Option<&Findings>, facts: &Facts) -> String {
         if self.sightings.is_empty() {
-            return sentence("no file of the day or its neighbours yields this key");
+            return sentence("no file of this day or of a neighboring day yields this key");
         }
         let sighting = |one: &Sighting| {
             let Sighting {

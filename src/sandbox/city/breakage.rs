@@ -94,7 +94,7 @@ pub struct Injected {
 #[derive(Debug, thiserror::Error)]
 pub enum BreakageError {
     /// The city has no such file.
-    #[error("there is no file of {base} on {day}")]
+    #[error("there is no file for {base} on {day}")]
     NoFile {
         /// First half of its identity.
         base: String,
@@ -102,7 +102,7 @@ pub enum BreakageError {
         day: Day,
     },
     /// The file has no rows that can break this way.
-    #[error("cannot break {path} by {breakage:?}: nothing in it breaks this way")]
+    #[error("cannot break {path} with {breakage:?}: it has nothing to which this applies")]
     NothingToBreak {
         /// The file.
         path: LakePath,

@@ -142,7 +142,7 @@ pub(super) fn answer(tally: &Tally) -> Markup {
         )
     } else if unproven > 0 {
         let sentence = format!(
-            "Partly unproven: {} could not be read with certainty, {} match the lake.{unchecked}",
+            "Partly unproven: {} could not be read reliably, {} match the lake.{unchecked}",
             days(unproven),
             rest(judged - unproven - unconfirmed, unknown)
         );

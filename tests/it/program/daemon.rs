@@ -160,7 +160,7 @@ async fn observing_changes_nothing_until_a_reload_enables_repair() {
     daemon.tells("RELOADING=1").await;
     daemon
         .logs(
-            "cannot reload the settings; the old ones remain in force",
+            "cannot reload the settings; the old ones remain in effect",
             1,
         )
         .await;

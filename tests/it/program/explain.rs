@@ -140,7 +140,7 @@ async fn a_day_spelled_differently_is_shown_side_by_side() {
         &text,
         &[
             &format!("duplicate of {of}"),
-            "no file of the day or its neighbours yields",
+            "no file of this day or of a neighboring day yields",
         ],
     );
 

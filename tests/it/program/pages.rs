@@ -84,7 +84,7 @@ fn the_first_sentence_counts_the_unchecked_days() {
     assert_eq!(
         answer(&view),
         format!(
-            "Partly unproven: 1 day could not be read with certainty, 11 others match the \
+            "Partly unproven: 1 day could not be read reliably, 11 others match the \
              lake. {unchecked}"
         )
     );

@@ -128,7 +128,7 @@ async fn a_refused_dataset_is_unknown_and_the_others_keep_their_states() {
     );
     assert_eq!(
         headline(&city, now).await,
-        "Partly unproven: 1 day could not be read with certainty, 12 others match the \
+        "Partly unproven: 1 day could not be read reliably, 12 others match the \
          lake. 2 days were never checked, or not recently."
     );
 

@@ -264,7 +264,7 @@ async fn verified_rows_of_a_damaged_archive_are_restored_on_request() {
     let refused = run(&city, &format!("restore {pass}")).await;
     refused
         .ends(7, name)
-        .ends(7, "--salvage restores the rows that are proven");
+        .ends(7, "--salvage restores the verified rows");
     assert_eq!(city.rows(table), repaired_rows, "nothing was put back");
     let found = run(&city, "archive check").await.ends(1, name);
     found.ends(1, "0 archives are whole, 1 damaged");
@@ -272,7 +272,7 @@ async fn verified_rows_of_a_damaged_archive_are_restored_on_request() {
     let entries_now = entries(&city);
     let saved = run(&city, &format!("restore {pass} --salvage --format json")).await;
     let saved = saved
-        .ends(1, &format!("of {purged} rows are proven"))
+        .ends(1, &format!("of {purged} rows are verified"))
         .json();
     let proven = saved["rows"].as_u64().unwrap();
     assert!(proven >= 20 && proven < purged, "{proven} of {purged}");
