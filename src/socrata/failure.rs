@@ -19,9 +19,7 @@ use crate::model::DatasetId;
 #[derive(Debug, thiserror::Error)]
 pub enum PortalError {
     /// Not the root of a portal, or plain HTTP to another machine.
-    #[error(
-        "socrata.url is {0:?}; expected https://host/ and nothing else (http:// only for this machine)"
-    )]
+    #[error("socrata.url is {0:?}; expected https://host/ (http:// only for this machine)")]
     Url(String),
     /// The app token contains characters that are not allowed in a header.
     #[error("socrata.app_token contains characters that cannot be sent")]

@@ -118,7 +118,11 @@ async fn world(stage: &Stage) -> Result<World> {
         .iter()
         .map(|one| one.facts())
         .collect();
-    let settings = Settings::load(Some(&stage.dir().join("sodalake.toml")), [], &recipes)?;
+    let mut settings = Settings::load(Some(&stage.dir().join("sodalake.toml")), [], &recipes)?;
+    // No schedule runs in the demo, so it promises nothing about the days of the present.
+    for one in &mut settings.datasets {
+        one.schedule.settle_days = one.schedule.window_days + 1;
+    }
     app::world(Arc::new(settings)).await
 }
 
